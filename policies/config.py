@@ -1,0 +1,172 @@
+"""mitm.toml as frozen types. What they mean: docs/reference/configuration.md; how they are read: `load_config`.
+
+A value that may be a secret is a `SecretRef` ("env:NAME", "file:PATH", "exec:/abs/argv …"), never the secret.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from onrecord.policies.model import IdentityKind, ResourceType, Rule
+
+Mode = Literal["enforce", "observe"]
+
+
+class SecretRef(msgspec.Struct, frozen=True):
+    """Where a secret is: `scheme` env, file or exec; `target` the name, absolute path or command line."""
+
+    scheme: Literal["env", "file", "exec"]
+    target: str
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.target}"
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A listener's host and port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A listener's certificate chain and key; `client_ca` verifies client certificates (`bind = "mtls"`)."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[gateway]`. Listeners that are None are off. `observe_until` is Unix time in seconds."""
+
+    http: Address | None = None
+    postgres: Address | None = None
+    ssh: Address | None = None
+    admin: Address | None = None
+    state: Path
+    workers: int = 1
+    egress: Rule = "deny"
+    mode: Mode = "enforce"
+    observe_until: float = 0.0
+    tls: TlsConfig | None = None
+    postgres_tls: Literal["require", "allow"] = "require"
+    stale_policy: float = 60.0
+    policy_timeout: float = 1.0
+    session_grace: float = 0.0
+    max_connections: int = 4096
+    handshake_timeout: float = 10.0
+
+
+class RecordingsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[recordings]`. `body_limit` and `sample_limit` are bytes."""
+
+    store: Path
+    durability: Literal["process", "power"] = "process"
+    body_limit: int = 1024 * 1024
+    sample_limit: int = 64 * 1024
+
+
+class IssuerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One `[[issuers]]`. `clients` are CIDR networks; `max_ttl` seconds; `require` claim → glob patterns."""
+
+    issuer: str
+    audience: tuple[str, ...]
+    kind: IdentityKind = "agent"
+    groups_claim: str = "groups"
+    agent_claim: str = ""
+    run_claim: str = "run_id"
+    require: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    clients: tuple[str, ...] = ()
+    max_ttl: float = 86400.0
+    bind: Literal["none", "mtls"] = "none"
+    algorithms: tuple[str, ...] = (
+        "RS256",
+        "RS384",
+        "RS512",
+        "PS256",
+        "PS384",
+        "PS512",
+        "ES256",
+        "ES384",
+        "EdDSA",
+    )
+    leeway: float = 30.0
+    ca: Path | None = None
+    jwks_stale: float = 3600.0
+
+
+class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One `[[policies]]`: `file` is "library:NAME" or a path; empty `resources` and `groups` mean all."""
+
+    name: str
+    file: str
+    path: Path
+    resources: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+class ResourceConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What all `[resources.NAME]` share."""
+
+    name: str
+    type: ResourceType
+    groups: tuple[str, ...] = ()
+    default: Rule = "deny"
+    admin: Rule = "deny"
+    unknown: Rule = "deny"
+    accept_privileged: bool = False
+
+
+class HttpResource(ResourceConfig, frozen=True, kw_only=True):
+    """`upstream` is None where the host itself is meant; `headers` values may hold references."""
+
+    hosts: tuple[str, ...]
+    upstream_scheme: Literal["http", "https"] = "https"
+    upstream_host: str = ""
+    upstream_port: int = 0
+    ca: Path | None = None
+    client_cert: Path | None = None
+    client_key: SecretRef | None = None
+    headers: dict[str, str | SecretRef] = msgspec.field(default_factory=dict)
+    bearer: SecretRef | None = None
+    basic: SecretRef | None = None
+    plaintext: bool = False
+
+
+class PostgresResource(ResourceConfig, frozen=True, kw_only=True):
+    """`sslmode` as in libpq, without `allow` and `prefer`; `password` and `client_key` are references."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: SecretRef | None = None
+    sslmode: Literal["disable", "require", "verify-ca", "verify-full"] = "verify-full"
+    ca: Path | None = None
+    client_cert: Path | None = None
+    client_key: SecretRef | None = None
+
+
+class OtherResource(ResourceConfig, frozen=True, kw_only=True):
+    """A resource type that this version does not serve yet: it is validated by name only, and refused."""
+
+    hosts: tuple[str, ...] = ()
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of mitm.toml, paths resolved against its folder."""
+
+    path: Path
+    gateway: GatewayConfig
+    recordings: RecordingsConfig
+    issuers: tuple[IssuerConfig, ...]
+    policies: tuple[PolicyConfig, ...]
+    resources: dict[str, HttpResource | PostgresResource | OtherResource]

@@ -1,0 +1,367 @@
+"""The seam between protocols and everything else: submit a command, then finish it.
+
+An addon or a shim opens a session, submits each command before its first byte goes upstream, and reports chunks and
+the outcome before it delivers them. It never decides and never stores by itself. What returns from here is on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import inspect
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from onrecord.policies.errors import OnrecordError, StoreError
+from onrecord.policies.model import Command, Identity, Outcome, Resource, Run, Session
+from onrecord.policies.verdict import Allow, Deny, Hold, Ruling
+from onrecord.recordings.frames import Kind, id_text, new_id
+from onrecord.recordings.journal import Journal
+from onrecord.recordings.records import (
+    ChunkRecord,
+    CommandRecord,
+    Direction,
+    OutcomeRecord,
+    RefusalRecord,
+    SessionEndRecord,
+    SessionRecord,
+    verdict_record,
+)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Engine(Protocol):
+    """What decides: policies/engine.py."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def decide(self, command: Command) -> Ruling | Awaitable[Ruling]: ...
+
+    def session_start(self, session: Session) -> Ruling | None: ...
+
+    def session_end(self, session: Session) -> None: ...
+
+    def outcome(self, command: Command, outcome: Outcome) -> None: ...
+
+
+class Control(Protocol):
+    """What may stop everything: recordings/control.py. `refusal` says why nothing may start now, or None."""
+
+    @property
+    def refusal(self) -> str | None: ...
+
+
+class RefusedError(OnrecordError):
+    """The gateway says no. `record` is the id under which the refusal is on record."""
+
+    def __init__(self, ruling: Ruling, record: str) -> None:
+        self.ruling, self.record = ruling, record
+        super().__init__(explain(ruling, record))
+
+
+class OpenSession:
+    """A session and what its records need: raw id, digest key, number of commands."""
+
+    __slots__ = ("commands", "ended", "key", "raw", "session")
+
+    def __init__(self, session: Session, raw: bytes, key: bytes) -> None:
+        self.session, self.raw, self.key = session, raw, key
+        self.commands = 0
+        self.ended = False
+
+    def digest(self) -> hmac.HMAC:
+        """A fresh keyed digest (HMAC-SHA256) for one result or stream."""
+        return hmac.new(self.key, digestmod=hashlib.sha256)
+
+
+class Decision:
+    """The answer to one command. Bytes may go upstream only where `allowed`."""
+
+    __slots__ = ("allowed", "command", "id", "opened", "policies", "raw", "ruling", "started")
+
+    def __init__(
+        self,
+        command: Command,
+        opened: OpenSession,
+        raw: bytes,
+        ruling: Ruling,
+        policies: str,
+        *,
+        allowed: bool,
+    ) -> None:
+        self.command, self.opened, self.raw = command, opened, raw
+        self.ruling, self.policies, self.allowed = ruling, policies, allowed
+        self.id = id_text(raw)
+        self.started = time.perf_counter_ns()
+
+    @property
+    def message(self) -> str:
+        """Why it was refused, in one line for a client: policy, reason, what to do, record id."""
+        return explain(self.ruling, self.id)
+
+
+def explain(ruling: Ruling, record: str) -> str:
+    """The one-line text of a refusal."""
+    verdict = ruling.verdict
+    reason = getattr(verdict, "reason", "") or "refused"
+    if isinstance(verdict, Hold):
+        who = f" by {verdict.approvers}" if verdict.approvers else ""
+        reason = f"approval required{who}: {reason}; approvals are not available yet, so it is refused"
+    hint = getattr(verdict, "hint", "")
+    return f"{ruling.policy}: {reason}" + (f" ({hint})" if hint else "") + f" [record {record}]"
+
+
+class Auditor:
+    """Decides, records, and only then lets go.
+
+    `redact` sees every payload before it is framed; `observing` says whether verdicts are recorded but not applied.
+    Methods that write raise StoreError where the journal cannot; the caller must then forward nothing. With
+    `flush=False` the caller flushes itself, once for many records, before any of their bytes move.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        engine: Engine,
+        control: Control,
+        *,
+        redact: Callable[[bytes], bytes] = lambda payload: payload,
+        observing: Callable[[], bool] = lambda: False,
+        now: Callable[[], int] = time.time_ns,
+        grace: float = 0.0,
+    ) -> None:
+        self.journal = journal
+        self._engine, self._control = engine, control
+        self._redact, self._observing = redact, observing
+        self._now = now
+        self._grace = grace
+
+    def open_session(
+        self, identity: Identity, resource: Resource, *, run: str, protocol: str, client: str, login: str = ""
+    ) -> OpenSession:
+        """Begin a session. Raises RefusedError (recorded) where control, policy or the journal says no."""
+        at = self._now()
+        raw = new_id(at)
+        session = Session(
+            id=id_text(raw),
+            run=Run(run),
+            identity=identity,
+            resource=resource,
+            protocol=protocol,
+            client=client,
+            started_at=at,
+            login=login,
+        )
+        opened = OpenSession(session, raw, os.urandom(32))
+        ruling = self._blocked(session) or self._engine.session_start(session)
+        if ruling is not None and not isinstance(ruling.verdict, Allow):
+            self._refuse_session(session, ruling)
+        record = SessionRecord(
+            run=run,
+            identity=identity,
+            resource=resource.name,
+            protocol=protocol,
+            client=client,
+            login=login,
+            digest_key=opened.key.hex(),
+        )
+        try:
+            self._append(Kind.SESSION, _encode(record), id=raw, session=raw, at=at)
+            self.journal.flush()
+        except StoreError as error:
+            self._refuse_session(session, Ruling(Deny(str(error)), "onrecord:store"))
+        return opened
+
+    def end_session(self, opened: OpenSession, reason: str) -> None:
+        """End a session, once; a journal that cannot write is not an error here (nothing is let go)."""
+        if opened.ended:
+            return
+        opened.ended = True
+        self._engine.session_end(opened.session)
+        self.journal.refuse(
+            Kind.SESSION_END, SessionEndRecord(reason=reason, commands=opened.commands), session=opened.raw
+        )
+
+    def submit(
+        self, opened: OpenSession, command: Command, *, detail: bytes | None = None, flush: bool = True
+    ) -> Decision | Awaitable[Decision]:
+        """Decide and record one command. Never raises: what goes wrong is a refusal.
+
+        Returns the decision at once where no hook had to wait, else an awaitable of it. `detail` is the command's
+        detail as encoded JSON, where the caller has it at hand.
+        """
+        ruling = self._blocked(command.session)
+        if ruling is not None:
+            return self._settle(opened, command, ruling, detail, flush=flush)
+        answer = self._engine.decide(command)
+        if isinstance(answer, Ruling):
+            return self._settle(opened, command, answer, detail, flush=flush)
+        return self._submit_later(opened, command, answer, detail, flush=flush)
+
+    async def submit_async(
+        self, opened: OpenSession, command: Command, *, detail: bytes | None = None, flush: bool = True
+    ) -> Decision:
+        """`submit` for callers that are coroutines anyway."""
+        answer = self.submit(opened, command, detail=detail, flush=flush)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    def deny(self, opened: OpenSession, command: Command, reason: str, policy: str, hint: str = "") -> Decision:
+        """Record a command that the gateway itself refuses (not decodable, not supported) without asking policies."""
+        return self._settle(opened, command, Ruling(Deny(reason, hint), policy), None, flush=True)
+
+    def chunk(
+        self,
+        decision: Decision,
+        direction: Direction,
+        size: int,
+        *,
+        data: object = None,
+        digest: str = "",
+        rows: int = 0,
+        note: str = "",
+        flush: bool = True,
+    ) -> None:
+        """Record a part of a stream before it is delivered. Raises StoreError."""
+        record = ChunkRecord(direction=direction, size=size, digest=digest, data=data, rows=rows, note=note)
+        self._append(Kind.CHUNK, _encode(record), session=decision.opened.raw, command=decision.raw)
+        if flush:
+            self.journal.flush()
+
+    def finish(self, decision: Decision, outcome: Outcome, *, flush: bool = True) -> None:
+        """Record what became of a command, before the end of its answer is delivered. Raises StoreError."""
+        self._append(Kind.OUTCOME, _encode(_outcome_record(outcome)), session=decision.opened.raw, command=decision.raw)
+        if flush:
+            self.journal.flush()
+        self._engine.outcome(decision.command, outcome)
+
+    def abort(self, decision: Decision, error: str) -> None:
+        """Record that a command's answer never came to its end. Never raises."""
+        outcome = Outcome(status="aborted", error=error, duration_ms=elapsed_ms(decision.started))
+        self.journal.refuse(Kind.OUTCOME, _outcome_record(outcome), session=decision.opened.raw, command=decision.raw)
+        self._engine.outcome(decision.command, outcome)
+
+    def refuse(self, refusal: RefusalRecord) -> str:
+        """Record a refusal that has no session: a bad token, an unknown host, junk. Never raises; returns its id."""
+        clean = msgspec.json.decode(self._redact(_encode(refusal)), type=RefusalRecord)
+        return id_text(self.journal.refuse(Kind.REFUSAL, clean))
+
+    def flush(self) -> None:
+        """Put on disk what was recorded with `flush=False`. Raises StoreError."""
+        self.journal.flush()
+
+    def _blocked(self, session: Session) -> Ruling | None:
+        reason = self._control.refusal
+        if reason is not None:
+            return Ruling(Deny(reason, "try again in a few seconds"), "onrecord:control")
+        expires = session.identity.expires_at
+        if expires and self._now() > (expires + self._grace) * 1e9:
+            return Ruling(Deny("the token has expired", "connect again with a fresh token"), "onrecord:identity")
+        return None
+
+    async def _submit_later(
+        self,
+        opened: OpenSession,
+        command: Command,
+        answer: Awaitable[Ruling],
+        detail: bytes | None,
+        *,
+        flush: bool,
+    ) -> Decision:
+        ruling = await answer
+        return self._settle(opened, command, self._blocked(command.session) or ruling, detail, flush=flush)
+
+    def _settle(
+        self, opened: OpenSession, command: Command, ruling: Ruling, detail: bytes | None, *, flush: bool
+    ) -> Decision:
+        """Write the command's record; what cannot be written is refused."""
+        opened.commands += 1
+        raw = new_id(self._now())
+        policies = self._engine.digest
+        allowed = isinstance(ruling.verdict, Allow)
+        applied = allowed or not (self._observing() and not ruling.policy.startswith("onrecord:"))
+        payload = self._command_payload(command, ruling, policies, detail, applied=applied)
+        if allowed or not applied:
+            try:
+                self._append(Kind.COMMAND, payload, id=raw, session=opened.raw, command=raw)
+                if flush:
+                    self.journal.flush()
+            except OnrecordError as error:
+                ruling, allowed = Ruling(Deny(str(error)), "onrecord:store"), False
+                applied = True
+                payload = self._command_payload(command, ruling, policies, detail, applied=True)
+        decision = Decision(command, opened, raw, ruling, policies, allowed=allowed or not applied)
+        if not decision.allowed:
+            self._record_denied(decision, payload)
+        return decision
+
+    def _command_payload(
+        self, command: Command, ruling: Ruling, policies: str, detail: bytes | None, *, applied: bool
+    ) -> bytes:
+        record = CommandRecord(
+            kind=command.command_kind,
+            action=command.action,
+            text=command.text,
+            detail=msgspec.Raw(detail) if detail is not None else command.detail(),
+            verdict=verdict_record(ruling.verdict, ruling.policy, policies, applied=applied),
+            cause=command.cause,
+        )
+        return _encode(record)
+
+    def _record_denied(self, decision: Decision, payload: bytes) -> None:
+        """The command and its outcome "refused"; from the reserve if need be."""
+        journal = self.journal
+        clean = msgspec.Raw(self._redact(payload))
+        journal.refuse(Kind.COMMAND, clean, id=decision.raw, session=decision.opened.raw, command=decision.raw)
+        outcome = OutcomeRecord(status="refused", error=decision.message)
+        journal.refuse(Kind.OUTCOME, outcome, session=decision.opened.raw, command=decision.raw)
+
+    def _refuse_session(self, session: Session, ruling: Ruling) -> None:
+        record = RefusalRecord(
+            what=ruling.policy,
+            reason=getattr(ruling.verdict, "reason", ""),
+            protocol=session.protocol,
+            client=session.client,
+            text=f"session {session.id}",
+            resource=session.resource.name,
+            identity=session.identity,
+        )
+        raise RefusedError(ruling, self.refuse(record))
+
+    def _append(
+        self,
+        kind: Kind,
+        payload: bytes,
+        *,
+        id: bytes = b"",
+        session: bytes,
+        command: bytes = bytes(16),
+        at: int = 0,
+    ) -> None:
+        self.journal.append_payload(kind, self._redact(payload), id=id, session=session, command=command, at=at)
+
+
+def elapsed_ms(started: int) -> float:
+    """Milliseconds since `started` (time.perf_counter_ns)."""
+    return round((time.perf_counter_ns() - started) / 1e6, 3)
+
+
+def _outcome_record(outcome: Outcome) -> OutcomeRecord:
+    return OutcomeRecord(
+        status=outcome.status,
+        code=outcome.code,
+        rows=outcome.rows,
+        bytes=outcome.bytes,
+        duration_ms=outcome.duration_ms,
+        error=outcome.error,
+        tag=outcome.tag,
+        masked=outcome.masked,
+        sample=outcome.sample,
+        digest=outcome.digest,
+        size=outcome.size,
+    )

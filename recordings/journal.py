@@ -1,0 +1,278 @@
+"""The append-only journal of one data-path process.
+
+`append` frames a record into a buffer, `flush` puts all of it on disk with one `os.write`; nothing may be forwarded
+before its flush returned. A reserve of disk beyond the end of the file is kept allocated, so that refusals can still
+be written when the disk is full; beyond it they are counted and the count is written when space returns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from onrecord.policies.errors import StoreError
+from onrecord.recordings.frames import NO_ID, Kind, encode_frame, file_header, new_id
+from onrecord.recordings.records import GapRecord, Record
+
+Durability = Literal["process", "power"]
+
+RESERVE = 1024 * 1024
+ROTATE_AT = 64 * 1024 * 1024
+_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Journal:
+    """One process's journal files: `NAME-<id>.journal` in `folder`, the newest one open for appending.
+
+    A new process always begins a new file: whatever an earlier life left behind stays as it is for the recorder.
+    `on_rotate` is told the path of each new file.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        durability: Durability = "process",
+        rotate_at: int = ROTATE_AT,
+        reserve: int = RESERVE,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._folder, self._name = folder, name
+        self._durability = durability
+        self._rotate_at, self._reserve_size = rotate_at, reserve
+        self._now = now
+        self._buffer: list[bytes] = []
+        self._chain = b""
+        self._fd = -1
+        self._size = 0
+        self._allocated = 0
+        self._flushed_chain = b""
+        self._lost = 0
+        self._lost_since = 0
+        self._failing = False
+        self._broken = False
+        self._dropped = False
+        self.path = Path()
+        self._open()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last write failed for want of space or a disk error."""
+        return self._failing
+
+    @property
+    def lost_refusals(self) -> int:
+        """Refusals counted since the reserve ran out and not yet on record."""
+        return self._lost
+
+    def append(
+        self,
+        kind: Kind,
+        record: Record,
+        *,
+        id: bytes = b"",
+        session: bytes = NO_ID,
+        command: bytes = NO_ID,
+        at: int = 0,
+    ) -> bytes:
+        """Frame a record into the buffer; returns its id. Raises FrameError where it is over the frame limit."""
+        return self.append_payload(kind, _encode(record), id=id, session=session, command=command, at=at)
+
+    def append_payload(
+        self,
+        kind: Kind,
+        payload: bytes,
+        *,
+        id: bytes = b"",
+        session: bytes = NO_ID,
+        command: bytes = NO_ID,
+        at: int = 0,
+    ) -> bytes:
+        """`append` for a payload that is already encoded."""
+        at = at or self._now()
+        id = id or new_id(at)
+        if self._lost and not self._buffer:
+            self._append_gap(at)
+        frame, self._chain = encode_frame(self._chain, kind, id, session, command, at, payload)
+        self._buffer.append(frame)
+        return id
+
+    @property
+    def pending(self) -> bool:
+        """Whether something waits for `flush`."""
+        return bool(self._buffer)
+
+    def flush(self) -> None:
+        """Write what was appended. Raises StoreError; then nothing of it is on disk and the buffer is empty."""
+        if self._dropped:
+            self._dropped = False
+            self._buffer.clear()
+            self._chain = self._flushed_chain
+            raise StoreError("the journal cannot be written: records before this one were lost")
+        if not self._buffer:
+            return
+        data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
+        self._buffer.clear()
+        try:
+            if self._broken:
+                self._reopen()
+            self._write(data)
+        except OSError as error:
+            self._undo()
+            raise StoreError(f"the journal cannot be written: {error.strerror}") from None
+        self._flushed_chain = self._chain
+        self._failing = False
+        self._lost = self._lost_since = 0
+        if self._size >= self._rotate_at:
+            self._rotate()
+
+    def refuse(
+        self,
+        kind: Kind,
+        record: Record | msgspec.Raw,
+        *,
+        id: bytes = b"",
+        session: bytes = NO_ID,
+        command: bytes = NO_ID,
+    ) -> bytes:
+        """Write the record of a refusal, into the reserve if the disk is full. Never raises; returns its id.
+
+        Where even the reserve is used up, the refusal is counted and the count is written later.
+        """
+        if self._buffer:
+            try:
+                self.flush()
+            except StoreError:
+                self._dropped = True  # whoever appended them learns of it when it flushes
+        id = self.append_payload(kind, _encode(record), id=id, session=session, command=command)
+        data, chain = b"".join(self._buffer), self._chain
+        self._buffer.clear()
+        try:
+            if self._broken:
+                self._reopen()
+            self._write(data, into_reserve=self._failing)
+        except (OSError, StoreError):
+            self._undo()
+            try:
+                self._write(data, into_reserve=True)
+            except OSError:
+                self._undo()
+                self._lost += 1
+                self._lost_since = self._lost_since or self._now()
+                return id
+        self._chain = self._flushed_chain = chain
+        self._lost = self._lost_since = 0
+        return id
+
+    def close(self) -> None:
+        """Flush and close; space that was only reserved is given back."""
+        if self._fd < 0:
+            return
+        try:
+            self.flush()
+        finally:
+            os.ftruncate(self._fd, self._size)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._folder / f"{self._name}-{new_id(self._now()).hex()}.journal"
+        seed = self._flushed_chain or os.urandom(32)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"no journal can be opened in {self._folder}: {error.strerror}") from None
+        old, self._fd = self._fd, fd
+        self.path, self._size, self._allocated = path, 0, 0
+        self._chain = self._flushed_chain = seed
+        try:
+            self._write(file_header(seed))
+        except OSError as error:
+            raise StoreError(f"the journal cannot be written: {error.strerror}") from None
+        self._broken = False
+        if old >= 0:
+            os.close(old)
+
+    def _reopen(self) -> None:
+        """Begin a new file under frames that are already chained."""
+        chain = self._chain
+        self._open()
+        self._chain = chain
+
+    def _rotate(self) -> None:
+        old_fd, old_size = self._fd, self._size
+        try:
+            os.ftruncate(old_fd, old_size)
+            self._open()
+        except (StoreError, OSError):
+            self._fd, self._failing = old_fd, True  # keep writing to the old file; the next flush tries again
+
+    def _write(self, data: bytes, *, into_reserve: bool = False) -> None:
+        if not into_reserve:
+            self._reserve(len(data))
+        written = os.write(self._fd, data)
+        if written != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += written
+        if self._durability == "power":
+            os.fdatasync(self._fd)
+
+    def _append_gap(self, at: int) -> None:
+        gap = GapRecord(refusals=self._lost, since=self._lost_since, reason="the reserve for refusals was used up")
+        frame, self._chain = encode_frame(self._chain, Kind.GAP, new_id(at), NO_ID, NO_ID, at, _encode(gap))
+        self._buffer.append(frame)
+
+    def _reserve(self, size: int) -> None:
+        """Keep `reserve` bytes allocated beyond `size` more. Raises OSError where the disk has no room."""
+        if self._size + size + self._reserve_size > self._allocated and self._reserve_size:
+            wanted = self._size + size + 2 * self._reserve_size
+            if _allocate(self._fd, self._allocated, wanted - self._allocated):
+                self._allocated = wanted
+
+    def _undo(self) -> None:
+        """After a failed write: the file ends where the last good frame ended, and so does the chain."""
+        self._chain = self._flushed_chain
+        self._failing = True
+        try:
+            if os.fstat(self._fd).st_size != self._size:
+                os.ftruncate(self._fd, self._size)
+                self._allocated = self._size
+        except OSError:
+            self._broken = True  # O_APPEND would write behind the torn frame: the next flush begins a new file
+
+
+def _allocate(fd: int, offset: int, length: int) -> bool:
+    """fallocate(2) with KEEP_SIZE. False where the platform or file system has none. Raises OSError (ENOSPC)."""
+    if _fallocate is None:
+        return False
+    if _fallocate(fd, _KEEP_SIZE, offset, length) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EOPNOTSUPP, errno.ENOSYS):
+        return False
+    raise OSError(code, os.strerror(code))
+
+
+def _find_fallocate() -> Callable[[int, int, int, int], int] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    function = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True).fallocate
+    function.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    function.restype = ctypes.c_int
+    return function
+
+
+_fallocate = _find_fallocate()

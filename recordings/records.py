@@ -1,0 +1,161 @@
+"""What stands in a record's payload: one frozen shape a kind, encoded as JSON.
+
+JSON, because an outsider who checks a proof must be able to read what was proved. Ids and times stand in the
+frame's clear header, not here. A reader accepts unknown fields (later versions add some) but never guesses
+missing ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from onrecord.policies.model import Identity, OutcomeStatus
+from onrecord.policies.verdict import Verdict
+
+Direction = Literal["to_client", "to_upstream"]
+
+
+class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A data-path process opened its journal."""
+
+    process: str
+    pid: int
+    version: str
+    host: str = ""
+
+
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A session began. `digest_key` (hex) keys every digest of the session: erasing it makes them mute."""
+
+    run: str
+    identity: Identity
+    resource: str
+    protocol: str
+    client: str
+    login: str = ""
+    digest_key: str = ""
+
+
+class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The ruling on a command. `applied` is false where `mode = "observe"` let it pass nevertheless."""
+
+    type: Literal["allow", "deny", "hold"]
+    policy: str
+    reason: str = ""
+    hint: str = ""
+    approvers: str = ""
+    policies: str = ""
+    applied: bool = True
+
+
+class CommandRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A command was decided; written before its first byte goes upstream."""
+
+    kind: str
+    action: str
+    text: str
+    detail: msgspec.Raw | Mapping[str, object]
+    verdict: VerdictRecord
+    cause: str | None = None
+
+
+class ChunkRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A part of a stream, written before it is delivered.
+
+    `data` is the bounded, masked content: text, `{"base64": …}`, or rows; None beyond the bound, where `size`
+    (bytes) and `digest` (HMAC-SHA256 under the session's key, hex) still count it. `note` says what it is.
+    """
+
+    direction: Direction
+    size: int
+    digest: str = ""
+    data: object = None
+    rows: int = 0
+    note: str = ""
+
+
+class OutcomeRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of a command; written before the end of its answer."""
+
+    status: OutcomeStatus
+    code: str = ""
+    rows: int = 0
+    bytes: int = 0
+    duration_ms: float = 0.0
+    error: str | None = None
+    tag: str = ""
+    masked: Mapping[str, int] = msgspec.field(default_factory=dict)
+    sample: object = None
+    digest: str | None = None
+    size: int = 0
+
+
+class SessionEndRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A session ended: why, and how many commands it had."""
+
+    reason: str
+    commands: int = 0
+
+
+class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something was refused before it was a command: a bad token, an unknown host, junk on the wire.
+
+    `what` is the policy's name ("onrecord:identity", "onrecord:egress", "onrecord:protocol", …); `text` what was
+    asked for, without credentials; `detail` the reason in full, for the operator.
+    """
+
+    what: str
+    reason: str
+    protocol: str
+    client: str
+    text: str = ""
+    detail: str = ""
+    resource: str = ""
+    identity: Identity | None = None
+    count: int = 1
+
+
+class PolicyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A process took a policy set into use, or could not: `error` says why."""
+
+    digest: str
+    files: tuple[str, ...] = ()
+    error: str = ""
+
+
+class GapRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What could not be recorded one by one is counted here."""
+
+    refusals: int
+    since: int
+    reason: str
+
+
+Record = (
+    ProcessRecord
+    | SessionRecord
+    | CommandRecord
+    | ChunkRecord
+    | OutcomeRecord
+    | SessionEndRecord
+    | RefusalRecord
+    | PolicyRecord
+    | GapRecord
+)
+
+
+def verdict_record(verdict: Verdict, policy: str, policies: str, *, applied: bool = True) -> VerdictRecord:
+    """The record of `verdict`, given by `policy` under the policy set with digest `policies`."""
+    name = verdict.__struct_config__.tag
+    return VerdictRecord(
+        type=name,  # type: ignore[arg-type]  # the tags of Verdict are the literals
+        policy=policy,
+        reason=getattr(verdict, "reason", ""),
+        hint=getattr(verdict, "hint", ""),
+        approvers=getattr(verdict, "approvers", ""),
+        policies=policies,
+        applied=applied,
+    )
