@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import errno
+import fcntl
 import os
 import sys
 import time
@@ -195,6 +196,7 @@ class Journal:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(f"no journal can be opened in {self._folder}: {error.strerror}") from None
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the recorder sees by it whether the writer still lives
         old, self._fd = self._fd, fd
         self.path, self._size, self._allocated = path, 0, 0
         self._chain = self._flushed_chain = seed
