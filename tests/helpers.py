@@ -109,7 +109,7 @@ def postgres_resource(server: PostgresPart, *, user: str, database: str = "shop"
         "default": "allow",
     }
     if server.tls:
-        table |= {"sslmode": "verify-full", "ca": str(server.ca)}
+        table |= {"sslmode": "verify-full", "ca": f"file:{server.ca}"}
     else:
         table |= {"sslmode": "disable"}
     return table | more
@@ -121,7 +121,7 @@ def http_resource(api: HttpsApi, **more: Any) -> dict[str, Any]:
         "type": "http",
         "hosts": [api.names[0]],
         "upstream": f"https://{api.host}:{api.port}",
-        "ca": str(api.ca),
+        "ca": f"file:{api.ca}",
         "groups": ["agents"],
         "default": "allow",
     } | more
