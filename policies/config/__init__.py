@@ -1,0 +1,37 @@
+"""mitm.toml: its types, how it is read, and what is checked. `load_config` is the way in."""
+
+from __future__ import annotations
+
+from onrecord.policies.config.reading import load_config
+from onrecord.policies.config.types import (
+    Address,
+    Config,
+    GatewayConfig,
+    HttpResource,
+    IssuerConfig,
+    Mode,
+    OtherResource,
+    PolicyConfig,
+    PostgresResource,
+    RecordingsConfig,
+    ResourceConfig,
+    SecretRef,
+    TlsConfig,
+)
+
+__all__ = [
+    "Address",
+    "Config",
+    "GatewayConfig",
+    "HttpResource",
+    "IssuerConfig",
+    "Mode",
+    "OtherResource",
+    "PolicyConfig",
+    "PostgresResource",
+    "RecordingsConfig",
+    "ResourceConfig",
+    "SecretRef",
+    "TlsConfig",
+    "load_config",
+]

@@ -1,0 +1,150 @@
+"""The tables of mitm.toml as they are written: keys, types and defaults. `REQUIRED` names what may not be left out.
+
+docs/reference/configuration.md lists exactly these keys; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+RuleText = Literal["allow", "hold", "deny"]
+
+
+class Table(msgspec.Struct, kw_only=True):
+    """Base of all tables."""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ()
+
+
+class TlsTable(Table, kw_only=True):
+    """`[gateway.tls]`"""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("cert", "key")
+
+    cert: str = ""
+    key: str = ""
+    client_ca: str | None = None
+
+
+class GatewayTable(Table, kw_only=True):
+    """`[gateway]`"""
+
+    http: str | None = None
+    postgres: str | None = None
+    ssh: str | None = None
+    admin: str | None = None
+    state: str = "state"
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    egress: Literal["deny", "allow"] = "deny"
+    mode: Literal["enforce", "observe"] = "enforce"
+    observe_until: datetime | date | str | None = None
+    tls: dict[str, Any] | None = None
+    postgres_tls: Literal["require", "allow"] = "require"
+    stale_policy: str | float = "60 s"
+    policy_timeout: str | float = "1 s"
+    session_grace: str | float = "0 s"
+    max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4096
+    handshake_timeout: str | float = "10 s"
+
+
+class RecordingsTable(Table, kw_only=True):
+    """`[recordings]`"""
+
+    store: str = "state/recordings.db"
+    durability: Literal["process", "power"] = "process"
+    body_limit: str | int = "1 MiB"
+    sample_limit: str | int = "64 KiB"
+
+
+class IssuerTable(Table, kw_only=True):
+    """`[[issuers]]`"""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("issuer", "audience")
+
+    issuer: str = ""
+    audience: str | list[str] = ""
+    kind: Literal["agent", "human"] = "agent"
+    groups_claim: str = "groups"
+    agent_claim: str = ""
+    run_claim: str = "run_id"
+    require: dict[str, str | list[str]] = msgspec.field(default_factory=dict)
+    clients: list[str] | None = None
+    max_ttl: str | float = "24 h"
+    bind: Literal["none", "mtls"] = "none"
+    algorithms: list[str] | None = None
+    leeway: str | float = "30 s"
+    ca: str | None = None
+    jwks_stale: str | float = "1 h"
+
+
+class PolicyTable(Table, kw_only=True):
+    """`[[policies]]`"""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("file",)
+
+    file: str = ""
+    name: str | None = None
+    resources: list[str] | None = None
+    groups: list[str] | None = None
+
+
+class ResourceTable(Table, kw_only=True):
+    """What all `[resources.NAME]` share."""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("type", "groups")
+
+    type: Literal["http", "postgres", "kubernetes", "ssh"] = "http"
+    groups: list[str] | None = None
+    default: RuleText = "deny"
+    admin: RuleText = "deny"
+    unknown: RuleText = "deny"
+    accept_privileged: bool = False
+
+
+class HttpTable(ResourceTable, kw_only=True):
+    """`[resources.NAME]` with `type = "http"`"""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("type", "groups", "hosts")
+
+    hosts: list[str] = msgspec.field(default_factory=list)
+    upstream: str | None = None
+    ca: str | None = None
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    bearer: str | None = None
+    token: str | None = None
+    basic: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    plaintext: bool = False
+
+
+class PostgresTable(ResourceTable, kw_only=True):
+    """`[resources.NAME]` with `type = "postgres"`"""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("type", "groups", "upstream")
+
+    upstream: str = ""
+    password: str | None = None
+    ca: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    plaintext: bool = False
+
+
+class OtherTable(ResourceTable, kw_only=True):
+    """`[resources.NAME]` with `type = "kubernetes"` or `"ssh"`: read, listed by `check`, and not served."""
+
+    hosts: list[str] = msgspec.field(default_factory=list)
+    upstream: str | None = None
+    ca: str | None = None
+    token: str | None = None
+    impersonate: bool = False
+    client_cert: str | None = None
+    client_key: str | None = None
+    exec: str | list[str] | None = None
+    key: str | None = None
+    host_key: str | list[str] | None = None

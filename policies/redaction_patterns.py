@@ -1,0 +1,151 @@
+"""What a secret looks like: the patterns of redaction.py, in RE2's syntax. Pure text.
+
+A needle is one pattern for all the ways in which text carries a value: as it is, inside JSON or JSON within JSON
+(escapes of any depth), percent-encoded in any case, HTML-escaped; then base64 (three alignments, both alphabets) and
+hexadecimal. One needle spans at most CHUNK characters: a longer value is found as a row of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+
+MARK = "[redacted]"
+MIN_SECRET = 4
+CHUNK = 48
+
+# Exactly these member, field and header names; compared in lower case.
+SECRET_NAMES = frozenset(
+    {
+        "access_token", "accesstoken", "api-key", "api_key", "apikey", "authorization", "aws_secret_access_key",
+        "aws_session_token", "client_assertion", "client_secret", "clientsecret", "id_token", "passwd", "password",
+        "pgpassword", "private_key", "proxy-authorization", "refresh_token", "refreshtoken", "secret_access_key",
+        "secret_key", "secretaccesskey", "session_token", "sessiontoken", "set-cookie", "cookie", "x-api-key",
+        "x-amz-security-token", "x-auth-token", "x-goog-api-key", "x-vault-token",
+    }
+)  # fmt: skip
+
+_NAMES = "|".join(re.escape(name).replace("\\-", "-") for name in sorted(SECRET_NAMES, key=lambda n: (-len(n), n)))
+_EDGE = r"(?:^|[^A-Za-z0-9_]|\\[nrtbf])"
+_SPACE = r"(?: |\+|%20)"
+_PEM_KIND = rf"(?:[A-Z0-9]+{_SPACE}){{0,4}}PRIVATE{_SPACE}KEY(?:{_SPACE}BLOCK)?"
+
+_TOKENS = (
+    r"gh[pousr]_[A-Za-z0-9]{20,}",
+    r"github_pat_[A-Za-z0-9_]{20,}",
+    r"gl(?:pat|dt|ptt|rt|cbt|ft|oas|agent|soat)-[A-Za-z0-9_-]{16,}",
+    r"xox[abeoprs](?:\.[a-z]+)?-[A-Za-z0-9-]{10,}",
+    r"xapp-[A-Za-z0-9-]{16,}",
+    r"sk-[A-Za-z0-9_-]{20,}",
+    r"[rs]k_live_[A-Za-z0-9]{16,}",
+    r"(?:AKIA|ASIA)[A-Z0-9]{16}",
+    r"AIza[A-Za-z0-9_-]{35}",
+    r"ya29\.[A-Za-z0-9_-]{20,}",
+    r"npm_[A-Za-z0-9]{36}",
+    r"pypi-AgEI[A-Za-z0-9_-]{16,}",
+    r"hf_[A-Za-z0-9]{30,}",
+    r"hv[bs]\.[A-Za-z0-9_-]{20,}",
+    r"dop_v1_[a-f0-9]{64}",
+)
+_JWT = r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){0,2}"
+_PEM = rf"-----BEGIN{_SPACE}{_PEM_KIND}-----(?s:.*?)(?:-----END{_SPACE}{_PEM_KIND}-----|\z)"
+_USERINFO = r"""[A-Za-z][A-Za-z0-9+.-]*:(?:\\*/){2}[^\s/?#"'<>@:\\]*:(?P<userinfo>[^\s/?#"'<>\\]+)@"""
+_FIELD = rf"""(?:^|[^A-Za-z0-9_-]|\\[nrtbf])(?i:{_NAMES})=(?P<field>[^&\s"'<>\\;,]+)"""
+_MEMBER = rf"""(?P<name>\\*["'](?i:{_NAMES})\\*["']\s*:\s*\\*")"""
+_HEADER = r"""(?i:authorization)\\*["']?\s*[:=]\s*\\*["']?(?i:Bearer|Basic|Token)\s+(?P<header>[^\s"'\\]+)"""
+
+# What is replaced: the named group, or (name) the string that follows it, or the whole match.
+GENERIC = "|".join(
+    (_JWT, _PEM, rf"{_EDGE}(?P<token>{'|'.join(_TOKENS)})", _USERINFO, _MEMBER, _FIELD, _HEADER)
+)  # fmt: skip
+
+GENERIC_GROUPS = ("token", "userinfo", "name", "field", "header")
+
+# The same without edges, for encoded JSON, where an escape may stand before anything: finds at least all of GENERIC.
+GENERIC_PREFILTER = "|".join(
+    (
+        r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.",
+        rf"-----BEGIN{_SPACE}{_PEM_KIND}-----",
+        *_TOKENS,
+        r"""[A-Za-z]:(?:\\*/){2}[^\s/?#"'<>@:\\]*:[^\s/?#"'<>\\]+@""",
+        rf"""["'](?i:{_NAMES})\\*["']""",
+        rf"""(?i:{_NAMES})=""",
+        r"(?i:authorization)",
+    )
+)
+
+_HTML = {"&": "&(?:amp|#38|#x26);", "<": "&(?:lt|#60|#x3[cC]);", ">": "&(?:gt|#62|#x3[eE]);",
+         '"': "&(?:quot|#34|#x22);", "'": "&(?:apos|#39|#x27);"}  # fmt: skip
+_SHORT = {"\b": "b", "\t": "t", "\n": "n", "\f": "f", "\r": "r"}
+
+
+def needles(secret: str) -> list[str]:
+    """The patterns that find `secret` in its usual encodings."""
+    found: list[str] = []
+    for chunk in _chunks(secret):
+        data = chunk.encode("utf-8", "surrogatepass")
+        found += ["".join(_character(c) for c in chunk), *_base64(data)]
+        found.append("".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in data.hex()))
+    return found
+
+
+def _chunks(secret: str) -> list[str]:
+    if len(secret) <= CHUNK:
+        return [secret]
+    starts = [*range(0, len(secret) - CHUNK, CHUNK), len(secret) - CHUNK]
+    return [secret[start : start + CHUNK] for start in starts]
+
+
+def _character(c: str) -> str:
+    """A pattern for one character of a secret, however it is escaped."""
+    if (c.isascii() and c.isalnum()) or c == "_":
+        return c
+    forms = [_literal(c)]
+    if c in _SHORT:
+        forms.append(rf"\\+{_SHORT[c]}")
+    elif c == "\\":
+        forms = [r"\\+"]
+    elif c in "\"'/":
+        forms = [rf"\\*{c}"]
+    if c == " ":
+        forms.append(r"\+")
+    forms.append("".join(_percent(byte) for byte in c.encode("utf-8", "surrogatepass")))
+    units = c.encode("utf-16-be", "surrogatepass")
+    forms.append("".join(rf"\\+u{_any_case(units[i : i + 2].hex())}" for i in range(0, len(units), 2)))
+    if c in _HTML:
+        forms.append(_HTML[c])
+    return f"(?:{'|'.join(forms)})"
+
+
+def _percent(byte: int) -> str:
+    return f"%(?:25)*{_any_case(f'{byte:02x}')}"
+
+
+def _any_case(digits: str) -> str:
+    return "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in digits)
+
+
+def _literal(c: str) -> str:
+    """`c` for RE2, which takes UTF-8 text."""
+    return "\\" + c if c.isascii() and not c.isalnum() and c.isprintable() else rf"\x{{{ord(c):x}}}"
+
+
+def _base64(data: bytes) -> list[str]:
+    """The characters of base64 text that are settled by `data` alone, for each of the three places it may begin."""
+    found = []
+    for shift in range(3):
+        text = base64.b64encode(bytes(shift) + data).decode().rstrip("=")
+        first = (shift * 8 + 5) // 6
+        last = (shift + len(data)) * 8 // 6
+        core = text[first:last]
+        if len(core) >= 4:
+            found.append("".join(_base64_character(c) for c in core))
+    return found
+
+
+def _base64_character(c: str) -> str:
+    if c == "+":
+        return r"(?:\+|-|%2[bB]|\\+u002[bB])"
+    if c == "/":
+        return r"(?:\\*/|_|%2[fF])"
+    return c
