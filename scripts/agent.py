@@ -1,0 +1,185 @@
+"""`onrecord token`, `env` and `run`: what an agent needs to use its ordinary tools through the gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from onrecord.policies.config import Config
+
+ConfigOption = Annotated[Path, typer.Option("-c", "--config", help="The gateway's configuration.")]
+SubjectOption = Annotated[str, typer.Option("--subject", help="Whose token: the agent's or the human's name.")]
+GroupsOption = Annotated[list[str] | None, typer.Option("--groups", help="Groups, apart by commas or repeated.")]
+HumanOption = Annotated[bool, typer.Option("--human", help="A human's token, which may approve.")]
+BehalfOption = Annotated[
+    str | None, typer.Option("--on-behalf-of", help="The human for whom the agent works (RFC 8693 `act`).")
+]
+TtlOption = Annotated[str, typer.Option("--ttl", help='Lifetime: seconds, or "15 min", "1h".')]
+RunOption = Annotated[str | None, typer.Option("--run", help="The run id to sign into the token.")]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", help="File with the token, - for stdin; else ONRECORD_TOKEN is read.")
+]
+
+TOKEN_VARIABLE = "ONRECORD_TOKEN"  # noqa: S105  # a variable's name
+MAX_TOKEN = 16 * 1024
+
+
+def token(
+    subject: SubjectOption,
+    config: ConfigOption = Path("mitm.toml"),
+    groups: GroupsOption = None,
+    human: HumanOption = False,
+    on_behalf_of: BehalfOption = None,
+    ttl: TtlOption = "1h",
+    run: RunOption = None,
+) -> None:
+    """Mint a token from the built-in development issuer and print it.
+
+    Works only where mitm.toml has an issuer "onrecord:dev".
+
+    Example: onrecord token --subject devin --groups agents --on-behalf-of alice@example.com
+    """
+    from onrecord.policies.config import load_config
+
+    print(_mint(load_config(config), subject, groups, human, on_behalf_of, ttl, run))
+
+
+def env(
+    config: ConfigOption = Path("mitm.toml"),
+    token: TokenOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of shell lines.")] = False,
+) -> None:
+    """Print the variables with which an agent's tools go through the gateway.
+
+    Example: eval "$(onrecord env -c mitm.toml --token token.txt)"
+    """
+    from onrecord.policies.config import load_config
+    from onrecord.scripts.environment import agent_environment
+
+    variables = agent_environment(load_config(config), _read_token(token))
+    if as_json:
+        print(json.dumps(variables, indent=2))
+        return
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="-- CMD [ARGS]...", help="The command to run.")],
+    config: ConfigOption = Path("mitm.toml"),
+    token: TokenOption = None,
+    subject: Annotated[
+        str | None, typer.Option("--subject", help="Mint a development token for this subject instead.")
+    ] = None,
+    groups: GroupsOption = None,
+    human: HumanOption = False,
+    on_behalf_of: BehalfOption = None,
+    ttl: TtlOption = "1h",
+    run_id: RunOption = None,
+) -> None:
+    """Run a command whose tools go through the gateway; its exit status is the command's.
+
+    It sets variables only: a program that ignores them is not held. docs/enforcement.md says what holds it.
+
+    Example: onrecord run -c mitm.toml --subject devin --groups agents -- psql -d orders
+    """
+    from onrecord.policies.config import load_config
+    from onrecord.scripts.environment import agent_environment, merged
+
+    loaded = load_config(config)
+    if subject is None:
+        if groups or human or on_behalf_of or run_id:
+            raise typer.BadParameter("--groups, --human, --on-behalf-of and --run need --subject")
+        secret = _read_token(token)
+    elif token is not None:
+        raise typer.BadParameter("give --token or --subject, not both")
+    else:
+        secret = _mint(loaded, subject, groups, human, on_behalf_of, ttl, run_id)
+    variables = merged(os.environ, agent_environment(loaded, secret))
+    sys.stdout.flush()
+    try:
+        os.execvpe(command[0], command, variables)  # noqa: S606  # running the user's command is what `run` is for
+    except FileNotFoundError:
+        sys.stderr.write(f"onrecord run: {command[0]}: command not found\n")
+        sys.exit(127)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"onrecord run: {command[0]}: cannot be run: {error}\n")
+        sys.exit(126)
+
+
+def register(app: typer.Typer) -> None:
+    """Add `token`, `env` and `run`."""
+    app.command()(token)
+    app.command()(env)
+    app.command(context_settings={"allow_interspersed_args": False})(run)
+
+
+def _mint(
+    config: Config,
+    subject: str,
+    groups: list[str] | None,
+    human: bool,  # an option passed on as it came
+    on_behalf_of: str | None,
+    ttl: str,
+    run: str | None,
+) -> str:
+    from onrecord.policies.config.values import BadValue, duration
+    from onrecord.policies.dev_issuer import DEV_ISSUER, mint
+    from onrecord.policies.errors import ConfigError, Problem
+
+    issuer = next((entry for entry in config.issuers if entry.issuer == DEV_ISSUER), None)
+    if issuer is None:
+        fix = f'add [[issuers]] with issuer = "{DEV_ISSUER}", or get the token from your identity provider'
+        raise ConfigError([Problem(f"{config.path.name}: issuers", f'no issuer "{DEV_ISSUER}"', fix)])
+    try:
+        seconds = duration(float(ttl) if ttl.isascii() and ttl.isdigit() else ttl)
+    except BadValue as error:
+        raise typer.BadParameter(f"--ttl: {error.reason} ({error.fix})") from error
+    if not 1 <= seconds <= issuer.max_ttl:
+        raise typer.BadParameter(f"--ttl: {ttl!r} is not between 1 s and the issuer's max_ttl, {issuer.max_ttl:g} s")
+    names = [name.strip() for entry in groups or [] for name in entry.split(",")]
+    if not subject.strip() or (groups and not all(names)):
+        raise typer.BadParameter("--subject and --groups must not be empty")
+    return mint(
+        config.gateway.state,
+        subject=subject,
+        groups=names,
+        audience=issuer.audience[0],
+        human=human,
+        on_behalf_of=on_behalf_of,
+        ttl=seconds,
+        run=run,
+        groups_claim=issuer.groups_claim or "groups",
+        run_claim=issuer.run_claim or "run_id",
+    )
+
+
+def _read_token(source: str | None) -> str:
+    """The token from a file, stdin or ONRECORD_TOKEN. What is wrong with it is said without showing it."""
+    if source is None:
+        text = os.environ.get(TOKEN_VARIABLE, "")
+        where = TOKEN_VARIABLE
+        if not text:
+            raise typer.BadParameter(f"no token: give --token FILE or set {TOKEN_VARIABLE}")
+    elif source == "-":
+        text, where = sys.stdin.read(MAX_TOKEN + 2), "stdin"
+    else:
+        where = source
+        try:
+            with Path(source).open(encoding="ascii") as file:
+                text = file.read(MAX_TOKEN + 2)
+        except UnicodeDecodeError as error:
+            raise typer.BadParameter(f"--token {source}: not a token: it is not ASCII text") from error
+        except OSError as error:
+            raise typer.BadParameter(f"--token {source}: {error.strerror}") from error
+    text = text.strip()
+    if not text or len(text) > MAX_TOKEN or not text.isascii() or not text.isprintable() or " " in text:
+        raise typer.BadParameter(f"{where}: not a token: one line of at most {MAX_TOKEN} characters without blanks")
+    return text

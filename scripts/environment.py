@@ -1,0 +1,165 @@
+"""The environment in which an agent's ordinary tools go through the gateway: proxy, CA and PostgreSQL variables."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+import certifi
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
+from cryptography.hazmat.primitives.serialization.pkcs12 import PBES, PKCS12Certificate, serialize_java_truststore
+
+from onrecord.policies.config import Address, Config
+from onrecord.policies.config.values import is_loopback
+from onrecord.policies.errors import ConfigError, Problem
+
+GATEWAY_CA = "mitmproxy-ca-cert.pem"
+PROXY_USER = "onrecord"
+
+BUNDLE_VARIABLES = (
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "PIP_CERT",
+    "npm_config_cafile",
+    "AWS_CA_BUNDLE",
+    "CARGO_HTTP_CAINFO",
+    "DENO_CERT",
+    "BUNDLE_SSL_CA_CERT",
+    "CODEX_CA_CERTIFICATE",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+    "HTTPLIB2_CA_CERTS",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+)
+"""Each of these *replaces* a tool's roots, so it names the public roots and the gateway's together."""
+
+CONFLICTING = ("ALL_PROXY", "all_proxy")
+CONFLICTING_PG = ("PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGCHANNELBINDING", "PGREQUIREAUTH", "PGSSLNEGOTIATION")
+"""Variables that would lead a tool around the gateway or make libpq refuse it; `run` takes them away."""
+
+
+def agent_environment(config: Config, token: str) -> dict[str, str]:
+    """The variables for an agent that holds `token`. Writes the CA files beside the gateway's CA.
+
+    Raises ConfigError where the gateway's CA is not there yet or its files cannot be written.
+    """
+    gateway = config.gateway
+    variables: dict[str, str] = {}
+    if gateway.http is not None:
+        variables |= _proxy_variables(gateway.http, token, tls=gateway.tls is not None)
+    variables |= _ca_variables(config)
+    if gateway.postgres is not None:
+        variables |= {
+            "PGHOST": _reachable(gateway.postgres.host),
+            "PGPORT": str(gateway.postgres.port),
+            "PGPASSWORD": token,
+            "PGSSLMODE": "verify-full" if gateway.postgres_tls == "require" else "prefer",
+            "PGSSLROOTCERT": variables["SSL_CERT_FILE"],
+            "PGGSSENCMODE": "disable",
+        }
+    return variables
+
+
+def merged(base: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    """`base` with `variables` put in and what would lead around the gateway taken out."""
+    dropped = CONFLICTING + (CONFLICTING_PG if "PGHOST" in variables else ())
+    return {name: value for name, value in base.items() if name not in dropped} | dict(variables)
+
+
+def _proxy_variables(listener: Address, token: str, *, tls: bool) -> dict[str, str]:
+    scheme = "https" if tls and not is_loopback(listener.host) else "http"
+    address = Address(_reachable(listener.host), listener.port)
+    url = f"{scheme}://{PROXY_USER}:{quote(token, safe='')}@{address}"
+    names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
+    return {**dict.fromkeys(names, url), "NO_PROXY": "", "no_proxy": "", "NODE_USE_ENV_PROXY": "1"}
+
+
+def _reachable(host: str) -> str:
+    """Where a listener on every address is reached from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # it is read, not bound
+
+
+def _ca_variables(config: Config) -> dict[str, str]:
+    folder = config.gateway.state / "ca"
+    own = folder / GATEWAY_CA
+    try:
+        gateway_ca = own.read_bytes()
+        certificates = x509.load_pem_x509_certificates(gateway_ca)
+    except FileNotFoundError as error:
+        raise _problem(own, "no such file: the gateway makes its CA when it first starts", config) from error
+    except (OSError, ValueError) as error:
+        raise _problem(own, f"the gateway's CA cannot be read: {error}", config) from error
+    certificates += _listener_roots(config)
+    roots = Path(certifi.where()).read_bytes()
+    added = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+    bundle, store, hashed = folder / "bundle.pem", folder / "truststore.p12", folder / "certs"
+    try:
+        _write(bundle, roots.rstrip(b"\n") + b"\n" + added)
+        if not store.exists() or store.stat().st_mtime_ns < own.stat().st_mtime_ns:
+            _write(store, _java_store(x509.load_pem_x509_certificates(roots) + certificates))
+        hashed.mkdir(mode=0o755, exist_ok=True)
+        for certificate in certificates:
+            _write(hashed / f"{_subject_hash(certificate):08x}.0", certificate.public_bytes(Encoding.PEM))
+    except OSError as error:
+        raise ConfigError(
+            [Problem(str(folder), f"cannot write the CA files: {error.strerror}", "run as the gateway's user")]
+        ) from error
+    trust = f"-Djavax.net.ssl.trustStore={store} -Djavax.net.ssl.trustStoreType=PKCS12"
+    return {
+        **dict.fromkeys(BUNDLE_VARIABLES, str(bundle)),
+        "SSL_CERT_DIR": str(hashed),
+        "NODE_EXTRA_CA_CERTS": str(own),
+        "UV_NATIVE_TLS": "1",
+        "JAVA_TOOL_OPTIONS": f"{trust} -Djavax.net.ssl.trustStorePassword={_STORE_PASSWORD}",
+    }
+
+
+def _listener_roots(config: Config) -> list[x509.Certificate]:
+    """Self-signed certificates in `[gateway.tls]`'s chain: a private CA that no public root vouches for."""
+    if config.gateway.tls is None:
+        return []
+    try:
+        chain = x509.load_pem_x509_certificates(config.gateway.tls.cert.read_bytes())
+    except (OSError, ValueError):
+        return []  # `check` and `up` say what is wrong with it
+    return [certificate for certificate in chain if certificate.issuer == certificate.subject]
+
+
+_STORE_PASSWORD = "changeit"  # noqa: S105  # Java's own default; the store holds public certificates only
+
+
+def _java_store(certificates: list[x509.Certificate]) -> bytes:
+    builder = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(10_000)
+    protection = builder.key_cert_algorithm(PBES.PBESv2SHA256AndAES256CBC).hmac_hash(SHA256())
+    entries = [PKCS12Certificate(certificate, f"{index}".encode()) for index, certificate in enumerate(certificates)]
+    return serialize_java_truststore(entries, protection.build(_STORE_PASSWORD.encode()))
+
+
+def _subject_hash(certificate: x509.Certificate) -> int:
+    """The number by which OpenSSL finds a root in SSL_CERT_DIR."""
+    from OpenSSL.crypto import X509
+
+    return X509.from_cryptography(certificate).subject_name_hash()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace `path` at once, unless it has this content already."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_bytes() == content:
+            return
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    temporary.replace(path)
+
+
+def _problem(path: Path, reason: str, config: Config) -> ConfigError:
+    return ConfigError([Problem(str(path), reason, f"start it once: onrecord up -c {config.path}")])
