@@ -142,10 +142,10 @@ class PolicyEngine:
                 old.close()
         self._stale_since, self._stale_error = None, ""
 
-    def mark_stale(self, error: str) -> None:
-        """The newest policies cannot be used: the set in force holds for `stale_after` seconds, then all is denied."""
-        if self._stale_since is None:
-            self._stale_since = self._clock()
+    def mark_stale(self, error: str, *, age: float = 0.0) -> None:
+        """The newest policies cannot be used, since `age` seconds: the old ones hold for `stale_after` in all."""
+        since = self._clock() - max(age, 0.0)
+        self._stale_since = since if self._stale_since is None else min(since, self._stale_since)
         if error != self._stale_error:
             self._stale_error = error
             _log.error("policies could not be reloaded; the old ones hold for %g s: %s", self._stale_after, error)
