@@ -1,0 +1,132 @@
+"""Text → Analysis: parse, walk each statement, and remember the answer for the exact text.
+
+The cache key is the whole text and the search_path: a fingerprint would let `SET ROLE a` answer for `SET ROLE b`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from onrecord.policies.model import NameSet
+from onrecord.policies.sql.errors import SqlError
+from onrecord.policies.sql.names import resolve
+from onrecord.policies.sql.parser import SMALL, parse
+from onrecord.policies.sql.redact import redact
+from onrecord.policies.sql.statement import Analysis, Statement
+from onrecord.policies.sql.walker import Walker
+
+Node = dict[str, Any]
+_Key = tuple[str, tuple[str, ...]]
+
+_ENTRIES = 4096
+_BYTES = 16 * 1024 * 1024
+_OVERHEAD = 2048  # a guess at what an entry takes beside its text
+
+
+class _Cache:
+    """Least recently used first out; bounded by entries and by an estimate of bytes."""
+
+    def __init__(self, entries: int, size: int) -> None:
+        self._entries = entries
+        self._limit = size
+        self._size = 0
+        self._map: OrderedDict[_Key, Analysis] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._map)
+
+    def get(self, key: _Key) -> Analysis | None:
+        found = self._map.get(key)
+        if found is not None:
+            try:
+                self._map.move_to_end(key)
+            except KeyError:
+                pass  # another thread dropped it meanwhile
+        return found
+
+    def put(self, key: _Key, analysis: Analysis) -> None:
+        if key in self._map:
+            return
+        self._map[key] = analysis
+        self._size += _cost(key)
+        while len(self._map) > self._entries or self._size > self._limit:
+            old, _ = self._map.popitem(last=False)
+            self._size -= _cost(old)
+
+
+def _cost(key: _Key) -> int:
+    return _OVERHEAD + 12 * len(key[0])
+
+
+_cache = _Cache(_ENTRIES, _BYTES)
+
+
+def analyse(sql: str, *, search_path: tuple[str, ...] = ("public",)) -> Analysis:
+    """What `sql` does, statement by statement. `search_path` is the session's, with "$user" already replaced.
+
+    Raises SqlError where the text does not parse, SqlTooLarge over the bound. Never any other error.
+    """
+    key = (sql, search_path)
+    found = _cache.get(key)
+    if found is not None:
+        return found
+    try:
+        raw = parse(sql)
+        analysis = Analysis(tuple(_statement(sql, statement, search_path) for statement in _slices(sql, raw)))
+    except RecursionError:
+        raise SqlError("the text nests too deeply to be analysed") from None
+    except (KeyError, IndexError, TypeError, AttributeError, StopIteration) as error:
+        raise SqlError(f"the parser's tree has a shape that onrecord does not know: {type(error).__name__}") from error
+    if len(sql) <= SMALL:
+        _cache.put(key, analysis)
+    return analysis
+
+
+def _slices(sql: str, raw: list[Node]) -> list[tuple[str, str, Node]]:
+    """(text, node name, fields) for each statement; libpg_query counts bytes."""
+    if sql.isascii():
+        found = []
+        for entry in raw:
+            start, length = entry.get("stmt_location", 0), entry.get("stmt_len", 0)
+            text = sql[start : start + length] if length else sql[start:]
+            name, fields = next(iter(entry["stmt"].items()))
+            found.append((text.strip(), name, fields))
+        return found
+    data = sql.encode()
+    found = []
+    for entry in raw:
+        start, length = entry.get("stmt_location", 0), entry.get("stmt_len", 0)
+        piece = data[start : start + length] if length else data[start:]
+        name, fields = next(iter(entry["stmt"].items()))
+        found.append((piece.decode().strip(), name, fields))
+    return found
+
+
+def _statement(sql: str, piece: tuple[str, str, Node], search_path: tuple[str, ...]) -> Statement:  # noqa: ARG001
+    text, name, fields = piece
+    walker = Walker(search_path)
+    walker.run(name, fields)
+    columns = resolve(walker.levels)
+    columns.update(f"{table}.*" for table in walker.whole)
+    kind = walker.kind if walker.keeps_kind or not walker.dml or walker.dml == walker.kind else ""
+    return Statement(
+        text=redact(text),
+        kind=kind or walker.dml,
+        action=walker.action,
+        node=name,
+        tables_read=NameSet(walker.read),
+        tables_written=NameSet(walker.written),
+        columns_read=NameSet(columns),
+        functions=NameSet(walker.functions),
+        has_where=all(walker.wheres) if walker.wheres else walker.select_where,
+        reasons=tuple(walker.reasons),
+        transaction=walker.transaction,
+        settings=tuple(walker.settings),
+        copy=walker.copy,  # type: ignore[arg-type]
+        prepares=walker.prepares,
+        executes=walker.executes,
+        deallocates=walker.deallocates,
+        parameters=walker.parameters,
+        loses=tuple(walker.loses),
+    )

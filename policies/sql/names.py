@@ -1,0 +1,130 @@
+"""Relations and columns by name: what `orders` and `o.email` stand for, as far as the text and search_path say.
+
+Without the catalog an unqualified column may belong to any relation of its query or of those around it: all of them are
+reported. Better one column too many than the secret one missing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onrecord.policies.sql.functions import load_names
+
+Node = dict[str, Any]
+
+CATALOG = load_names("relations")
+
+# Relations that give away credentials, or turn a row change into a SET.
+SECRET_RELATIONS = frozenset({"pg_catalog.pg_authid", "pg_catalog.pg_shadow"})
+SETTINGS_RELATION = "pg_catalog.pg_settings"
+
+_CANDIDATES = 16
+
+
+class Scope:
+    """The CTE names that a query can see: those of one WITH before `limit`, then those around it."""
+
+    __slots__ = ("limit", "names", "parent")
+
+    def __init__(self, parent: Scope | None, names: dict[str, int], limit: int) -> None:
+        self.parent = parent
+        self.names = names
+        self.limit = limit
+
+
+def in_scope(scope: Scope | None, name: str) -> bool:
+    """Whether `name` is a CTE here."""
+    while scope is not None:
+        if scope.names.get(name, scope.limit) < scope.limit:
+            return True
+        scope = scope.parent
+    return False
+
+
+class Level:
+    """One query level: its relations by alias, and the column references seen in it.
+
+    `target` levels belong to utility statements: a relation named there is acted upon, not read.
+    """
+
+    __slots__ = ("aliases", "columns", "derived", "parent", "tables", "target")
+
+    def __init__(self, parent: Level | None, *, target: bool = False) -> None:
+        self.parent = parent
+        self.target = target
+        self.aliases: dict[str, list[str]] = {}
+        self.tables: list[str] = []
+        self.columns: list[list[Node]] = []
+        self.derived = False
+
+    def add(self, alias: str, tables: list[str]) -> None:
+        """A relation of FROM; `tables` is empty for a CTE, a subquery or a function."""
+        self.aliases.setdefault(alias, []).extend(tables)
+        if tables:
+            self.tables.extend(tables)
+        else:
+            self.derived = True
+
+
+def qualify(relation: Node, search_path: tuple[str, ...]) -> list[str]:
+    """`schema.table` for a RangeVar; one for each schema of the path where it names none."""
+    name = relation.get("relname", "")
+    schema = relation.get("schemaname")
+    if schema:
+        return [f"{schema}.{name}"]
+    if name in CATALOG and ("pg_catalog" not in search_path or search_path[0] == "pg_catalog"):
+        return [f"pg_catalog.{name}"]
+    found = [f"{entry}.{name}" for entry in search_path]
+    return found or [f"pg_temp.{name}"]
+
+
+def resolve(levels: list[Level]) -> set[str]:
+    """`schema.table.column` for all column references of all levels."""
+    found: set[str] = set()
+    for level in levels:
+        for fields in level.columns:
+            _resolve_one(level, fields, found)
+    return found
+
+
+def _resolve_one(level: Level, fields: list[Node], found: set[str]) -> None:
+    parts = ["*" if "A_Star" in field else str(field.get("String", {}).get("sval", "")) for field in fields]
+    column = parts[-1]
+    if len(parts) >= 3:
+        found.add(".".join(parts[-3:]))
+    elif len(parts) == 2:
+        tables = _by_alias(level, parts[0])
+        found.update(f"{table}.{column}" for table in tables or ["*"])
+    elif column == "*":
+        found.update(f"{table}.*" for table in level.tables)
+    else:
+        found.update(f"{table}.*" for table in _by_alias(level, column) or [])
+        _candidates(level, column, found)
+
+
+def _candidates(start: Level, column: str, found: set[str]) -> None:
+    level: Level | None = start
+    count, derived = 0, False
+    while level is not None:
+        derived = derived or level.derived
+        for table in level.tables:
+            count += 1
+            if count > _CANDIDATES:
+                found.add(f"*.{column}")
+                return
+            found.add(f"{table}.{column}")
+        level = level.parent
+    if derived or not count:
+        found.add(f"*.{column}")
+
+
+def _by_alias(start: Level, alias: str) -> list[str] | None:
+    level: Level | None = start
+    for _ in range(1000):
+        if level is None:
+            return None
+        tables = level.aliases.get(alias)
+        if tables is not None:
+            return tables
+        level = level.parent
+    return None

@@ -1,0 +1,81 @@
+"""What analysis says of SQL text: frozen, shared between sessions through the cache."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from onrecord.policies.model import Action, NameSet
+
+CopyMode = Literal["", "in", "out", "file", "program"]
+
+_EMPTY = NameSet()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One statement of a text.
+
+    - `text`: its slice of the text, password literals replaced by `'[redacted]'`.
+    - `kind`: the first word of the command tag. Where data-modifying statements hide inside (EXPLAIN ANALYZE, PREPARE,
+      WITH, COPY (…)), the strongest of them: DELETE, UPDATE, MERGE, INSERT. A MERGE that can delete is a DELETE.
+    - `action`: read < write < admin < unknown; the strongest of all parts. `reasons` say why it is not plain.
+    - `tables_read`, `tables_written`: `schema.table`. A bare name stands for each schema of the search path.
+    - `columns_read`: `schema.table.column`; `schema.table.*` for whole rows; `*.column` where the relation is unknown.
+    - `functions`: `name` for built-ins, `schema.name` where the text says a schema.
+    - `has_where`: every UPDATE, DELETE and deleting or updating MERGE has a condition that depends on the row; without
+      any of those, whether the statement's own SELECT has one.
+    - `node`: the parser's node name.
+    - `transaction`: "begin", "commit", "rollback", "savepoint", "release", "rollback to", "prepare",
+      "commit prepared", "rollback prepared", or "".
+    - `settings`: names (lower case) with the new value, None for DEFAULT; ("*", None) for RESET ALL and DISCARD ALL;
+      ("?", None) where the text does not say which setting changes.
+    - `prepares`, `executes`, `deallocates`: SQL-level prepared statement names; `deallocates` "*" for ALL.
+    - `parameters`: the highest `$n`.
+    - `loses`: what ALTER would destroy, such as "column public.orders.note".
+    """
+
+    text: str
+    kind: str
+    action: Action
+    node: str
+    tables_read: NameSet = _EMPTY
+    tables_written: NameSet = _EMPTY
+    columns_read: NameSet = _EMPTY
+    functions: NameSet = _EMPTY
+    has_where: bool = False
+    reasons: tuple[str, ...] = ()
+    transaction: str = ""
+    settings: tuple[tuple[str, str | None], ...] = ()
+    copy: CopyMode = ""
+    prepares: str | None = None
+    executes: str | None = None
+    deallocates: str | None = None
+    parameters: int = 0
+    loses: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def detail_json(self) -> bytes:
+        """`SqlCommand.detail()` as JSON, with no parameters and no role."""
+        return msgspec.json.encode(
+            {
+                "kind": self.kind,
+                "tables_read": sorted(self.tables_read),
+                "tables_written": sorted(self.tables_written),
+                "columns_read": sorted(self.columns_read),
+                "functions": sorted(self.functions),
+                "has_where": self.has_where,
+                "parameters": None,
+                "role": "",
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """All statements of one text, in order; empty for blank text and lone comments."""
+
+    statements: tuple[Statement, ...]
