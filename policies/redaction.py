@@ -10,6 +10,7 @@ found. Values shorter than MIN_SECRET characters are not searched: they would hi
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from typing import Any
 
@@ -24,32 +25,39 @@ from onrecord.policies.redaction_patterns import (
     MIN_SECRET,
     SECRET_NAMES,
     needles,
+    parts_of,
 )
 
 __all__ = ["MARK", "MIN_SECRET", "RedactingFilter", "Redactor", "clean_generic"]
 
 _MARK = MARK.encode()
+_MARK_STRING = b'"' + _MARK + b'"'
 _MAX_MEMORY = 256 * 1024 * 1024
 
 
-def _compile(pattern: str) -> Any:
+def _compile(pattern: str, *, longest: bool = False) -> Any:
     options = re2.Options()
     options.max_mem = _MAX_MEMORY
     options.log_errors = False
-    return re2.compile(pattern.encode(), options)
+    options.longest_match = longest
+    return re2.compile(pattern.encode(), options)  # type: ignore[no-untyped-call]
 
 
 _generic = _compile(GENERIC)
 _generic_prefilter = _compile(GENERIC_PREFILTER)
 _MEMBER = GENERIC_GROUPS.index("name") + 1
-_merge = _compile(r"(?:\[redacted\]){2,}")
+# The seams of a long value's parts; base64 leaves a character there that belongs to two parts.
+_merge = _compile(r"\[redacted\](?:[A-Za-z0-9+/_-]{0,2}\[redacted\])+")
+
+_STRING = re.compile(rb'("(?:[^"\\]++|\\.)*+")(\s*:|)', re.DOTALL)
+_BETWEEN = re.compile(rb"[\s\[\]{},:0-9.eE+\-truefalsn]*")
 
 
 class Redactor:
     """Knows the secrets of this process. `add` before the first byte that could hold one is recorded."""
 
     def __init__(self, secrets: list[str] | None = None) -> None:
-        self._parts: list[str] = []
+        self._needles: list[str] = []
         self._known: set[str] = set()
         self._exact: Any = None
         self._prefilter: Any = _generic_prefilter
@@ -61,25 +69,42 @@ class Redactor:
 
     def add(self, secret: str) -> None:
         """Learn a secret. One that is shorter than MIN_SECRET characters is not searched."""
-        secret = secret.strip()
-        if len(secret) < MIN_SECRET or secret in self._known:
+        new = {part for part in (secret.strip(), *parts_of(secret.strip())) if len(part) >= MIN_SECRET} - self._known
+        if not new:
             return
-        self._known.add(secret)
-        self._parts = list(dict.fromkeys([*self._parts, *needles(secret)]))
-        pattern = "|".join(sorted(self._parts, key=len, reverse=True))
-        self._exact = _compile(pattern)
+        self._known |= new
+        self._needles = list(
+            dict.fromkeys([*self._needles, *(needle for part in sorted(new) for needle in needles(part))])
+        )
+        pattern = "|".join(self._needles)
+        self._exact = _compile(pattern, longest=True)
         self._prefilter = _compile(f"{GENERIC_PREFILTER}|{pattern}")
 
     def clean(self, payload: bytes) -> bytes:
-        """JSON in, the same JSON without secrets out; the same object where there is none."""
+        """JSON in, the same JSON without secrets out; the same object where there is none.
+
+        Only strings change: whatever stands between them is copied byte for byte. What is no JSON is cleaned as text.
+        """
         if self._prefilter.search(payload) is None:
             return payload
-        try:
-            tree = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return self._clean_bytes(payload)  # no JSON, so there is none to keep valid
-        cleaned = self._walk(tree)
-        return payload if cleaned == tree else msgspec.json.encode(cleaned)
+        pieces: list[bytes] = []
+        position, name, kind = 0, "", ""
+        for token in _STRING.finditer(payload):
+            gap = payload[position : token.start()]
+            if not _BETWEEN.fullmatch(gap):
+                return self._clean_bytes(payload)
+            position = token.end()
+            between = gap.strip()
+            named = (kind == "member" and not between) or (
+                kind == "pair" and between == b"," and payload[position : position + 1] == b"]"
+            )
+            pieces += (gap, self._clean_string(token[1], name if named else ""), token[2])
+            kind = "member" if token[2] else "pair" if between.endswith(b"[") else ""
+            name = _plain(token[1]).lower() if kind else ""
+        tail = payload[position:]
+        if not _BETWEEN.fullmatch(tail):
+            return self._clean_bytes(payload)
+        return b"".join((*pieces, tail))
 
     def clean_text(self, text: str) -> str:
         """`text` without secrets."""
@@ -88,28 +113,28 @@ class Redactor:
             return text
         return self._clean_bytes(data).decode("utf-8", "surrogatepass")
 
+    def _clean_string(self, token: bytes, name: str) -> bytes:
+        """One JSON string, quotes included; `name` is the member or the pair it is the value of."""
+        if name in SECRET_NAMES and token != b'""':
+            return _MARK_STRING
+        if self._prefilter.search(token) is None:
+            return token
+        text = _plain(token)
+        cleaned = self.clean_text(text)
+        return token if cleaned == text else msgspec.json.encode(cleaned)
+
     def _clean_bytes(self, data: bytes) -> bytes:
         if self._exact is not None:
             data = self._exact.sub(_MARK, data)
-        data = _sub_generic(data)
-        return bytes(_merge.sub(_MARK, data))
+        return bytes(_merge.sub(_MARK, _sub_generic(data)))
 
-    def _walk(self, value: Any) -> Any:
-        """`value` with every string cleaned, member names included."""
-        if isinstance(value, str):
-            return self.clean_text(value)
-        if isinstance(value, dict):
-            return {self.clean_text(key): self._member(key, item) for key, item in value.items()}
-        if isinstance(value, list):
-            if len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], str):
-                return [self.clean_text(value[0]), self._member(value[0], value[1])]  # a query's or header's pair
-            return [self._walk(item) for item in value]
-        return value
 
-    def _member(self, name: str, value: Any) -> Any:
-        if isinstance(value, str) and value and name.lower() in SECRET_NAMES:
-            return MARK
-        return self._walk(value)
+def _plain(token: bytes) -> str:
+    """The text of a JSON string; one with bytes or escapes that JSON forbids as far as it can be read."""
+    try:
+        return msgspec.json.decode(token, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return token[1:-1].decode("utf-8", "replace")
 
 
 def clean_generic(text: str) -> str:

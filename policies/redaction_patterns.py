@@ -8,7 +8,9 @@ hexadecimal. One needle spans at most CHUNK characters: a longer value is found 
 from __future__ import annotations
 
 import base64
+import binascii
 import re
+from itertools import pairwise
 
 MARK = "[redacted]"
 MIN_SECRET = 4
@@ -79,6 +81,26 @@ _HTML = {"&": "&(?:amp|#38|#x26);", "<": "&(?:lt|#60|#x3[cC]);", ">": "&(?:gt|#6
 _SHORT = {"\b": "b", "\t": "t", "\n": "n", "\f": "f", "\r": "r"}
 
 
+def parts_of(secret: str) -> list[str]:
+    """What is secret in `secret` by itself: the token behind `Bearer `, the password of `user:password` or of a URL."""
+    found: list[str] = []
+    scheme, _, rest = secret.partition(" ")
+    if rest and " " not in rest and re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", scheme):
+        found.append(rest)
+        if scheme.lower() == "basic":
+            try:
+                rest = base64.b64decode(rest, validate=True).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                rest = ""
+            found += [rest, rest.partition(":")[2]]
+    elif match := re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:([^/\s]+)@\S*", secret):
+        found.append(match[1])
+    elif not rest and "-----BEGIN" not in secret:
+        password = secret.partition(":")[2]
+        found += [password] if len(password) >= 8 else []
+    return found
+
+
 def needles(secret: str) -> list[str]:
     """The patterns that find `secret` in its usual encodings."""
     found: list[str] = []
@@ -90,10 +112,10 @@ def needles(secret: str) -> list[str]:
 
 
 def _chunks(secret: str) -> list[str]:
-    if len(secret) <= CHUNK:
-        return [secret]
-    starts = [*range(0, len(secret) - CHUNK, CHUNK), len(secret) - CHUNK]
-    return [secret[start : start + CHUNK] for start in starts]
+    """`secret` in equal parts of at most CHUNK characters."""
+    count = -(-len(secret) // CHUNK)
+    edges = [len(secret) * i // count for i in range(count + 1)]
+    return [secret[start:end] for start, end in pairwise(edges)]
 
 
 def _character(c: str) -> str:
@@ -107,6 +129,8 @@ def _character(c: str) -> str:
         forms = [r"\\+"]
     elif c in "\"'/":
         forms = [rf"\\*{c}"]
+    if c == "\n":
+        forms = [r"(?:\r|\\+r|%(?:25)*0[dD])?" + form for form in forms]
     if c == " ":
         forms.append(r"\+")
     forms.append("".join(_percent(byte) for byte in c.encode("utf-8", "surrogatepass")))

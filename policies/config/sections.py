@@ -131,7 +131,7 @@ def _issuer(data: dict[str, Any], key: str, reader: Reader) -> IssuerConfig:
     algorithms = table.algorithms
     chosen: dict[str, Any] = {}
     if algorithms is not None:
-        chosen["algorithms"] = reader.value(f"{key}.algorithms", (), _algorithms, algorithms)
+        chosen["algorithms"] = reader.value(f"{key}.algorithms", tuple(algorithms), _algorithms, algorithms)
     if table.clients == []:
         reader.problem(f"{key}.clients", "empty: no client could use its tokens", "leave it out to allow all networks")
     max_ttl = reader.value(f"{key}.max_ttl", 1.0, duration, table.max_ttl)
