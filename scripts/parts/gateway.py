@@ -140,6 +140,7 @@ class Gateway:
         """Run `onrecord ARGUMENTS -c CONFIG` and return what it printed; PartError on a status other than 0."""
         done = subprocess.run(
             [sys.executable, "-m", "onrecord.scripts.main", *arguments, "-c", str(self.setup.path)],
+            check=False,
             capture_output=True,
             text=True,
             env={**os.environ, **self.setup.env},
