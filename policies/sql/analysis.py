@@ -5,6 +5,7 @@ The cache key is the whole text and the search_path: a fingerprint would let `SE
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from typing import Any
 
@@ -39,10 +40,8 @@ class _Cache:
     def get(self, key: _Key) -> Analysis | None:
         found = self._map.get(key)
         if found is not None:
-            try:
+            with contextlib.suppress(KeyError):  # another thread may have dropped it meanwhile
                 self._map.move_to_end(key)
-            except KeyError:
-                pass  # another thread dropped it meanwhile
         return found
 
     def put(self, key: _Key, analysis: Analysis) -> None:

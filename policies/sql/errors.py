@@ -18,5 +18,5 @@ class SqlError(DecodeError):
         self.position = position
 
 
-class SqlTooLarge(SqlError):
+class SqlTooLarge(SqlError):  # noqa: N818
     """The text is larger than analysis takes."""

@@ -6,25 +6,16 @@ every other name is unknown, for a function's body is not in the text.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from onrecord.policies.model import Action
-
-_DATA = Path(__file__).parent / "data"
-
-
-def load_names(name: str) -> frozenset[str]:
-    """The lines of data/`name`.txt."""
-    return frozenset((_DATA / f"{name}.txt").read_text(encoding="utf-8").split())
-
+from onrecord.policies.sql.wordlists import load_names
 
 STABLE = load_names("functions")
 OPERATORS = load_names("operators")
 
 # Volatile, but a caller can change nothing with them.
 _READS = """
-array_sample array_shuffle clock_timestamp current_query currtid2 currval gen_random_uuid lastval timeofday uuidv4 uuidv7
-random random_normal setseed txid_status pg_xact_status pg_sleep pg_sleep_for pg_sleep_until
+array_sample array_shuffle clock_timestamp current_query currtid2 currval gen_random_uuid lastval timeofday uuidv4
+uuidv7 random random_normal setseed txid_status pg_xact_status pg_sleep pg_sleep_for pg_sleep_until
 pg_blocking_pids pg_safe_snapshot_blocking_pids pg_isolation_test_session_is_blocked pg_collation_actual_version
 pg_database_collation_actual_version pg_control_checkpoint pg_control_init pg_control_recovery pg_control_system
 pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn pg_last_committed_xact pg_last_wal_receive_lsn
@@ -82,10 +73,10 @@ dblink_connect dblink_connect_u dblink_send_query dblink_open dblink_fetch cross
 """
 
 LISTED: dict[str, tuple[Action, str]] = {
-    **{name: ("read", "") for name in _READS.split()},
-    **{name: ("write", "changes state") for name in _WRITES.split()},
-    **{name: ("admin", "reaches beyond the data of this session") for name in _ADMIN.split()},
-    **{name: ("unknown", "runs SQL given as text") for name in _RUNS_TEXT.split()},
+    **dict.fromkeys(_READS.split(), ("read", "")),
+    **dict.fromkeys(_WRITES.split(), ("write", "changes state")),
+    **dict.fromkeys(_ADMIN.split(), ("admin", "reaches beyond the data of this session")),
+    **dict.fromkeys(_RUNS_TEXT.split(), ("unknown", "runs SQL given as text")),
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onrecord.policies.sql.functions import load_names
+from onrecord.policies.sql.wordlists import load_names
 
 Node = dict[str, Any]
 

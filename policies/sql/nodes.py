@@ -7,10 +7,11 @@ ever makes it stronger.
 from __future__ import annotations
 
 from onrecord.policies.model import Action
+from onrecord.policies.sql.wordlists import words
 
 
 def _table(action: Action, kind: str, nodes: str) -> dict[str, tuple[str, Action]]:
-    return {node: (kind, action) for node in nodes.split()}
+    return dict.fromkeys(nodes.split(), (kind, action))
 
 
 STATEMENTS: dict[str, tuple[str, Action]] = {
@@ -55,8 +56,8 @@ STATEMENTS: dict[str, tuple[str, Action]] = {
     **_table(
         "write",
         "CREATE",
-        "CreateStmt CreateTableAsStmt IndexStmt ViewStmt CreateSchemaStmt CreateSeqStmt CreateDomainStmt CreateEnumStmt "
-        "CreateRangeStmt CompositeTypeStmt CreateStatsStmt DefineStmt",
+        "CreateStmt CreateTableAsStmt IndexStmt ViewStmt CreateSchemaStmt CreateSeqStmt CreateDomainStmt "
+        "CreateEnumStmt CreateRangeStmt CompositeTypeStmt CreateStatsStmt DefineStmt",
     ),
     **_table(
         "write",
@@ -97,39 +98,33 @@ STATEMENTS: dict[str, tuple[str, Action]] = {
 }
 
 # What ALTER TABLE may do to data and shape. Others are admin below, or unknown.
-ALTER_TABLE_WRITE = frozenset(
-    "AT_" + name
-    for name in (
-        "AddColumn AddColumnToView ColumnDefault CookedColumnDefault DropNotNull SetNotNull SetExpression DropExpression "
-        "CheckNotNull SetStatistics SetOptions ResetOptions SetStorage SetCompression DropColumn AddIndex ReAddIndex "
-        "AddConstraint ReAddConstraint ReAddDomainConstraint AlterConstraint ValidateConstraint AddIndexConstraint "
-        "DropConstraint AlterColumnType ClusterOn DropCluster SetLogged SetUnLogged DropOids SetAccessMethod "
-        "SetTableSpace AddInherit DropInherit AddOf DropOf ReplicaIdentity AttachPartition DetachPartition "
-        "DetachPartitionFinalize AddIdentity SetIdentity DropIdentity ReAddStatistics ReAddComment SetRelOptions "
-        "ResetRelOptions ReplaceRelOptions"
-    ).split()
+ALTER_TABLE_WRITE = words(
+    "AddColumn AddColumnToView ColumnDefault CookedColumnDefault DropNotNull SetNotNull SetExpression "
+    "DropExpression CheckNotNull SetStatistics SetOptions ResetOptions SetStorage SetCompression DropColumn AddIndex "
+    "ReAddIndex AddConstraint ReAddConstraint ReAddDomainConstraint AlterConstraint ValidateConstraint "
+    "AddIndexConstraint DropConstraint AlterColumnType ClusterOn DropCluster SetLogged SetUnLogged DropOids SetAccessMethod "
+    "SetTableSpace AddInherit DropInherit AddOf DropOf ReplicaIdentity AttachPartition DetachPartition "
+    "DetachPartitionFinalize AddIdentity SetIdentity DropIdentity ReAddStatistics ReAddComment SetRelOptions "
+    "ResetRelOptions ReplaceRelOptions",
+    prefix="AT_",
 )
 
-ALTER_TABLE_ADMIN = frozenset(
-    "AT_" + name
-    for name in (
-        "EnableTrig EnableAlwaysTrig EnableReplicaTrig DisableTrig EnableTrigAll DisableTrigAll EnableTrigUser "
-        "DisableTrigUser EnableRule EnableAlwaysRule EnableReplicaRule DisableRule EnableRowSecurity "
-        "DisableRowSecurity ForceRowSecurity NoForceRowSecurity ChangeOwner GenericOptions AlterColumnGenericOptions"
-    ).split()
+ALTER_TABLE_ADMIN = words(
+    "EnableTrig EnableAlwaysTrig EnableReplicaTrig DisableTrig EnableTrigAll DisableTrigAll EnableTrigUser "
+    "DisableTrigUser EnableRule EnableAlwaysRule EnableReplicaRule DisableRule EnableRowSecurity "
+    "DisableRowSecurity ForceRowSecurity NoForceRowSecurity ChangeOwner GenericOptions AlterColumnGenericOptions",
+    prefix="AT_",
 )
 
-DROP_WRITE = frozenset(
-    "OBJECT_" + name
-    for name in (
-        "TABLE VIEW MATVIEW INDEX SEQUENCE TYPE DOMAIN SCHEMA COLLATION STATISTIC_EXT TSPARSER TSDICTIONARY TSTEMPLATE "
-        "TSCONFIGURATION FOREIGN_TABLE"
-    ).split()
+DROP_WRITE = words(
+    "TABLE VIEW MATVIEW INDEX SEQUENCE TYPE DOMAIN SCHEMA COLLATION STATISTIC_EXT TSPARSER TSDICTIONARY "
+    "TSTEMPLATE TSCONFIGURATION FOREIGN_TABLE",
+    prefix="OBJECT_",
 )
 
-RELATION_OBJECTS = frozenset("OBJECT_" + name for name in "TABLE VIEW MATVIEW INDEX SEQUENCE FOREIGN_TABLE".split())
+RELATION_OBJECTS = words("TABLE VIEW MATVIEW INDEX SEQUENCE FOREIGN_TABLE", prefix="OBJECT_")
 
-MEMBER_OBJECTS = frozenset("OBJECT_" + name for name in "COLUMN TRIGGER RULE POLICY TABCONSTRAINT".split())
+MEMBER_OBJECTS = words("COLUMN TRIGGER RULE POLICY TABCONSTRAINT", prefix="OBJECT_")
 
 TRANSACTIONS: dict[str, tuple[str, str, Action]] = {
     "TRANS_STMT_BEGIN": ("BEGIN", "begin", "read"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import pgparse
+import pgparse  # type: ignore[import-not-found]
 
 from onrecord.policies.sql.errors import SqlError, SqlTooLarge
 

@@ -183,8 +183,10 @@ def _opposite(left: Node, right: Node) -> bool:
 def _expression(fields: Node, depth: int) -> Truth | None:
     kind, name = fields.get("kind"), _operator(fields)
     left, right = fields.get("lexpr"), fields.get("rexpr")
+    if kind == "AEXPR_OP" and left and right and "ColumnRef" in left and ("ParamRef" in right or _is_number(right)):
+        return "varies"  # `id = $1`: by far the most common condition
     if kind in {"AEXPR_OP", "AEXPR_NOT_DISTINCT", "AEXPR_DISTINCT"}:
-        return _comparison(kind == "AEXPR_NOT_DISTINCT", name, left, right)
+        return _comparison(kind == "AEXPR_NOT_DISTINCT", name, left, right, depth)
     if kind in {"AEXPR_LIKE", "AEXPR_ILIKE"}:
         pattern = constant(right)
         if name in {"~~", "~~*"} and pattern and isinstance(pattern[0], str) and pattern[0].strip("%") == "":
@@ -200,7 +202,12 @@ def _expression(fields: Node, depth: int) -> Truth | None:
     return None
 
 
-def _comparison(not_distinct: bool, name: str, left: Node | None, right: Node | None) -> Truth | None:
+def _is_number(node: Node) -> bool:
+    const = node.get("A_Const")
+    return const is not None and "ival" in const
+
+
+def _comparison(not_distinct: bool, name: str, left: Node | None, right: Node | None, depth: int) -> Truth | None:
     first, second = constant(left), constant(right)
     if first and second and name in _COMPARE:
         if first[0] is None or second[0] is None:
@@ -214,10 +221,10 @@ def _comparison(not_distinct: bool, name: str, left: Node | None, right: Node | 
     if name in {"=", "<=", ">=", "~~", "~~*", "@>", "<@"} and same(left, right):
         return "same"  # true but for NULL
     if first and isinstance(first[0], bool) and right is not None and name == "=":
-        inner = truth(right)
+        inner = truth(right, depth)
         return inner if first[0] and inner in {"true", "same"} else None
     if second and isinstance(second[0], bool) and left is not None and name == "=":
-        inner = truth(left)
+        inner = truth(left, depth)
         return inner if second[0] and inner in {"true", "same"} else None
     return None
 

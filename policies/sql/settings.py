@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from onrecord.policies.model import Action
-from onrecord.policies.sql.functions import load_names
+from onrecord.policies.sql.wordlists import load_names, words
 
 Node = dict[str, Any]
 
 # Any user may SET them, yet they mint rights, load code or hide what happens.
-_ADMIN = frozenset(
+_ADMIN = words(
     "role session_authorization local_preload_libraries createrole_self_grant password_encryption scram_iterations "
-    "log_parameter_max_length_on_error session_replication_role".split()
+    "log_parameter_max_length_on_error session_replication_role"
 )
-_USER = load_names("settings") - _ADMIN | frozenset({"seed", "is_superuser", "geqo_seed"})
+_USER = load_names("settings") - _ADMIN | {"seed"}
 
 
 def classify_setting(name: str) -> tuple[Action, str]:

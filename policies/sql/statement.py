@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -15,8 +14,7 @@ CopyMode = Literal["", "in", "out", "file", "program"]
 _EMPTY = NameSet()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Statement:
+class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One statement of a text.
 
     - `text`: its slice of the text, password literals replaced by `'[redacted]'`.
@@ -74,8 +72,7 @@ class Statement:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(msgspec.Struct, frozen=True):
     """All statements of one text, in order; empty for blank text and lone comments."""
 
     statements: tuple[Statement, ...]

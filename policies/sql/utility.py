@@ -9,6 +9,7 @@ from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.nodes import STATEMENTS
 from onrecord.policies.sql.settings import changes_of, constant_text
 from onrecord.policies.sql.walker import RANK, Handler, Walker
+from onrecord.policies.sql.wordlists import words
 
 Node = dict[str, Any]
 
@@ -39,7 +40,7 @@ def _explain(walker: Walker, fields: Node, level: Level, scope: Scope | None) ->
         if str(element.get("defname", "")).lower() != "analyze":
             continue
         argument = element.get("arg")
-        text = (strings(argument) or [constant_text(argument)])[0] if argument else "on"
+        text = "".join(strings(argument)) or constant_text(argument) if argument else "on"
         if argument and "Boolean" in argument:
             text = "on" if argument["Boolean"].get("boolval") else "off"
         elif argument and "Integer" in argument:
@@ -174,9 +175,7 @@ def _alter_table(walker: Walker, fields: Node, level: Level, scope: Scope | None
     walker.children(fields, level, scope, frozenset({"relation"}))
 
 
-_SHAPE = nodes.DROP_WRITE | frozenset(
-    "OBJECT_" + name for name in "COLUMN ATTRIBUTE TABCONSTRAINT DOMCONSTRAINT STATISTIC_EXT".split()
-)
+_SHAPE = nodes.DROP_WRITE | words("COLUMN ATTRIBUTE TABCONSTRAINT DOMCONSTRAINT STATISTIC_EXT", prefix="OBJECT_")
 
 
 def _rename(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:

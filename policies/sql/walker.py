@@ -16,6 +16,7 @@ from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.nodes import STATEMENTS
 from onrecord.policies.sql.predicates import is_vacuous
 from onrecord.policies.sql.settings import classify_setting, constant_text
+from onrecord.policies.sql.wordlists import words
 
 Node = dict[str, Any]
 
@@ -34,9 +35,9 @@ _UNWRAPPED = {
 _LEAVES = frozenset(
     {"String", "A_Const", "TypeName", "Integer", "Float", "Boolean", "A_Star", "SQLValueFunction", "Alias"}
 )
-_OPERATOR_KINDS = frozenset(
+_OPERATOR_KINDS = words(
     "AEXPR_OP AEXPR_OP_ANY AEXPR_OP_ALL AEXPR_DISTINCT AEXPR_NOT_DISTINCT AEXPR_NULLIF AEXPR_IN AEXPR_LIKE "
-    "AEXPR_ILIKE AEXPR_SIMILAR".split()
+    "AEXPR_ILIKE AEXPR_SIMILAR"
 )
 
 
