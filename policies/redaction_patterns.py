@@ -120,7 +120,7 @@ def _chunks(secret: str) -> list[str]:
 
 def _character(c: str) -> str:
     """A pattern for one character of a secret, however it is escaped."""
-    if (c.isascii() and c.isalnum()) or c == "_":
+    if c.isascii() and c.isalnum():
         return c
     forms = [_literal(c)]
     if c in _SHORT:

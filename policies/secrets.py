@@ -5,9 +5,13 @@ A reference is resolved once and kept for the process's life. No error, log line
 
 from __future__ import annotations
 
+import contextlib
 import os
+import selectors
+import signal
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -49,7 +53,8 @@ class Secrets:
         return list(self._found.values())
 
     def _read(self, ref: SecretRef) -> str:
-        name = f"{ref.where}: {ref}" if ref.where else str(ref)
+        shown = f"exec:{ref.target.split()[0]} …" if ref.scheme == "exec" and ref.target else str(ref)
+        name = f"{ref.where}: {shown}" if ref.where else shown
         if ref.scheme == "env":
             value = self._env.get(ref.target)
             if value is None:
@@ -82,7 +87,7 @@ def _read_file(path: Path, name: str) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise SecretError(f"{name}: cannot be read: {error.strerror}") from None
-    with os.fdopen(fd, "rb") as file:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise SecretError(f"{name}: not a regular file")
@@ -91,10 +96,11 @@ def _read_file(path: Path, name: str) -> bytes:
         if status.st_mode & 0o077:
             mode = stat.S_IMODE(status.st_mode)
             raise SecretError(f"{name}: mode {mode:04o} lets others read or write it (chmod 600)")
-        try:
-            return file.read(MAX_SECRET + 1)
-        except OSError as error:
-            raise SecretError(f"{name}: cannot be read: {error.strerror}") from None
+        return os.read(fd, MAX_SECRET + 1)
+    except OSError as error:
+        raise SecretError(f"{name}: cannot be read: {error.strerror}") from None
+    finally:
+        os.close(fd)
 
 
 def check_program(path: Path) -> str:
@@ -122,20 +128,49 @@ def _run(command: str, name: str) -> bytes:
     if reason:
         raise SecretError(f"{name}: {reason}")
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             argv,
             env={},
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # it may hold the secret
-            timeout=EXEC_TIMEOUT,
-            check=False,
+            start_new_session=True,  # so that its children end with it
         )
-    except subprocess.TimeoutExpired:
-        raise SecretError(f"{name}: no answer within {EXEC_TIMEOUT:g} s") from None
     except OSError as error:
         raise SecretError(f"{name}: cannot be run: {error.strerror}") from None
-    if done.returncode != 0:
-        raise SecretError(f"{name}: the program ended with status {done.returncode}")
-    return done.stdout
+    except ValueError:
+        raise SecretError(f"{name}: the command line holds a NUL character") from None
+    with process:
+        try:
+            output, ended = _read_output(process, time.monotonic() + EXEC_TIMEOUT)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    if not ended:
+        raise SecretError(f"{name}: no answer within {EXEC_TIMEOUT:g} s")
+    if len(output) <= MAX_SECRET and process.returncode != 0:
+        raise SecretError(f"{name}: the program ended with status {process.returncode}")
+    return output
+
+
+def _read_output(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bool]:
+    """At most MAX_SECRET + 1 bytes of its output, and whether it came to its end (or the bound) in time."""
+    assert process.stdout is not None  # noqa: S101  # PIPE above
+    output = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while len(output) <= MAX_SECRET:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                return output, False
+            data = os.read(process.stdout.fileno(), MAX_SECRET + 1)
+            if not data:
+                break
+            output += data
+        else:
+            return output, True
+    try:
+        process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return output, False
+    return output, True

@@ -1,0 +1,114 @@
+"""Who else could change what the gateway obeys: configuration, policies, `exec:` programs, state.
+
+An agent that can write one of them is its own approver. So nobody but root and the gateway's own user may be able to
+write them, replace them in their folder, or swap a folder on the way there, symbolic links included.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from onrecord.policies.config.types import Config, HttpResource, OtherResource, PostgresResource, SecretRef
+from onrecord.policies.errors import Problem
+
+MAX_LINKS = 40
+
+
+def check_files(config: Config, *, demo: bool = False) -> list[Problem]:
+    """What others can write of the files that `config` names. Empty with `demo`, which protects nothing real."""
+    if demo:
+        return []
+    problems: list[Problem] = []
+    seen: set[tuple[str, str]] = set()
+    for what, path in files_of(config):
+        for place, reason, fix in weak_places(path):
+            if (key := (str(place), reason)) not in seen:
+                seen.add(key)
+                problems.append(Problem(f"{config.path.name}: {what}", f"{str(place)!r} {reason}", fix))
+    return problems
+
+
+def files_of(config: Config) -> Iterator[tuple[str, Path]]:
+    """What is protected: its place in the configuration and its path."""
+    yield "(the file itself)", config.path
+    yield "gateway.state", config.gateway.state
+    yield "recordings.store", config.recordings.store
+    tls = config.gateway.tls
+    if tls is not None:
+        yield from (("gateway.tls.cert", tls.cert), ("gateway.tls.key", tls.key))
+        if tls.client_ca is not None:
+            yield "gateway.tls.client_ca", tls.client_ca
+    for i, issuer in enumerate(config.issuers):
+        if issuer.ca is not None:
+            yield f"issuers[{i}].ca", issuer.ca
+    for i, policy in enumerate(config.policies):
+        yield f"policies[{i}].file", policy.path
+    for name, resource in config.resources.items():
+        yield from _resource_files(f"resources.{name}", resource)
+
+
+def _resource_files(key: str, resource: HttpResource | PostgresResource | OtherResource) -> Iterator[tuple[str, Path]]:
+    if isinstance(resource, OtherResource):
+        return
+    for field in ("ca", "client_cert"):
+        path = getattr(resource, field)
+        if path is not None:
+            yield f"{key}.{field}", path
+    for field, ref in secret_refs(resource):
+        if ref.scheme == "file":
+            yield f"{key}.{field}", Path(ref.target)
+        elif ref.scheme == "exec":
+            yield f"{key}.{field}", Path(shlex.split(ref.target)[0])
+
+
+def secret_refs(resource: HttpResource | PostgresResource | OtherResource) -> list[tuple[str, SecretRef]]:
+    """The references of one resource, each under its key."""
+    fields = ("password", "client_key", "bearer", "basic")
+    found = [(field, ref) for field in fields if (ref := getattr(resource, field, None)) is not None]
+    headers = resource.headers if isinstance(resource, HttpResource) else {}
+    return found + [(f"headers.{name}", ref) for name, ref in headers.items() if isinstance(ref, SecretRef)]
+
+
+def weak_places(path: Path) -> list[tuple[Path, str, str]]:
+    """Every component on the way to `path` that others could change: the place, why, what to do.
+
+    A path that does not exist yet is judged by the folders that exist. In a sticky folder that others can write
+    (/tmp) an entry is safe that root or we own, since nobody else can rename or remove it; one that does not exist
+    yet is not, since another user can be first.
+    """
+    own = (0, os.geteuid())
+    weak: list[tuple[Path, str, str]] = []
+    pending = [part for part in reversed(Path(os.path.abspath(path)).parts[1:])]  # noqa: PTH100  # resolve() would hide links
+    place, links = Path("/"), 0
+    sticky = False
+    while True:
+        try:
+            status = place.lstat()
+        except OSError as error:
+            if sticky and isinstance(error, FileNotFoundError):
+                weak.append((place, "does not exist yet in a folder that all can write", "create it first"))
+            elif not isinstance(error, FileNotFoundError):
+                weak.append((place, f"cannot be examined: {error.strerror}", ""))
+            return weak
+        if status.st_uid not in own:
+            weak.append((place, f"belongs to another user (uid {status.st_uid})", "chown it to root"))
+        if stat.S_ISLNK(status.st_mode):
+            links += 1
+            if links > MAX_LINKS:
+                return [*weak, (place, "is a loop of symbolic links", "")]
+            target = Path(os.path.abspath(place.parent / place.readlink()))  # noqa: PTH100
+            pending += reversed(target.parts[1:])
+            place, sticky = Path("/"), False
+            continue
+        writable = status.st_mode & 0o022
+        sticky = bool(writable and status.st_mode & stat.S_ISVTX and stat.S_ISDIR(status.st_mode) and pending)
+        if writable and not sticky:
+            who = "all users" if status.st_mode & 0o002 else f"group {status.st_gid}"
+            weak.append((place, f"can be written by {who}", "chmod go-w"))
+        if not pending:
+            return weak
+        place = place / pending.pop()
