@@ -88,17 +88,16 @@ def make_config(
 
 def postgres_resource(server: PostgresPart, *, user: str, database: str = "shop", **more: Any) -> dict[str, Any]:
     """A `[resources.NAME]` table for a part; the password is read from the variable SHOP_PASSWORD."""
+    mode = "verify-full" if server.tls else "disable"
     table: dict[str, Any] = {
         "type": "postgres",
-        "upstream": f"postgresql://{user}@{server.host}:{server.port}/{database}",
+        "upstream": f"postgresql://{user}@{server.host}:{server.port}/{database}?sslmode={mode}",
         "password": "env:SHOP_PASSWORD",
         "groups": ["agents"],
         "default": "allow",
     }
-    if server.tls:
-        table |= {"sslmode": "verify-full", "ca": f"file:{server.ca}"}
-    else:
-        table |= {"sslmode": "disable"}
+    if server.ca is not None:
+        table["ca"] = f"file:{server.ca}"
     return table | more
 
 
