@@ -82,7 +82,7 @@ def weak_places(path: Path) -> list[tuple[Path, str, str]]:
     """
     own = (0, os.geteuid())
     weak: list[tuple[Path, str, str]] = []
-    pending = [part for part in reversed(Path(os.path.abspath(path)).parts[1:])]  # noqa: PTH100  # resolve() would hide links
+    pending = list(reversed((Path.cwd() / path).parts[1:]))
     place, links = Path("/"), 0
     sticky = False
     while True:
@@ -100,9 +100,9 @@ def weak_places(path: Path) -> list[tuple[Path, str, str]]:
             links += 1
             if links > MAX_LINKS:
                 return [*weak, (place, "is a loop of symbolic links", "")]
-            target = Path(os.path.abspath(place.parent / place.readlink()))  # noqa: PTH100
-            pending += reversed(target.parts[1:])
-            place, sticky = Path("/"), False
+            target = place.readlink()
+            pending += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+            place, sticky = Path("/") if target.is_absolute() else place.parent, False
             continue
         writable = status.st_mode & 0o022
         sticky = bool(writable and status.st_mode & stat.S_ISVTX and stat.S_ISDIR(status.st_mode) and pending)
@@ -111,4 +111,5 @@ def weak_places(path: Path) -> list[tuple[Path, str, str]]:
             weak.append((place, f"can be written by {who}", "chmod go-w"))
         if not pending:
             return weak
-        place = place / pending.pop()
+        part = pending.pop()
+        place = place.parent if part == ".." else place / part  # no link is left in `place`, so `..` is its parent
