@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import PBES, PKCS12Certificate, serialize_java_truststore
+from cryptography.utils import CryptographyDeprecationWarning
 
 from onrecord.policies.config import Address, Config
 from onrecord.policies.config.values import is_loopback
@@ -97,13 +99,14 @@ def _ca_variables(config: Config) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise _problem(own, f"the gateway's CA cannot be read: {error}", config) from error
     certificates += _listener_roots(config)
-    roots = Path(certifi.where()).read_bytes()
+    public = Path(certifi.where())
     added = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
     bundle, store, hashed = folder / "bundle.pem", folder / "truststore.p12", folder / "certs"
     try:
-        _write(bundle, roots.rstrip(b"\n") + b"\n" + added)
-        if not store.exists() or store.stat().st_mtime_ns < own.stat().st_mtime_ns:
-            _write(store, _java_store(x509.load_pem_x509_certificates(roots) + certificates))
+        _write(bundle, public.read_bytes().rstrip(b"\n") + b"\n" + added)
+        newest = max(path.stat().st_mtime_ns for path in (own, public, bundle))
+        if not store.exists() or store.stat().st_mtime_ns < newest:
+            _write(store, _java_store(_each_certificate(public.read_bytes()) + certificates))
         hashed.mkdir(mode=0o755, exist_ok=True)
         for certificate in certificates:
             _write(hashed / f"{_subject_hash(certificate):08x}.0", certificate.public_bytes(Encoding.PEM))
@@ -130,6 +133,18 @@ def _listener_roots(config: Config) -> list[x509.Certificate]:
     except (OSError, ValueError):
         return []  # `check` and `up` say what is wrong with it
     return [certificate for certificate in chain if certificate.issuer == certificate.subject]
+
+
+def _each_certificate(roots: bytes) -> list[x509.Certificate]:
+    """The certificates in a PEM bundle; one that the library does not take (an old root's odd serial) is left out."""
+    begin = b"-----BEGIN CERTIFICATE-----"
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        for block in roots.split(begin)[1:]:
+            with contextlib.suppress(ValueError):
+                found.append(x509.load_pem_x509_certificate(begin + block))
+    return found
 
 
 _STORE_PASSWORD = "changeit"  # noqa: S105  # Java's own default; the store holds public certificates only
