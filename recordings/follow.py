@@ -1,0 +1,279 @@
+"""Following journal files: new bytes in, batches of leaves out. Reads only; what it gave is forgotten until `accept`.
+
+A writer holds flock(2) on the file it appends to, so an unlocked file is finished. What may stand at its end then is
+an unfinished frame (the writer was killed in mid-write; nothing of it went upstream). Damage before the end is noted
+and reading goes on at the next frame whose checksum fits: one bad sector must not blind the recorder to the rest.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import time
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from onrecord.recordings.frames import (
+    FILE_HEADER_SIZE,
+    HEADER,
+    MAX_FRAME,
+    PREFIX,
+    FrameError,
+    decode_frames,
+    read_file_header,
+    split_leaf,
+)
+from onrecord.recordings.store import JournalState
+
+READ_SIZE = 4 * 1024 * 1024
+STALLED_AFTER = 5.0
+ABANDONED_AFTER = 600.0
+_HEAD = re.compile(rb"\x01[\x01-\x20]\x00\x00\x00\x00", re.DOTALL)  # version, kind, key id 0: where a header may begin
+
+
+class Progress(NamedTuple):
+    """What one look at a file gave: leaves, the state behind them, and what must go on record about the file."""
+
+    leaves: list[bytes]
+    state: JournalState
+    notes: list[str]
+
+
+class Follower:
+    """Reads the journals in `folder`. `known` is how far earlier lives of the recorder came."""
+
+    def __init__(self, folder: Path, known: dict[str, JournalState]) -> None:
+        self._folder = folder
+        self.known = dict(known)
+        self._files: dict[str, int] = {}
+        self._stalled: dict[str, tuple[int, float]] = {}
+
+    def close(self) -> None:
+        for fd in self._files.values():
+            os.close(fd)
+        self._files.clear()
+
+    def accept(self, state: JournalState) -> None:
+        """`state` is stored: the next look starts there."""
+        self.known[state.name] = state
+        if state.done and state.name in self._files:
+            os.close(self._files.pop(state.name))
+
+    def names(self) -> list[str]:
+        """The journal files there are; those of one process in the order in which it began them."""
+        try:
+            return sorted(name for name in os.listdir(self._folder) if name.endswith(".journal"))  # noqa: PTH208  # names only
+        except FileNotFoundError:
+            return []
+
+    def poll(self, limit: int) -> list[Progress]:
+        """What is new in all files, at most about `limit` records. Raises OSError."""
+        found: list[Progress] = []
+        names = self.names()
+        for name in names:
+            if limit <= 0:
+                break
+            state = self.known.get(name)
+            if state is not None and state.done:
+                continue
+            progress = self._look(name, state, limit)
+            if progress is not None:
+                limit -= len(progress.leaves) + 1
+                found.append(progress)
+        present = set(names)
+        for name, state in self.known.items():
+            if not state.done and name not in present:
+                note = f"the journal {name} vanished after byte {state.position}: what it held behind it is lost"
+                found.append(Progress([], state._replace(done=True), [note]))
+        return found
+
+    def successor(self, state: JournalState) -> str | None:
+        """The file in which the same process goes on after `state`, if there is one."""
+        for name in self.names():
+            other = self.known.get(name)
+            seed = other.seed if other else self._read_seed(name)
+            if name != state.name and seed == state.chain:
+                return name
+        return None
+
+    def _look(self, name: str, state: JournalState | None, limit: int) -> Progress | None:
+        fd = self._open(name)
+        if fd is None:
+            return None
+        begun: Progress | None = None
+        if state is None:
+            begun = self._begin(name, fd)
+            if begun is None or begun.state.done:
+                return begun
+            state = begun.state
+        finished = not _locked(fd)  # asked before reading: what follows then sees the writer's last byte
+        size = os.fstat(fd).st_size
+        if size < state.position:
+            note = f"the journal {name} was cut from {state.position} to {size} bytes after it was read"
+            return Progress([], state._replace(position=size, chain=b"", done=finished), [note])
+        if size == state.position and not finished:
+            return begun
+        return self._read(name, fd, state, size, limit, finished=finished) or begun
+
+    def _begin(self, name: str, fd: int) -> Progress | None:
+        """Take in the file header; the frames come with the next look.
+
+        The writer locks the file before it writes the header: no lock is tried before, it could be in the way.
+        """
+        header = os.pread(fd, FILE_HEADER_SIZE, 0)
+        if len(header) < FILE_HEADER_SIZE:
+            if time.time() - os.fstat(fd).st_mtime > ABANDONED_AFTER:
+                state = JournalState(name, len(header), b"", b"", done=True)
+                return Progress([], state, [f"the journal {name} has no header: nothing was ever written to it"])
+            return None
+        try:
+            seed = read_file_header(header)
+        except FrameError:
+            note = f"{name} is in the journals' folder and is no journal"
+            return Progress([], JournalState(name, 0, b"", b"", done=True), [note])
+        return Progress([], JournalState(name, FILE_HEADER_SIZE, seed, seed), [])
+
+    def _read(
+        self, name: str, fd: int, state: JournalState, size: int, limit: int, *, finished: bool
+    ) -> Progress | None:
+        data = _read_at(fd, state.position, min(READ_SIZE, size - state.position))
+        leaves, position, chain, error = _frames(data, state, limit)
+        if not leaves and error is None and len(data) == READ_SIZE < size - state.position:
+            data = _read_at(fd, state.position, min(MAX_FRAME + PREFIX.size, size - state.position))
+            leaves, position, chain, error = _frames(data, state, limit)
+        if leaves:
+            self._stalled.pop(name, None)
+            return Progress(leaves, state._replace(position=position, chain=chain), [])
+        at_end = state.position + len(data) >= size
+        if error is None and finished and at_end and not data.strip(b"\x00"):
+            return Progress([], state._replace(position=size, done=True), [])
+        if error is None and not (finished and at_end) and not self._is_stalled(name, size):
+            return None
+        return self._recover(name, data, state, size, str(error or ""), finished=finished and at_end)
+
+    def _recover(
+        self, name: str, data: bytes, state: JournalState, size: int, reason: str, *, finished: bool
+    ) -> Progress | None:
+        """After damage: go on at the next frame that fits, or at the end of a finished file."""
+        found = _next_frame(data)
+        if found is not None:
+            note = f"the journal {name} is damaged in bytes {state.position} to {state.position + found}"
+            note += f" ({reason.partition(': ')[2] or 'a frame is broken'}): what stood there is lost"
+            return Progress([], state._replace(position=state.position + found, chain=b""), [note])
+        if not finished:
+            return None
+        rest = size - state.position
+        if reason:
+            note = f"the journal {name} is damaged from byte {state.position} to its end, {rest} bytes: {reason}"
+        else:
+            note = f"an unfinished frame of {rest} bytes ends the journal {name}: its writer was stopped in mid-write"
+        # the chain stays: a successor's seed continues the last good frame
+        return Progress([], state._replace(position=size, done=True), [note])
+
+    def _is_stalled(self, name: str, size: int) -> bool:
+        """Whether the same unfinished frame was there for a while although the file grew: its length is a lie."""
+        first, since = self._stalled.setdefault(name, (size, time.monotonic()))
+        return size > first and time.monotonic() - since > STALLED_AFTER
+
+    def _open(self, name: str) -> int | None:
+        fd = self._files.get(name)
+        if fd is None:
+            try:
+                fd = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return None
+            self._files[name] = fd
+        return fd
+
+    def _read_seed(self, name: str) -> bytes | None:
+        fd = self._open(name)
+        if fd is None:
+            return None
+        try:
+            return read_file_header(os.pread(fd, FILE_HEADER_SIZE, 0))
+        except FrameError:
+            return None
+
+
+def _frames(data: bytes, state: JournalState, limit: int) -> tuple[list[bytes], int, bytes, FrameError | None]:
+    """Leaves, position and chain behind them, and the damage that stopped them."""
+    leaves: list[bytes] = []
+    position, chain = state.position, state.chain
+    try:
+        start = 0
+        if not chain:
+            first = _frame_at(data, 0)
+            if first is None:
+                return leaves, position, chain, None if _unfinished(data) else FrameError("no frame", position)
+            leaf, chain, start = first
+            leaves.append(leaf)
+            position += start
+        for frame in decode_frames(data[start:] if start else data, chain, position):
+            leaves.append(frame.leaf)
+            position, chain = frame.end, frame.chain
+            if len(leaves) >= limit:
+                break
+    except FrameError as error:
+        return leaves, position, chain, error
+    return leaves, position, chain, None
+
+
+def _frame_at(data: bytes, start: int) -> tuple[bytes, bytes, int] | None:
+    """Leaf, chain and end of the frame at `start` if its checksum fits, whatever chain it continues."""
+    if len(data) - start < PREFIX.size:
+        return None
+    length, crc, chain = PREFIX.unpack_from(data, start)
+    end = start + PREFIX.size + length
+    if not HEADER.size <= length <= MAX_FRAME or end > len(data):
+        return None
+    leaf = data[start + PREFIX.size : end]
+    if zlib.crc32(leaf, zlib.crc32(chain)) != crc:
+        return None
+    try:
+        split_leaf(leaf)
+    except FrameError:
+        return None
+    return leaf, chain, end
+
+
+def _next_frame(data: bytes) -> int | None:
+    """Where the first frame behind the one at 0 begins whose checksum fits."""
+    for match in _HEAD.finditer(data, PREFIX.size + 1):
+        start = match.start() - PREFIX.size
+        if _frame_at(data, start) is not None:
+            return start
+    return None
+
+
+def _unfinished(data: bytes) -> bool:
+    """Whether `data` may be the beginning of a frame."""
+    if len(data) < PREFIX.size:
+        return True
+    length: int = PREFIX.unpack_from(data)[0]
+    return HEADER.size <= length <= MAX_FRAME and len(data) < PREFIX.size + length
+
+
+def _read_at(fd: int, position: int, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size > 0:
+        part = os.pread(fd, size, position)
+        if not part:
+            break
+        parts.append(part)
+        position, size = position + len(part), size - len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _locked(fd: int) -> bool:
+    """Whether a writer holds the file."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return True
+        raise
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return False

@@ -1,0 +1,293 @@
+"""Finding records: index tables say which rows, the leaves say what is in them. Read-only, short transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from onrecord.policies.errors import OnrecordError
+from onrecord.recordings.frames import NO_ID, Kind, id_text
+from onrecord.recordings.store import open_reader
+from onrecord.recordings.views import (
+    Leaf,
+    View,
+    chunk_view,
+    command_view,
+    iso_time,
+    join_chunks,
+    read_leaf,
+    record_view,
+    session_view,
+)
+
+_PAGE = 500
+_SESSIONS_KEPT = 4096
+
+
+class NotFoundError(OnrecordError):
+    """No record has this id, or more than one begins with it."""
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """What `log` lists. `since` is Unix time in nanoseconds; a session may be the beginning of its id."""
+
+    session: str | None = None
+    run: str | None = None
+    identity: str | None = None
+    resource: str | None = None
+    kind: str | None = None
+    verdict: str | None = None
+    since: int | None = None
+    limit: int | None = None
+
+
+class Reader:
+    """A store, opened for reading. Raises StoreError where it cannot be."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = open_reader(path)
+        self._sessions: dict[bytes, Leaf | None] = {}
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def leaf(self, seq: int) -> Leaf | None:
+        """Record number `seq`."""
+        row = self._connection.execute("SELECT leaf FROM records WHERE seq = ?", (seq,)).fetchone()
+        return read_leaf(row[0]) if row else None
+
+    def log(self, filters: Filters) -> list[View]:
+        """The newest commands that fit, oldest first."""
+        where, values = self._conditions(filters)
+        limit = -1 if filters.limit is None else filters.limit
+        sql = (
+            "SELECT c.seq, c.outcome FROM commands c LEFT JOIN sessions s ON s.id = c.session"  # noqa: S608
+            f" WHERE {where} ORDER BY c.at DESC, c.seq DESC LIMIT ?"
+        )
+        rows = self._connection.execute(sql, (*values, limit)).fetchall()
+        return [view for seq, outcome in reversed(rows) if (view := self._command(seq, outcome)) is not None]
+
+    def newest(self) -> int:
+        """Number of records."""
+        (count,) = self._connection.execute("SELECT coalesce(max(seq) + 1, 0) FROM records").fetchone()
+        return int(count)
+
+    def finished_since(self, seq: int, stop: int, filters: Filters) -> Iterator[View]:
+        """Commands and refusals whose last word (outcome, or the refusal) is in records `seq` to `stop`: for `tail`."""
+        where, values = self._conditions(filters)
+        sql = (
+            "SELECT c.seq, c.outcome FROM commands c LEFT JOIN sessions s ON s.id = c.session"  # noqa: S608
+            f" WHERE c.seq IN (SELECT value FROM json_each(?)) AND {where} ORDER BY c.at, c.seq"
+        )
+        numbers: set[int] = set()
+        for number, data in self._connection.execute(
+            "SELECT seq, leaf FROM records WHERE seq >= ? AND seq < ?", (seq, stop)
+        ).fetchall():
+            leaf = read_leaf(data)
+            if leaf.kind == Kind.REFUSAL:
+                numbers.add(number)
+            elif leaf.kind == Kind.OUTCOME:
+                found = self._connection.execute("SELECT seq FROM commands WHERE id = ?", (leaf.command,))
+                numbers.update(row[0] for row in found)
+        encoded = msgspec.json.encode(sorted(numbers)).decode()
+        for number, outcome in self._connection.execute(sql, (encoded, *values)).fetchall():
+            view = self._command(number, outcome)
+            if view is not None:
+                yield view
+
+    def sessions(self, filters: Filters) -> list[View]:
+        """The newest sessions that fit, oldest first."""
+        conditions, values = ["1"], []
+        for column, value in (("s.run", filters.run), ("s.resource", filters.resource)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(value)
+        if filters.identity is not None:
+            conditions.append("(s.subject = ? OR s.on_behalf_of = ?)")
+            values += [filters.identity] * 2
+        since = filters.since if filters.since is not None else 0
+        sql = (
+            "SELECT s.seq, s.ended, (SELECT count(*) FROM commands c WHERE c.session = s.id) FROM sessions s"  # noqa: S608
+            f" WHERE {' AND '.join(conditions)} AND s.at >= ? ORDER BY s.at DESC, s.seq DESC LIMIT ?"
+        )
+        limit = -1 if filters.limit is None else filters.limit
+        rows = self._connection.execute(sql, (*values, since, limit)).fetchall()
+        views = []
+        for seq, ended, count in reversed(rows):
+            leaf = self.leaf(seq)
+            if leaf is not None:
+                views.append(session_view(leaf, None if ended is None else self.leaf(ended), count))
+        return views
+
+    def runs(self, filters: Filters) -> list[View]:
+        """Runs with what they did, by their last activity, oldest first."""
+        runs: dict[str, View] = {}
+        for session in self.sessions(msgspec.structs.replace(filters, limit=None)):
+            run = runs.setdefault(
+                session["run"] or "",
+                {
+                    "run": session["run"], "at": session["at"], "last": session["at"], "identity": session["identity"],
+                    "resources": [], "sessions": 0, "commands": 0, "denied": 0,
+                },
+            )  # fmt: skip
+            run["last"] = max(run["last"], session["ended"] or session["at"])
+            run["sessions"] += 1
+            run["commands"] += session["commands"]
+            if session["resource"] not in run["resources"]:
+                run["resources"].append(session["resource"])
+        sql = (
+            "SELECT s.run, count(*) FROM commands c JOIN sessions s ON s.id = c.session"
+            " WHERE c.verdict <> 'allow' GROUP BY s.run"
+        )
+        for name, denied in self._connection.execute(sql):
+            if name in runs:
+                runs[name]["denied"] = denied
+        ordered = sorted(runs.values(), key=lambda run: run["last"])
+        return ordered if filters.limit is None else ordered[-filters.limit :]
+
+    def find(self, text: str) -> tuple[str, int]:
+        """What a unique beginning of an id names: "command", "session" or "record", and its number.
+
+        Raises NotFoundError.
+        """
+        low, high = _id_range(text)
+        found: dict[bytes, tuple[str, int]] = {}
+        for table, what in (("commands", "command"), ("sessions", "session")):
+            sql = f"SELECT id, seq FROM {table} WHERE id >= ? AND id <= ? ORDER BY seq LIMIT 3"  # noqa: S608
+            for id, seq in self._connection.execute(sql, (low, high)):
+                found[id] = (what, seq)  # of two commands with one id the later stands: it is the refused one
+        if not found and len(text.replace("-", "")) == 32:
+            sql = "SELECT seq FROM records WHERE substr(leaf, 7, 16) = ? LIMIT 1"
+            for (seq,) in self._connection.execute(sql, (low,)):
+                found[low] = ("record", seq)
+        if not found:
+            raise NotFoundError(f"no record has an id that begins with {text!r}")
+        if len(found) > 1:
+            some = ", ".join(id_text(id) for id in sorted(found)[:2])
+            raise NotFoundError(f"more than one record's id begins with {text!r} ({some}, …): give more of it")
+        return next(iter(found.values()))
+
+    def show(self, text: str) -> View:
+        """One record with all that belongs to it, by a unique beginning of its id. Raises NotFoundError."""
+        what, seq = self.find(text)
+        if what == "session":
+            return self._session(seq)
+        if what == "command":
+            (outcome,) = self._connection.execute("SELECT outcome FROM commands WHERE seq = ?", (seq,)).fetchone()
+            view = self._command(seq, outcome, whole=True)
+            if view is not None:
+                return view
+        leaf = self.leaf(seq)
+        if leaf is None:
+            raise NotFoundError(f"the record {text} is not in the store any more: run `onrecord verify`")
+        if leaf.command != NO_ID and leaf.kind in (Kind.OUTCOME, Kind.CHUNK):
+            return record_view(leaf) | {"of": id_text(leaf.command)}
+        return record_view(leaf)
+
+    def chunks(self, command: bytes) -> list[View]:
+        """The recorded parts of a command's streams, in order."""
+        rows = self._connection.execute("SELECT seq FROM chunks WHERE command = ? ORDER BY seq", (command,)).fetchall()
+        return [chunk_view(leaf) for (seq,) in rows if (leaf := self.leaf(seq)) is not None]
+
+    def match(self, query: str, limit: int) -> list[tuple[int, Leaf]]:
+        """The newest records that an FTS5 query finds, newest first."""
+        sql = "SELECT rowid FROM search WHERE search MATCH ? ORDER BY rowid DESC LIMIT ?"
+        rows = self._connection.execute(sql, (query, limit)).fetchall()
+        return [(seq, leaf) for (seq,) in rows if (leaf := self.leaf(seq)) is not None]
+
+    def command_of(self, seq: int, leaf: Leaf) -> View | None:
+        """The command that a record belongs to, as `log` shows it."""
+        if leaf.kind in (Kind.OUTCOME, Kind.CHUNK):
+            row = self._connection.execute(
+                "SELECT seq, outcome FROM commands WHERE id = ? ORDER BY seq DESC LIMIT 1", (leaf.command,)
+            ).fetchone()
+        else:
+            row = self._connection.execute("SELECT seq, outcome FROM commands WHERE seq = ?", (seq,)).fetchone()
+        return self._command(*row) if row else None
+
+    def records_of(self, sessions: Iterable[str]) -> list[View]:
+        """Commands of sessions with their chunks, in the order in which they happened: for `replay`."""
+        views: list[View] = []
+        for session in sessions:
+            low, _ = _id_range(session)
+            rows = self._connection.execute(
+                "SELECT seq, outcome FROM commands WHERE session = ? ORDER BY seq", (low,)
+            ).fetchall()
+            views += [view for row in rows if (view := self._command(*row, whole=True)) is not None]
+        return sorted(views, key=lambda view: str(view["at"]))
+
+    def _conditions(self, filters: Filters) -> tuple[str, list[Any]]:
+        conditions: list[str] = ["1"]
+        values: list[Any] = []
+        for sql, value in (
+            ("s.run = ?", filters.run),
+            ("c.kind = ?", filters.kind),
+            ("c.verdict = ?", filters.verdict),
+            ("c.at >= ?", filters.since),
+        ):
+            if value is not None:
+                conditions.append(sql)
+                values.append(value)
+        if filters.session is not None:
+            conditions.append("c.session >= ? AND c.session <= ?")
+            values += _id_range(filters.session)
+        if filters.resource is not None:
+            conditions.append("coalesce(s.resource, c.resource) = ?")
+            values.append(filters.resource)
+        if filters.identity is not None:
+            conditions.append("? IN (s.subject, s.on_behalf_of, c.subject, c.on_behalf_of)")
+            values.append(filters.identity)
+        return " AND ".join(conditions), values
+
+    def _command(self, seq: int, outcome: int | None, *, whole: bool = False) -> View | None:
+        leaf = self.leaf(seq)
+        if leaf is None:
+            return None
+        ending = None if outcome is None else self.leaf(outcome)
+        view = command_view(leaf, self._session_leaf(leaf.session), ending)
+        if whole and leaf.kind == Kind.COMMAND:
+            chunks = self.chunks(leaf.command)
+            if chunks:
+                view["chunks"] = chunks
+                if view["outcome"] is not None:
+                    view["outcome"]["sample"] = join_chunks(view["outcome"]["sample"], chunks)
+        if whole and ending is not None:
+            view["ended"] = iso_time(ending.at)
+        return view
+
+    def _session(self, seq: int) -> View:
+        row = self._connection.execute(
+            "SELECT ended, (SELECT count(*) FROM commands c WHERE c.session = s.id) FROM sessions s WHERE seq = ?",
+            (seq,),
+        ).fetchone()
+        leaf = self.leaf(seq)
+        if leaf is None or row is None:
+            raise NotFoundError("the session is not in the store any more: run `onrecord verify`")
+        return session_view(leaf, None if row[0] is None else self.leaf(row[0]), row[1])
+
+    def _session_leaf(self, id: bytes) -> Leaf | None:
+        if id == NO_ID:
+            return None
+        if id not in self._sessions:
+            if len(self._sessions) > _SESSIONS_KEPT:
+                self._sessions.clear()
+            row = self._connection.execute("SELECT seq FROM sessions WHERE id = ? ORDER BY seq", (id,)).fetchone()
+            self._sessions[id] = self.leaf(row[0]) if row else None
+        return self._sessions[id]
+
+
+def _id_range(text: str) -> tuple[bytes, bytes]:
+    """The lowest and the highest id that begin with `text` (hex, dashes ignored). Raises NotFoundError."""
+    digits = text.replace("-", "").lower()
+    if not 1 <= len(digits) <= 32 or any(digit not in "0123456789abcdef" for digit in digits):
+        raise NotFoundError(f"not a record id: {text!r}")
+    return bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))

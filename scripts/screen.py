@@ -1,0 +1,249 @@
+"""How records look on a terminal: Rich tables and panels of 80 columns or more, from views.
+
+Recorded text becomes `Text` after `clean`, never markup; nothing recorded reaches the terminal raw.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from onrecord.recordings.views import View
+from onrecord.scripts.terminal import clean
+
+_VERDICTS = {"allow": "green", "deny": "bold red", "hold": "yellow"}
+_STATUS = {"ok": "green", "error": "yellow", "refused": "red", "aborted": "magenta"}
+_SHOWN_ROWS = 50
+_SHOWN_TEXT = 20_000
+
+
+def console() -> Console:
+    """Standard output; as wide as it is, and 80 columns where nobody says."""
+    return Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def print_log(views: list[View]) -> None:
+    """The table of `log`."""
+    screen = console()
+    if not views:
+        screen.print(Text("no records fit", style="dim"))
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+    table.add_column("id", no_wrap=True, width=13)
+    table.add_column("time", no_wrap=True, width=8)
+    table.add_column("who", no_wrap=True, max_width=14, overflow="ellipsis")
+    table.add_column("on", no_wrap=True, max_width=10, overflow="ellipsis")
+    table.add_column("", no_wrap=True, width=7)
+    table.add_column("command", no_wrap=True, overflow="ellipsis", ratio=1)
+    day = ""
+    for view in views:
+        if view["at"][:10] != day:
+            day = view["at"][:10]
+            table.add_row(Text(day, style="dim italic"))
+        table.add_row(
+            Text(view["id"][:13], style="cyan"),
+            Text(view["at"][11:19], style="dim"),
+            Text(who(view)),
+            Text(clean(view["resource"] or "–")),
+            _state(view),
+            command_line(view),
+        )
+    screen.print(table)
+
+
+def who(view: View) -> str:
+    """The agent's name, or "–"."""
+    identity = view["identity"]
+    return clean(identity["subject"]) if identity else "–"
+
+
+def _state(view: View) -> Text:
+    """The verdict where it was not allow, else how the command ended."""
+    verdict, outcome = view["verdict"] or {}, view["outcome"]
+    name = str(verdict.get("type", "unread"))
+    if name in ("deny", "hold"):
+        if verdict.get("applied", True) is False:
+            return Text(f"({clean(name)})", style="yellow")
+        return Text(clean(name), style=_VERDICTS[name])
+    status = clean(outcome["status"]) if outcome else "running"
+    return Text(status, style=_STATUS.get(status, "dim"))
+
+
+def command_line(view: View) -> Text:
+    """A command on one line."""
+    line = " ".join(clean(view["text"], lines=True).split())
+    reason = (view["verdict"] or {}).get("reason") if not line else ""
+    return Text(line[:500] or clean(reason or "–"))
+
+
+def print_record(view: View) -> None:
+    """One record in full."""
+    screen = console()
+    screen.print(render_record(view))
+
+
+def render_record(view: View) -> RenderableType:
+    """What `show` prints: a command, a session or any other record."""
+    if "verdict" not in view:
+        return _facts([(name, _inline(value)) for name, value in view.items()])
+    verdict, outcome, identity = view["verdict"] or {}, view["outcome"], view["identity"] or {}
+    parts: list[RenderableType] = []
+    parts.append(
+        _facts(
+            [
+                ("record", Text(clean(view["id"]), style="cyan")),
+                ("at", Text(clean(view["at"]))),
+                ("who", _identity(identity)),
+                ("on", Text(clean(" ".join(str(view[name] or "–") for name in ("resource", "protocol", "client"))))),
+                ("run", Text(clean(view["run"] or "–"))),
+                ("session", Text(clean(view["session"] or "–"))),
+            ]
+        )
+    )
+    if view.get("cause"):
+        parts.append(_facts([("cause", _inline(view["cause"]))]))
+    parts += [Text(), _heading(f"{view['kind']}: {view['action']}"), Padding(_command(view), (0, 0, 0, 2))]
+    detail = {name: value for name, value in (view["detail"] or {}).items() if value not in (None, "", [], {}, False)}
+    if detail:
+        parts.append(Padding(_facts([(name, _inline(value)) for name, value in detail.items()]), (1, 0, 0, 2)))
+    parts += [Text(), _heading("verdict"), Padding(_verdict(verdict), (0, 0, 0, 2))]
+    parts += [Text(), _heading("outcome"), Padding(_outcome(outcome), (0, 0, 0, 2))]
+    return Group(*parts)
+
+
+def _command(view: View) -> RenderableType:
+    text = clean(view["text"], lines=True)
+    if len(text) > _SHOWN_TEXT:
+        text = f"{text[:_SHOWN_TEXT]}\n… {len(text) - _SHOWN_TEXT} characters more (--json has all)"
+    if view["kind"] == "sql":
+        return Syntax(_pretty_sql(text), "postgresql", theme="ansi_dark", background_color="default", word_wrap=True)
+    return Text(text or "–")
+
+
+def _pretty_sql(text: str) -> str:
+    """Indented for people; as it is where sqlglot does not follow, or where one line is enough."""
+    if len(text) <= 76 or len(text) > 5000 or "\n" in text:
+        return text
+    import logging
+
+    import sqlglot
+
+    logging.getLogger("sqlglot").disabled = True
+    try:
+        parsed = sqlglot.parse(text, read="postgres")
+        pretty = ";\n".join(statement.sql(dialect="postgres", pretty=True) for statement in parsed if statement)
+    except Exception:  # noqa: BLE001  # for display only: any trouble means the text as it is
+        return text
+    return clean(pretty, lines=True) or text
+
+
+def _verdict(verdict: View) -> RenderableType:
+    name = str(verdict.get("type", "unreadable"))
+    line = Text(clean(name), style=_VERDICTS.get(name, "dim"))
+    if verdict.get("applied", True) is False:
+        line.append("  observed only, not applied", style="yellow")
+    rows: list[tuple[str, RenderableType]] = [("", line)]
+    rows += [
+        (key, Text(clean(verdict[key], lines=True), style="dim" if key == "policies" else ""))
+        for key in ("policy", "reason", "hint", "approvers", "policies")
+        if verdict.get(key)
+    ]
+    return _facts(rows)
+
+
+def _outcome(outcome: View | None) -> RenderableType:
+    if outcome is None:
+        return Text("not ended yet", style="dim")
+    status = str(outcome["status"])
+    line = Text(clean(status), style=_STATUS.get(status, "dim"))
+    if outcome["code"]:
+        line.append(f"  {clean(outcome['code'])}")
+    line.append(f"  {outcome['rows']} rows, {outcome['bytes']} bytes, {outcome['duration_ms']} ms", style="dim")
+    rows: list[tuple[str, RenderableType]] = [("", line)]
+    if outcome["error"]:
+        rows.append(("error", Text(clean(outcome["error"], lines=True), style="red")))
+    if outcome["masked"]:
+        masked = ", ".join(f"{clean(name)} × {count}" for name, count in outcome["masked"].items())
+        rows.append(("masked", Text(masked, style="black on yellow")))
+    parts: list[RenderableType] = [_facts(rows)]
+    if outcome["sample"] is not None:
+        parts += [Text(), render_sample(outcome["sample"])]
+    return Group(*parts)
+
+
+def render_sample(sample: Any) -> RenderableType:
+    """A recorded result: rows as a table, text as text, anything else as JSON."""
+    if isinstance(sample, dict) and isinstance(sample.get("rows"), list):
+        return _rows(sample.get("columns"), sample["rows"])
+    if isinstance(sample, list) and sample and all(isinstance(row, list) for row in sample):
+        return _rows(None, sample)
+    if isinstance(sample, str):
+        text = clean(sample, lines=True)
+        more = f"\n… {len(text) - _SHOWN_TEXT} characters more" if len(text) > _SHOWN_TEXT else ""
+        return redacted(text[:_SHOWN_TEXT] + more)
+    if isinstance(sample, dict) and isinstance(sample.get("body"), str):
+        head = {name: value for name, value in sample.items() if name != "body" and value not in (None, "", [], {})}
+        facts = [(name, _inline(value)) for name, value in head.items()]
+        return Group(_facts(facts), redacted(clean(sample["body"], lines=True)[:_SHOWN_TEXT]))
+    return redacted(clean(json.dumps(sample, indent=2, ensure_ascii=False), lines=True)[:_SHOWN_TEXT])
+
+
+def _rows(columns: Any, rows: list[Any]) -> RenderableType:
+    names = [str(name) for name in columns] if isinstance(columns, list) else []
+    width = max([len(names), *(len(row) for row in rows[:_SHOWN_ROWS] if isinstance(row, list))], default=0)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index in range(width):
+        header = clean(names[index]) if index < len(names) else ""
+        table.add_column(Text(header), overflow="fold")
+    for row in rows[:_SHOWN_ROWS]:
+        cells = row if isinstance(row, list) else [row]
+        table.add_row(*(Text("null", style="dim") if cell is None else _inline(cell) for cell in cells))
+    if len(rows) > _SHOWN_ROWS:
+        return Group(table, Text(f"… {len(rows) - _SHOWN_ROWS} rows more (--json has all)", style="dim"))
+    return table
+
+
+def redacted(text: str) -> Text:
+    """Text with what the redactor replaced made visible."""
+    shown = Text(text)
+    shown.highlight_regex(r"\[redacted[^\]]{0,80}\]|\u2588+|\*{3,}", style="black on yellow")
+    return shown
+
+
+def _inline(value: Any) -> Text:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return redacted(", ".join(clean(item) for item in value))
+    if isinstance(value, str):
+        return redacted(clean(value, lines=True))
+    return redacted(clean(json.dumps(value, ensure_ascii=False)))
+
+
+def _identity(identity: View) -> Text:
+    line = Text(clean(identity.get("subject") or "–"), style="bold")
+    if identity.get("on_behalf_of"):
+        line.append(f" for {clean(identity['on_behalf_of'])}", style="none")
+    if identity.get("groups"):
+        line.append(f"  [{clean(', '.join(map(str, identity['groups'])))}]", style="dim")
+    if identity.get("issuer"):
+        line.append(f"  {clean(identity['issuer'])}", style="dim")
+    return line
+
+
+def _facts(rows: Sequence[tuple[str, RenderableType]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(clean(name)), value)
+    return table
+
+
+def _heading(text: str) -> Text:
+    return Text(clean(text), style="bold")
