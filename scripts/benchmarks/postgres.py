@@ -62,6 +62,13 @@ class Target:
             "PGSSLMODE": "disable",
         }
 
+    def conninfo(self) -> str:
+        """libpq's connection string."""
+        return (
+            f"host=127.0.0.1 port={self.port} user={self.user} password={self.password} "
+            f"dbname={self.database} sslmode=disable"
+        )
+
 
 def measure(rounds: int, seconds: float) -> Result:
     """Start all servers, then measure them in turns."""
@@ -136,9 +143,7 @@ def fetch(target: Target) -> float:
     """Milliseconds for a 100k-row result in libpq, on an open connection; the best of three."""
     from psycopg import pq
 
-    parameters = " ".join(f"{name[2:].lower()}={value}" for name, value in target.environment().items())
-    parameters = parameters.replace("database=", "dbname=")
-    connection = pq.PGconn.connect(parameters.encode())
+    connection = pq.PGconn.connect(target.conninfo().encode())
     try:
         if connection.status != pq.ConnStatus.OK:
             raise PartError(connection.error_message.decode())
