@@ -79,7 +79,10 @@ def _private_key(folder: Path) -> ECKey:
 
 
 def _read_key(path: Path) -> ECKey:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise _refused(f"{path}: cannot be read: {error.strerror}") from error
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if status.st_mode & 0o077 or status.st_uid != os.geteuid():

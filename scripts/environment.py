@@ -108,8 +108,12 @@ def _ca_variables(config: Config) -> dict[str, str]:
         if not store.exists() or store.stat().st_mtime_ns < newest:
             _write(store, _java_store(_each_certificate(public.read_bytes()) + certificates))
         hashed.mkdir(mode=0o755, exist_ok=True)
-        for certificate in certificates:
-            _write(hashed / f"{_subject_hash(certificate):08x}.0", certificate.public_bytes(Encoding.PEM))
+        names = {f"{_subject_hash(certificate):08x}.0": certificate for certificate in certificates}
+        for name, certificate in names.items():
+            _write(hashed / name, certificate.public_bytes(Encoding.PEM))
+        for former in hashed.iterdir():
+            if former.name not in names:
+                former.unlink()
     except OSError as error:
         raise ConfigError(
             [Problem(str(folder), f"cannot write the CA files: {error.strerror}", "run as the gateway's user")]
