@@ -1,0 +1,42 @@
+"""One request and its response, as far as the gateway has got with them; kept in `flow.metadata`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mitmproxy import http
+
+from onrecord.addons.egress import Route
+from onrecord.addons.http_head import Head
+from onrecord.addons.peers import Peer
+from onrecord.recordings.auditor import Decision, OpenSession
+
+if TYPE_CHECKING:
+    from onrecord.addons.streams import Stream
+
+KEY = "onrecord.exchange"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """`decision` is None until the command was decided, `finished` true once its outcome is on record."""
+
+    peer: Peer
+    route: Route
+    opened: OpenSession
+    head: Head
+    method: str
+    target: str
+    decision: Decision | None = None
+    finished: bool = False
+    up: Stream | None = None
+    down: Stream | None = None
+    to_upstream: int = 0
+    to_client: int = 0
+
+
+def exchange_of(flow: http.HTTPFlow) -> Exchange | None:
+    """The exchange of a flow that came through `requestheaders`."""
+    found: Any = flow.metadata.get(KEY)
+    return found if isinstance(found, Exchange) else None

@@ -1,0 +1,208 @@
+"""mitmproxy's connection handler and HTTP/1 layer, with bounds and without the ways in which they fail open.
+
+- Hooks go to StrictDispatch alone, without a task where no handler must wait.
+- A crash in protocol code closes the connection.
+- Heads, pipelined bytes and interim responses are bounded or dropped; HTTP/1 trailers are dropped (mitmproxy crashes).
+
+Written against mitmproxy 12.2.3 (proxy/server.py, proxy/layers/http/_http1.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Generator
+from typing import Any
+
+import h11
+from h11._readers import ChunkedReader
+from mitmproxy import hooks
+from mitmproxy.connection import Client
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
+from mitmproxy.proxy.server import ConnectionIO
+
+from onrecord.addons.http_head import MAX_HEAD
+from onrecord.addons.strict_dispatch import StrictDispatch
+
+log = logging.getLogger(__name__)
+
+MAX_PIPELINED = 256 * 1024
+_PROBLEM = (
+    b'{"type":"urn:onrecord:refusal:onrecord:protocol","title":"Header fields too large","status":431,'
+    b'"detail":"onrecord:protocol: the request head is over the limit"}'
+)
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/problem+json\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_PROBLEM), _PROBLEM)
+)
+
+Commands = Generator[commands.Command, Any, None]
+_background: set[asyncio.Future[None]] = set()
+
+
+def install(dispatch: StrictDispatch, on_partial_head: Callable[[str], None], kill: Callable[[str, str], None]) -> None:
+    """Replace what mitmproxy's handler and HTTP/1 layer do, for every connection from now on."""
+
+    async def handle_hook(self: ProxyConnectionHandler, hook: commands.StartHook) -> None:
+        with self.timeout_watchdog.disarm():
+            await dispatch.dispatch(hook)
+
+    async def finish(self: ProxyConnectionHandler, hook: commands.StartHook, pending: Any) -> None:
+        with self.timeout_watchdog.disarm():
+            await pending
+        if hook.blocking:
+            await self.server_event(events.HookCompleted(hook))
+
+    async def server_event(self: ProxyConnectionHandler, event: events.Event) -> None:
+        async with self._server_event_lock:
+            # No await beyond this point. A hook whose handlers are done at once is answered in the same turn.
+            self.timeout_watchdog.register_activity()  # type: ignore[no-untyped-call]
+            queue = [event]
+            try:
+                for current in queue:
+                    for command in self.layer.handle_event(current):
+                        if isinstance(command, commands.SendData):
+                            transport = self.transports.get(command.connection)
+                            if transport is not None and transport.writer is not None:
+                                if not transport.writer.is_closing():
+                                    transport.writer.write(command.data)
+                        elif isinstance(command, commands.StartHook):
+                            pending = dispatch.start(command)
+                            if pending is None:
+                                if command.blocking:
+                                    queue.append(events.HookCompleted(command))
+                            else:
+                                task = asyncio.ensure_future(finish(self, command, pending))
+                                _background.add(task)
+                                task.add_done_callback(_background.discard)
+                        elif isinstance(command, commands.Log):
+                            if command.level >= logging.WARNING:
+                                self.log(command.message, command.level)
+                        else:
+                            _perform(self, command)
+            except Exception as error:  # noqa: BLE001  whatever it was, this connection is over
+                log.error("protocol code failed with %s; connection closed", type(error).__name__)
+                log.debug("failed", exc_info=True)
+                kill(self.client.id, "the gateway could not make sense of the bytes")
+
+    def _perform(self: ProxyConnectionHandler, command: commands.Command) -> None:
+        if isinstance(command, commands.OpenConnection):
+            task = asyncio.ensure_future(self.open_connection(command))
+            self.transports[command.connection] = ConnectionIO(handler=task)
+        elif isinstance(command, commands.RequestWakeup):
+            timer = asyncio.ensure_future(self.wakeup(command))
+            self.wakeup_timer.add(timer)
+        elif isinstance(command, commands.ConnectionCommand) and command.connection not in self.transports:
+            pass
+        elif isinstance(command, commands.CloseTcpConnection):
+            self.close_connection(command.connection, command.half_close)
+        elif isinstance(command, commands.CloseConnection):
+            self.close_connection(command.connection, False)
+        else:
+            raise TypeError(f"unexpected command {type(command).__name__}")
+
+    handler: Any = ProxyConnectionHandler
+    handler.handle_hook = handle_hook
+    handler.server_event = server_event
+    handler.log = _quiet_log
+    _install_http1(on_partial_head)
+
+
+def _quiet_log(self: ProxyConnectionHandler, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
+    """mitmproxy logs peers' bytes at every turn; only warnings are of use, and shortened."""
+    if level >= logging.WARNING:
+        log.log(level, "%s", message[:300])
+
+
+def _install_http1(on_partial_head: Callable[[str], None]) -> None:
+    read_request, read_response = _http1.Http1Server.read_headers, _http1.Http1Client.read_headers
+    wait = _http1.Http1Connection.wait
+
+    def read_request_headers(self: _http1.Http1Server, event: events.ConnectionEvent) -> Commands:
+        yield from read_request(self, event)
+        if self.buf and self.state == self.read_headers:
+            if len(self.buf) > MAX_HEAD:
+                yield commands.SendData(self.conn, _TOO_LARGE)
+                yield commands.CloseConnection(self.conn)
+                self.state = self.done
+            elif isinstance(self.conn, Client):
+                on_partial_head(self.conn.id)
+
+    def read_response_headers(self: _http1.Http1Client, event: events.ConnectionEvent) -> Commands:
+        if isinstance(event, events.DataReceived) and self.request:
+            while _starts_interim(bytes(self.buf)[:13]):
+                if self.buf.maybe_extract_lines() is None:
+                    break
+        yield from read_response(self, event)
+        if self.buf and self.state == self.read_headers and len(self.buf) > MAX_HEAD:
+            raise ValueError("an upstream's response head is over the limit")
+
+    def bounded_wait(self: _http1.Http1Connection, event: events.Event) -> Commands:
+        yield from wait(self, event)
+        if len(self.buf) > MAX_PIPELINED:
+            raise ValueError("too much was sent ahead of a response")
+
+    make_reader = _http1.make_body_reader
+
+    def make_body_reader(expected_size: int | None) -> Any:
+        return _NoTrailers() if expected_size is None else make_reader(expected_size)
+
+    server, client, connection, module = (
+        _http1.Http1Server,
+        _http1.Http1Client,
+        _http1.Http1Connection,
+        _http1,
+    )
+    for target, name, function in (
+        (server, "read_headers", read_request_headers),
+        (client, "read_headers", read_response_headers),
+        (connection, "wait", bounded_wait),
+        (module, "make_body_reader", make_body_reader),
+    ):
+        setattr(target, name, function)
+
+
+def _starts_interim(start: bytes) -> bool:
+    """Whether a response head is interim (1xx) and not the end of HTTP on this connection (101)."""
+    return start.startswith(b"HTTP/1.") and start[9:10] == b"1" and start[9:12] != b"101" and start[8:9] == b" "
+
+
+class _NoTrailers(ChunkedReader):
+    """A chunked body without its trailers."""
+
+    def __call__(self, buf: Any) -> Any:
+        event = super().__call__(buf)
+        if isinstance(event, h11.EndOfMessage) and event.headers:
+            return h11.EndOfMessage()
+        return event
+
+
+def replace_manager(manager: Any, dispatch: StrictDispatch, on_unload: Callable[[str], None]) -> None:
+    """Make mitmproxy's addon manager hand every event of the traffic to `dispatch`.
+
+    `load` and `configure` of the addons that are already there stay as they are; an addon that is removed, or one that
+    is added later, ends the process (`on_unload`).
+    """
+
+    async def trigger_event(event: hooks.Hook) -> None:
+        await dispatch.dispatch(event)
+
+    async def handle_lifecycle(event: hooks.Hook) -> None:
+        await dispatch.dispatch(event)
+
+    async def invoke_addon(addon: object, event: hooks.Hook) -> None:
+        raise RuntimeError(f"{event.name} for {type(addon).__name__} goes through strict dispatch only")
+
+    def remove(addon: object) -> None:
+        on_unload(f"an addon was removed: {getattr(addon, 'name', type(addon).__name__)}")
+
+    def clear() -> None:
+        on_unload("all addons were removed")
+
+    manager.trigger_event = trigger_event
+    manager.handle_lifecycle = handle_lifecycle
+    manager.invoke_addon = invoke_addon
+    manager.remove = remove
+    manager.clear = clear

@@ -1,0 +1,393 @@
+"""Requests: examined, decided and recorded before a byte goes upstream. Responses: http_response.py."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+
+from mitmproxy import http
+
+from onrecord.addons.addresses import HostError, split_authority
+from onrecord.addons.credentials import Credential
+from onrecord.addons.decoding import CodingError, decode_body
+from onrecord.addons.early_answer import LIMIT, answer, is_answered
+from onrecord.addons.egress import Destinations, RefusedDestinationError, Route
+from onrecord.addons.exchange import KEY, Exchange, exchange_of
+from onrecord.addons.http_command import build_command, check_form
+from onrecord.addons.http_head import Head, HeadError, check_request_line, read_head
+from onrecord.addons.peers import Peer, Peers
+from onrecord.addons.problem import problem
+from onrecord.addons.proxy_identity import NotAuthenticatedError, ProxyIdentity
+from onrecord.addons.streams import GrpcFrames, Stream
+from onrecord.addons.upstream_address import pin
+from onrecord.policies.model import Action
+from onrecord.policies.secrets import Secrets
+from onrecord.recordings.auditor import Auditor, Decision, RefusedError
+from onrecord.recordings.records import RefusalRecord
+
+log = logging.getLogger(__name__)
+
+PROTOCOL = "onrecord:protocol"
+IDENTITY = b"identity"
+
+
+class HttpRequests:
+    """The request half of the audit: `requestheaders`, `body_over_bound`, `request`, `error`."""
+
+    def __init__(
+        self,
+        peers: Peers,
+        destinations: Destinations,
+        identity: ProxyIdentity,
+        auditor: Auditor,
+        secrets: Secrets,
+        *,
+        body_limit: int,
+    ) -> None:
+        self._peers, self._destinations, self._identity = peers, destinations, identity
+        self._auditor, self._secrets = auditor, secrets
+        self._limit = body_limit
+        self._credentials: dict[str, Credential] = {}
+
+    def credential(self, route: Route) -> Credential | None:
+        """The gateway's credential for a resource; None for egress."""
+        if route.config is None:
+            return None
+        name = route.resource.name
+        found = self._credentials.get(name)
+        if found is None:
+            found = self._credentials[name] = Credential(route.config, self._secrets)
+        return found
+
+    # --- hooks
+
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """The head is complete: find who asks for what, refuse what has no single meaning, choose how to take the body."""
+        peer = self._peers.get(flow.client_conn.id)
+        if peer is None:
+            raise RuntimeError("a request without a connection")
+        self._peers.head_done(peer)
+        if flow.error is not None:
+            return None  # mitmproxy found it malformed: it answers 400 itself, `error` records it
+        try:
+            head = read_head(flow.request.headers.fields)
+            check_request_line(flow.request.data.method, flow.request.data.path, flow.request.data.http_version)
+            if flow.request.data.scheme == b"https" and peer.tunnel is None:
+                raise HeadError(400, "an https:// request outside of a tunnel", "use CONNECT")
+        except HeadError as error:
+            if peer.identity is None:  # who is unknown learns nothing but that
+                return self._identify_then(flow, peer, None, error)
+            self._refuse(flow, peer, error.status, PROTOCOL, error.reason, error.hint)
+            return None
+        if peer.tunnel is None or peer.identity is None:
+            return self._identify_then(flow, peer, head, None)
+        if head.proxy_authorization is not None and not self._check_inside(flow, peer, head.proxy_authorization):
+            return None
+        return self._begin(flow, peer, head)
+
+    def body_over_bound(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """A body of unknown length has outgrown the bound: it is decided without its body, then streamed."""
+        exchange = exchange_of(flow)
+        if exchange is None:
+            raise RuntimeError("a body without its head")
+        return self._decide(flow, exchange, None, "unknown", stream=True)
+
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """The whole request is there (or has been streamed)."""
+        exchange = exchange_of(flow)
+        if exchange is None:
+            raise RuntimeError("a request without its head")
+        flow.request.trailers = None  # nobody has decided on them
+        if exchange.up is not None:
+            return None
+        raw = flow.request.data.content or b""
+        exchange.to_upstream = len(raw)
+        head, body = exchange.head, raw
+        action: Action | None = "write" if head.websocket else None
+        if head.content_encoding and raw:
+            try:
+                body = decode_body(raw, head.content_encoding, self._limit)
+            except CodingError as error:
+                self._refuse(flow, exchange.peer, 415, PROTOCOL, str(error))
+                return None
+        return self._decide(flow, exchange, body, action, stream=False)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """Something ended the flow: say so on record."""
+        exchange = exchange_of(flow)
+        message = flow.error.msg if flow.error is not None else "unknown"
+        if exchange is None:
+            peer = self._peers.get(flow.client_conn.id)
+            if peer is not None and peer.identity is not None:
+                self._record(flow, peer, PROTOCOL, "malformed request", message[:500], "")
+            return
+        if exchange.decision is not None and exchange.decision.allowed and not exchange.finished:
+            exchange.finished = True
+            self._auditor.abort(exchange.decision, message[:500])
+
+    # --- who and where
+
+    async def _identify_then(self, flow: http.HTTPFlow, peer: Peer, head: Head | None, error: HeadError | None) -> None:
+        value = flow.request.headers.get("proxy-authorization")
+        try:
+            await self._identity.identify(
+                peer, value.encode("utf-8", "surrogateescape") if value else None, _text(flow)
+            )
+        except NotAuthenticatedError as refused:
+            self._answer(flow, refused.status, "onrecord:identity", str(refused), refused.hint, refused.record)
+            return
+        if error is not None or head is None:
+            reason = error or HeadError(400, "no head")
+            self._refuse(flow, peer, reason.status, PROTOCOL, reason.reason, reason.hint)
+            return
+        pending = self._begin(flow, peer, head)
+        if pending is not None:
+            await pending
+
+    def _check_inside(self, flow: http.HTTPFlow, peer: Peer, value: bytes) -> bool:
+        try:
+            self._identity.check_inside(peer, value, _text(flow))
+        except NotAuthenticatedError as refused:
+            self._answer(flow, refused.status, "onrecord:identity", str(refused), refused.hint, refused.record)
+            return False
+        return True
+
+    def _begin(self, flow: http.HTTPFlow, peer: Peer, head: Head) -> Awaitable[None] | None:
+        try:
+            route = self._route(flow, peer, head)
+            opened = self._peers.session(peer, route, self._auditor)
+        except HeadError as error:
+            self._refuse(flow, peer, error.status, PROTOCOL, error.reason, error.hint)
+            return None
+        except RefusedDestinationError as error:
+            self._refuse(flow, peer, 403, error.policy, error.reason, error.hint, error.resource)
+            return None
+        except RefusedError as error:
+            reason = getattr(error.ruling.verdict, "reason", "refused")
+            self._answer(flow, 403, error.ruling.policy, reason, "", error.record)
+            return None
+        request = flow.request.data
+        exchange = Exchange(
+            peer, route, opened, head, request.method.decode(), request.path.decode("ascii", "surrogateescape")
+        )
+        flow.metadata[KEY] = exchange
+        if head.grpc and request.http_version == b"HTTP/2.0":
+            return self._decide(flow, exchange, None, "write", stream=True)
+        if head.content_length is not None and head.content_length > self._limit:
+            return self._decide(flow, exchange, None, "unknown", stream=True)
+        flow.metadata[LIMIT] = self._limit
+        return None
+
+    def _route(self, flow: http.HTTPFlow, peer: Peer, head: Head) -> Route:
+        """The route, with every name that the request carries found equal. Raises HeadError, RefusedDestinationError."""
+        tunnel, request = peer.tunnel, flow.request.data
+        if tunnel is not None:
+            scheme, host, port = ("https" if peer.tls_inside else "http"), tunnel.host, tunnel.port
+            if peer.tls_inside:
+                _check_sni(flow.client_conn.sni, host)
+        else:
+            scheme = "http"
+            try:
+                host, port = split_authority(_bracket(request.host), request.port)
+            except HostError as error:
+                raise HeadError(400, str(error)) from None
+        names = [name for name in (head.host, request.authority) if name]
+        if not names:
+            raise HeadError(400, "no Host header")
+        default = 443 if scheme == "https" else 80
+        for name in names:
+            try:
+                found = split_authority(name.decode("latin-1"), default)
+            except HostError as error:
+                raise HeadError(400, str(error)) from None
+            if found != (host, port):
+                raise HeadError(
+                    421,
+                    f"the request names {found[0]}:{found[1]} on a connection to {host}:{port}",
+                    "open a connection for each name",
+                )
+        if tunnel is not None and tunnel.scheme == scheme:
+            return tunnel
+        if peer.identity is None:
+            raise RuntimeError("a route without an identity")
+        return self._destinations.find(host, port, scheme, peer.identity)
+
+    # --- the decision
+
+    def _decide(
+        self, flow: http.HTTPFlow, exchange: Exchange, body: bytes | None, action: Action | None, *, stream: bool
+    ) -> Awaitable[None] | None:
+        route, head = exchange.route, exchange.head
+        try:
+            if body:
+                check_form(head.content_type, body)
+            command, detail = build_command(
+                exchange.opened.session,
+                method=exchange.method,
+                scheme=route.scheme,
+                host=route.host,
+                port=route.port,
+                target=exchange.target,
+                fields=head.fields,
+                content_type=head.content_type,
+                body=body,
+                action=action,
+            )
+        except HeadError as error:
+            self._refuse(flow, exchange.peer, error.status, PROTOCOL, error.reason, error.hint)
+            return None
+        decision = self._auditor.submit(exchange.opened, command, detail=detail)
+        if isinstance(decision, Decision):
+            return self._settle(flow, exchange, decision, stream=stream)
+        return self._settle_later(flow, exchange, decision, stream=stream)
+
+    async def _settle_later(
+        self, flow: http.HTTPFlow, exchange: Exchange, pending: Awaitable[Decision], *, stream: bool
+    ) -> None:
+        decision = await pending
+        more = self._settle(flow, exchange, decision, stream=stream)
+        if more is not None:
+            await more
+
+    def _settle(
+        self, flow: http.HTTPFlow, exchange: Exchange, decision: Decision, *, stream: bool
+    ) -> Awaitable[None] | None:
+        exchange.decision = decision
+        if not decision.allowed:
+            verdict = decision.ruling.verdict
+            reason, hint = getattr(verdict, "reason", "refused"), getattr(verdict, "hint", "")
+            policy = decision.ruling.policy
+            status = 503 if policy in ("onrecord:store", "onrecord:control") else 403
+            self._answer(flow, status, policy, reason, hint, decision.id, detail=decision.message)
+            return None
+        if exchange.peer.blocked:
+            self._abort(flow, exchange, exchange.peer.blocked)
+            return None
+        route = exchange.route
+        key = (route.upstream_host, route.upstream_port)
+        address = exchange.peer.pinned.get(key)
+        if address is not None and exchange.peer.upstreams.get((*address, route.upstream_scheme == "https")) is route:
+            self._forward(flow, exchange, address, stream=stream)
+            return None
+        return self._forward_later(flow, exchange, stream=stream)
+
+    async def _forward_later(self, flow: http.HTTPFlow, exchange: Exchange, *, stream: bool) -> None:
+        try:
+            address = await pin(exchange.peer, exchange.route, self._destinations)
+        except RefusedDestinationError as error:
+            self._abort(flow, exchange, error.reason)
+            self._refuse(flow, exchange.peer, 403, error.policy, error.reason, error.hint, exchange.route.resource.name)
+            return
+        except OSError as error:
+            log.warning("%s does not resolve: %s", exchange.route.upstream_host, type(error).__name__)
+            self._abort(flow, exchange, f"{exchange.route.upstream_host} does not resolve")
+            return
+        self._forward(flow, exchange, address, stream=stream)
+
+    def _forward(self, flow: http.HTTPFlow, exchange: Exchange, address: tuple[str, int], *, stream: bool) -> None:
+        """Turn the request into what goes upstream: the gateway's credential, the pinned address, one framing."""
+        request, route, head = flow.request.data, exchange.route, exchange.head
+        fields = head.fields
+        credential = self.credential(route)
+        if credential is not None:
+            fields = credential.apply(fields)
+        is_http2 = request.http_version == b"HTTP/2.0"
+        default = 443 if route.scheme == "https" else 80
+        name = _bracket(route.host) if route.port == default else f"{_bracket(route.host)}:{route.port}"
+        host = name.encode()
+        fields = [(n, v) for n, v in fields if n.lower() != b"host"]
+        if not is_http2:
+            fields.insert(0, (b"Host", host))
+        fields.append((b"accept-encoding", IDENTITY))
+        framed = head.content_length is not None or head.chunked
+        if not framed and stream:
+            fields.append((b"transfer-encoding", b"chunked"))
+        elif not framed and (request.content or exchange.method in ("POST", "PUT", "PATCH")):
+            fields.append((b"content-length", str(len(request.content or b"")).encode()))
+        request.headers = http.Headers(fields)
+        request.authority = host if is_http2 else b""
+        request.host, request.port = address
+        request.scheme = route.upstream_scheme.encode()
+        if stream:
+            self._stream(flow, exchange)
+
+    def _stream(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        def fail(reason: str) -> None:
+            self._peers.kill(exchange.peer.id, reason)
+
+        exchange.up = Stream(
+            exchange,
+            self._auditor,
+            "to_upstream",
+            limit=self._limit,
+            expected=exchange.head.content_length,
+            on_end=lambda: None,
+            on_failure=fail,
+            check=GrpcFrames() if exchange.head.grpc else None,
+        )
+        flow.request.stream = exchange.up
+
+    # --- refusals
+
+    def _abort(self, flow: http.HTTPFlow, exchange: Exchange, reason: str) -> None:
+        if exchange.decision is not None and not exchange.finished:
+            exchange.finished = True
+            self._auditor.abort(exchange.decision, reason)
+        if not is_answered(flow):
+            record = exchange.decision.id if exchange.decision is not None else ""
+            self._answer(flow, 502, "onrecord:gateway", reason, "", record)
+
+    def _refuse(
+        self, flow: http.HTTPFlow, peer: Peer, status: int, policy: str, reason: str, hint: str = "", resource: str = ""
+    ) -> None:
+        record = self._record(flow, peer, policy, reason, "", resource)
+        self._answer(flow, status, policy, reason, hint, record)
+
+    def _record(self, flow: http.HTTPFlow, peer: Peer, policy: str, reason: str, detail: str, resource: str) -> str:
+        return self._auditor.refuse(
+            RefusalRecord(
+                what=policy,
+                reason=reason[:1000],
+                protocol="http",
+                client=peer.client,
+                text=_text(flow),
+                detail=detail,
+                resource=resource or (peer.tunnel.resource.name if peer.tunnel is not None else ""),
+                identity=peer.identity,
+            )
+        )
+
+    def _answer(
+        self, flow: http.HTTPFlow, status: int, policy: str, reason: str, hint: str, record: str, *, detail: str = ""
+    ) -> None:
+        is_head = flow.request.data.method == b"HEAD"
+        answer(
+            flow,
+            problem(status, policy=policy, reason=reason, hint=hint, record=record, detail=detail, head=is_head),
+        )
+
+
+def _check_sni(sni: str | None, host: str) -> None:
+    if sni is None:
+        if ":" in host or host.rpartition(".")[2].isdigit():
+            return  # RFC 6066: addresses stand in no SNI
+        raise HeadError(421, f"TLS without a server name on a connection to {host}")
+    try:
+        name = split_authority(sni, 0)[0]
+    except HostError as error:
+        raise HeadError(421, str(error)) from None
+    if name != host:
+        raise HeadError(421, f"TLS names {name} on a connection to {host}", "open a connection for each name")
+
+
+def _bracket(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _text(flow: http.HTTPFlow) -> str:
+    """A refused request in one line, without its query."""
+    request = flow.request.data
+    method = request.method.decode("latin-1")[:32]
+    scheme = request.scheme.decode("latin-1")[:8] or "http"
+    path = request.path.decode("latin-1").partition("?")[0]
+    return f"{method} {scheme}://{request.host}:{request.port}{path}"[:1000]

@@ -1,0 +1,187 @@
+"""A request as an HttpCommand: what policies see and the record says. Pure.
+
+The path is decoded once and has one reading: dot segments, encoded separators that hide them, double encoding,
+backslashes and path parameters are refused, because servers disagree about them.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote_plus, unquote_to_bytes
+
+import msgspec
+
+from onrecord.addons.graphql import graphql_action
+from onrecord.addons.http_head import HeadError
+from onrecord.policies.model import Action, HttpCommand, Session, body_text
+
+REDACTED = "[redacted]"
+MAX_FIELDS = 1000
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TWICE = re.compile(r"%(?:2[eEfF5]|5[cC]|00)")
+_SECRET_NAME = re.compile(
+    r"(?i)(?:^|[-_.])(?:authorization|cookie|token|secret|password|passwd|pwd|api[-_]?key|apikey|access[-_]?key|"
+    r"private[-_]?key|credentials?|signature|sig|session|jwt|auth|key)(?:$|[-_.\d])"
+)
+_PLAIN_NAMES = frozenset({"idempotency-key", "x-idempotency-key", "sec-websocket-key", "authority", "sec-fetch-site"})
+_encode = msgspec.json.Encoder().encode
+_RPC_KEYS = frozenset({"jsonrpc", "method"})
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a header or a query field of this name usually carries a credential."""
+    return bool(_SECRET_NAME.search(name)) and name not in _PLAIN_NAMES
+
+
+def read_path(raw: str) -> str:
+    """The decoded path with single slashes. Raises HeadError where servers could read it in two ways."""
+    if "%" not in raw and ";" not in raw and "//" not in raw and "/." not in raw:
+        return raw  # the usual case, and nothing to refuse
+    if _PERCENT.search(raw):
+        raise HeadError(400, "the path holds a percent sign that begins no escape")
+    if ";" in raw:
+        raise HeadError(400, "path parameters (;) are not supported", "encode the semicolon as %3B")
+    try:
+        path = unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise HeadError(400, "the path does not decode as UTF-8") from None
+    if "\\" in path or _CONTROL.search(path):
+        raise HeadError(400, "the path holds a backslash or a control character")
+    if _TWICE.search(path):
+        raise HeadError(400, "the path is percent-encoded twice")
+    segments = path.split("/")
+    if "." in segments or ".." in segments:
+        raise HeadError(400, "the path holds dot segments", "send the path that is meant")
+    while "//" in path:
+        path = path.replace("//", "/")
+    return path
+
+
+def read_query(raw: str) -> tuple[tuple[str, str], ...]:
+    """The fields of a query string in order, decoded; credentials are replaced. Raises HeadError."""
+    if not raw:
+        return ()
+    parts = raw.split("&")
+    if len(parts) > MAX_FIELDS:
+        raise HeadError(400, f"a query of {len(parts)} fields is over the limit of {MAX_FIELDS}")
+    fields: list[tuple[str, str]] = []
+    for part in parts:
+        name, _, value = part.partition("=")
+        name = unquote_plus(name)
+        if name.lower() in ("_method", "x-http-method-override", "$httpmethod"):
+            raise HeadError(400, f"the query field {name} asks for another request than the one decided on")
+        fields.append((name, REDACTED if is_secret_name(name) else unquote_plus(value)))
+    return tuple(fields)
+
+
+def read_headers(fields: list[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    """Header fields as policies see them: lower-case names, no credentials."""
+    seen: list[tuple[str, str]] = []
+    for raw, value in fields:
+        name = raw.decode("latin-1").lower()
+        if name == "cookie":
+            seen.append((name, _cookie_names(value)))
+        else:
+            seen.append((name, REDACTED if is_secret_name(name) else value.decode("utf-8", "replace")))
+    return tuple(seen)
+
+
+def _cookie_names(value: bytes) -> str:
+    names = [part.partition(b"=")[0].strip().decode("utf-8", "replace") for part in value.split(b";")]
+    return "; ".join(f"{name}={REDACTED}" for name in names)
+
+
+def read_action(method: str, path: str, content_type: str, query: str, body: bytes | None) -> Action:
+    """What a request does, as far as its method and a readable body say. `body` None: it was not read."""
+    if body is None:
+        return "unknown"
+    graphql = graphql_action(method, path, content_type, query, body)
+    if graphql is not None:
+        return graphql
+    if method in _READS:
+        return "read"
+    if method not in _WRITES:
+        return "unknown"
+    if body[:64].lstrip()[:1] == b"[" and _is_rpc_batch(body):
+        return "unknown"
+    return "write"
+
+
+def _is_rpc_batch(body: bytes) -> bool:
+    try:
+        items = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return b'"jsonrpc"' in body
+    return isinstance(items, list) and any(isinstance(item, dict) and _RPC_KEYS & item.keys() for item in items)
+
+
+def check_form(content_type: str, body: bytes) -> None:
+    """A form field that overrides the method is refused. Raises HeadError."""
+    if b"_method" in body and content_type.lower().startswith(("application/x-www-form-urlencoded", "multipart/")):
+        raise HeadError(400, "the form field _method asks for another request than the one decided on")
+
+
+def build_command(
+    session: Session,
+    *,
+    method: str,
+    scheme: str,
+    host: str,
+    port: int,
+    target: str,
+    fields: list[tuple[bytes, bytes]],
+    content_type: str,
+    body: bytes | None,
+    action: Action | None = None,
+) -> tuple[HttpCommand, bytes]:
+    """The command and its detail as JSON. Raises HeadError where path or query have no single reading.
+
+    `body` is decoded from its content coding; None where it is streamed. `action` overrides what the method says.
+    """
+    raw_path, mark, raw_query = target.partition("?")
+    path = read_path(raw_path) if raw_path != "*" else "*"
+    query = read_query(raw_query)
+    default = 443 if scheme in ("https", "wss") else 80
+    authority = f"[{host}]" if ":" in host else host
+    where = authority if port == default else f"{authority}:{port}"
+    shown = "&".join(f"{quote(n)}={quote(v, safe='[]/:,@')}" for n, v in query) if _redacts(query) else raw_query
+    command = HttpCommand(
+        session=session,
+        action=action or read_action(method, path, content_type, raw_query, body),
+        text=f"{method} {scheme}://{where}{raw_path}{mark}{shown}",
+        method=method,
+        scheme=scheme,
+        host=host,
+        port=port,
+        path=path,
+        query=query,
+        headers=read_headers(fields),
+        content_type=content_type,
+        body=body,
+    )
+    return command, detail(command)
+
+
+def detail(command: HttpCommand) -> bytes:
+    """The command's detail as JSON, as `command.detail()` would have it."""
+    return _encode(
+        {
+            "method": command.method,
+            "scheme": command.scheme,
+            "host": command.host,
+            "port": command.port,
+            "path": command.path,
+            "query": command.query,
+            "headers": command.headers,
+            "content_type": command.content_type,
+            "body": None if command.body is None else body_text(command.body),
+        }
+    )
+
+
+def _redacts(query: tuple[tuple[str, str], ...]) -> bool:
+    return any(value == REDACTED for _, value in query)

@@ -1,0 +1,238 @@
+"""Responses: recorded before they are delivered, whole where they are small, piece by piece where they flow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from mitmproxy import http
+
+from onrecord.addons.credentials import Credential
+from onrecord.addons.decoding import CodingError, decode_body
+from onrecord.addons.early_answer import answer
+from onrecord.addons.egress import Route
+from onrecord.addons.exchange import Exchange, exchange_of
+from onrecord.addons.http_command import read_headers
+from onrecord.addons.http_head import MAX_HEAD
+from onrecord.addons.peers import Peers
+from onrecord.addons.problem import problem
+from onrecord.addons.streams import Stream
+from onrecord.addons.strict_dispatch import kill_flow
+from onrecord.policies.errors import StoreError
+from onrecord.policies.model import Outcome, body_text
+from onrecord.recordings.auditor import Auditor, elapsed_ms
+
+log = logging.getLogger(__name__)
+
+MAX_BUFFERED = 64 * 1024
+_DROPPED = frozenset(
+    {
+        b"alt-svc",
+        b"alternates",
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-connection",
+        b"trailer",
+        b"upgrade",
+        b"http2-settings",
+    }
+)
+
+
+class HttpResponses:
+    """The response half of the audit: `responseheaders` and `response`."""
+
+    def __init__(
+        self,
+        peers: Peers,
+        auditor: Auditor,
+        credential: Callable[[Route], Credential | None],
+        *,
+        body_limit: int,
+        sample_limit: int,
+    ) -> None:
+        self._peers, self._auditor, self._credential = peers, auditor, credential
+        self._limit, self._buffered = body_limit, min(sample_limit, MAX_BUFFERED)
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """The upstream's head is there: clean it, and choose between buffering and streaming."""
+        exchange, response = exchange_of(flow), flow.response
+        if exchange is None or exchange.decision is None or not exchange.decision.allowed or response is None:
+            raise RuntimeError("a response nobody asked for")
+        fields = response.headers.fields
+        if sum(len(name) + len(value) for name, value in fields) > MAX_HEAD:
+            raise ValueError("an upstream's header fields are over the limit")
+        switching = response.status_code == 101
+        if switching and not exchange.head.websocket:
+            raise ValueError("an upgrade nobody asked for")
+        close = any(n.lower() == b"connection" and b"close" in v.lower() for n, v in fields)
+        credential = self._credential(exchange.route)
+        scrub = credential.scrub if credential is not None and credential.needles else None
+        kept = [(n, scrub(v) if scrub else v) for n, v in fields if n.lower() not in _DROPPED]
+        if switching:
+            kept = [(n, v) for n, v in kept if n.lower() != b"sec-websocket-extensions"]
+            kept += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+        elif close:
+            kept.append((b"Connection", b"close"))
+        response.data.headers = http.Headers(kept)
+        if not switching and not self._is_bodiless(exchange, response):
+            self._choose(flow, exchange, response, credential)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """All of it is there: the outcome goes on record before the end is delivered."""
+        exchange, response = exchange_of(flow), flow.response
+        if exchange is None or exchange.decision is None or response is None:
+            raise RuntimeError("a response nobody asked for")
+        if exchange.down is not None:
+            self._end_stream(flow, exchange, response)
+            return
+        if flow.websocket is not None:
+            return  # the outcome of an opening is that of its messages: websocket_audit.py
+        try:
+            self._finish_buffered(flow, exchange, response)
+        except StoreError as error:
+            log.error("an answer is held back: %s", error)  # noqa: TRY400  its place is known
+            record = exchange.decision.id
+            reason = "the answer could not be recorded, so it is not delivered"
+            answer(flow, problem(503, policy="onrecord:store", reason=reason, record=record))
+
+    def _is_bodiless(self, exchange: Exchange, response: http.Response) -> bool:
+        return exchange.method == "HEAD" or response.status_code in (204, 304) or response.status_code < 200
+
+    def _choose(
+        self, flow: http.HTTPFlow, exchange: Exchange, response: http.Response, credential: Credential | None
+    ) -> None:
+        length = response.headers.get("content-length")
+        expected = int(length) if length is not None and length.isdigit() else None
+        if expected is not None and expected <= self._buffered:
+            return
+        encoded = response.headers.get("content-encoding", "identity").lower() not in ("identity", "")
+        if encoded and credential is not None and credential.needles:
+            # We asked for identity; what is encoded nevertheless could carry our credential past the scrubber.
+            raise ValueError("an upstream's stream has a content coding that was not asked for")
+        if expected is None and flow.request.http_version == "HTTP/1.1" and not _is_chunked(response):
+            # Ended by closing upstream: towards the client the end gets a mark, so that a cut can be told from it.
+            response.headers["transfer-encoding"] = "chunked"
+
+        def fail(reason: str) -> None:
+            self._abort(exchange, reason)
+            kill_flow(flow)
+            self._peers.kill(exchange.peer.id, reason)
+
+        def end() -> None:
+            # Where the length is unknown, trailers may follow: the outcome waits for the `response` hook.
+            if expected is not None:
+                self._finish_stream(exchange, response)
+
+        exchange.down = Stream(
+            exchange,
+            self._auditor,
+            "to_client",
+            limit=self._limit,
+            expected=expected,
+            on_end=end,
+            on_failure=fail,
+            scrub=credential,
+        )
+        response.stream = exchange.down
+
+    def _end_stream(self, flow: http.HTTPFlow, exchange: Exchange, response: http.Response) -> None:
+        down = exchange.down
+        if down is None or down.broken:
+            kill_flow(flow)
+            return
+        if not exchange.finished:
+            try:
+                self._finish_stream(exchange, response)
+            except StoreError as error:
+                log.error("the end of an answer is held back: %s", error)  # noqa: TRY400
+                self._abort(exchange, str(error))
+                kill_flow(flow)
+
+    def _finish_stream(self, exchange: Exchange, response: http.Response) -> None:
+        down, decision = exchange.down, exchange.decision
+        if down is None or decision is None or exchange.finished:
+            return
+        trailers = response.trailers
+        self._auditor.finish(
+            decision,
+            Outcome(
+                status="ok" if response.status_code < 400 else "error",
+                code=str(response.status_code),
+                bytes=down.size,
+                size=down.size,
+                duration_ms=elapsed_ms(decision.started),
+                digest=down.digest(),
+                sample={
+                    "headers": read_headers(list(response.headers.fields)),
+                    "trailers": read_headers(list(trailers.fields)) if trailers else [],
+                },
+            ),
+        )
+        exchange.finished = True
+
+    def _finish_buffered(self, flow: http.HTTPFlow, exchange: Exchange, response: http.Response) -> None:
+        decision = exchange.decision
+        if decision is None or exchange.finished:
+            return
+        content = response.data.content or b""
+        credential = self._credential(exchange.route)
+        readable = content
+        coding = response.headers.get("content-encoding")
+        if coding and content:
+            try:
+                readable = decode_body(content, coding, self._limit)
+            except CodingError as error:
+                if credential is not None and credential.needles:
+                    raise ValueError(f"an upstream's answer cannot be read: {error}") from None
+        if credential is not None and credential.needles and content:
+            clean = credential.scrub(readable)
+            if clean is not readable and clean != readable:
+                content = readable = clean
+                response.headers.pop("content-encoding", None)
+                response.headers["content-length"] = str(len(content))
+                response.data.content = content
+        if flow.response is not None and response.trailers:
+            sample_trailers = read_headers(list(response.trailers.fields))
+        else:
+            sample_trailers = ()
+        digest = ""
+        if content:
+            keyed = decision.opened.digest()
+            keyed.update(content)
+            digest = keyed.hexdigest()
+            if exchange.method != "HEAD" and flow.request.is_http2 is False and not _is_framed(response):
+                response.headers["content-length"] = str(len(content))
+        sample: dict[str, object] = {"headers": read_headers(list(response.headers.fields))}
+        if content:
+            sample["body"] = body_text(readable[: self._buffered])
+        if sample_trailers:
+            sample["trailers"] = sample_trailers
+        self._auditor.finish(
+            decision,
+            Outcome(
+                status="ok" if response.status_code < 400 else "error",
+                code=str(response.status_code),
+                bytes=len(content),
+                size=len(content),
+                duration_ms=elapsed_ms(decision.started),
+                digest=digest or None,
+                sample=sample,
+            ),
+        )
+        exchange.finished = True
+
+    def _abort(self, exchange: Exchange, reason: str) -> None:
+        if exchange.decision is not None and not exchange.finished:
+            exchange.finished = True
+            self._auditor.abort(exchange.decision, reason)
+
+
+def _is_chunked(response: http.Response) -> bool:
+    return "chunked" in response.headers.get("transfer-encoding", "").lower()
+
+
+def _is_framed(response: http.Response) -> bool:
+    return "content-length" in response.headers or "transfer-encoding" in response.headers

@@ -1,0 +1,63 @@
+"""mitmproxy's options, off an allow-list refused: at start, and at any later moment.
+
+Many of them open the gateway (`ssl_insecure`, `ignore_hosts`, `map_remote`, other modes): what is not known to be
+harmless must have its default.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# What the gateway itself decides.
+FORCED: dict[str, Any] = {
+    "rawtcp": False,
+    "connection_strategy": "lazy",
+    "onboarding": False,
+    "http3": False,
+    "websocket": True,
+    "http2": True,
+    "flow_detail": 0,
+}
+# What may have any value: it changes no traffic.
+FREE = frozenset(
+    {
+        "onrecord_config",
+        "onrecord_index",
+        "termlog_verbosity",
+        "dumper_default_contentview",
+        "content_view_lines_cutoff",
+        "readfile_filter",
+        "dumper_filter",
+        "keepserving",
+        "tcp_timeout",
+        "command_history",
+        "http2_ping_keepalive",
+    }
+)
+# What the gateway sets from mitm.toml.
+OWN = frozenset({"confdir", "listen_host", "listen_port", "server", "scripts"})
+
+
+def forbidden(options: Any) -> list[str]:
+    """One line for each option that may not stand as it does. `options` is mitmproxy's OptManager."""
+    problems = []
+    for name, option in sorted(options.items()):
+        value = option.current()
+        if name in FORCED:
+            if value != FORCED[name]:
+                problems.append(f"{name}={value!r}: the gateway needs {FORCED[name]!r}")
+        elif name not in FREE and name not in OWN and value != option.default:
+            problems.append(f"{name}={value!r}: this option is not on the gateway's allow-list")
+    return problems
+
+
+def force(options: Any) -> None:
+    """Set what the gateway decides, where an option still has mitmproxy's default. A contrary choice is left, to be
+    refused by name."""
+    known = dict(options.items())
+    untouched = {
+        name: value
+        for name, value in FORCED.items()
+        if name in known and not known[name].has_changed() and known[name].default != value
+    }
+    options.update(**untouched)

@@ -1,0 +1,151 @@
+"""What the gateway knows of each client connection: who it is, where it goes, its sessions, its time limits."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mitmproxy.connection import Client
+from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
+
+from onrecord.addons.egress import Route
+from onrecord.policies.identity import run_id
+from onrecord.policies.model import Identity
+from onrecord.recordings.auditor import Auditor, OpenSession
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Peer:
+    """One client connection. `tunnel` is the route of its CONNECT, `blocked` why nothing more may pass."""
+
+    id: str
+    client: str
+    address: str
+    identity: Identity | None = None
+    login: str = ""
+    token: bytes = b""
+    tunnel: Route | None = None
+    tls_inside: bool = False
+    blocked: str = ""
+    sessions: dict[str, OpenSession] = field(default_factory=dict)
+    pinned: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+    upstreams: dict[tuple[str, int, bool], Route] = field(default_factory=dict)
+    on_close: list[Callable[[str], None]] = field(default_factory=list)
+    head_timer: asyncio.TimerHandle | None = None
+    expiry_timer: asyncio.TimerHandle | None = None
+
+    def is_same_token(self, token: str) -> bool:
+        """Whether this connection came with `token`."""
+        return hashlib.sha256(token.encode()).digest() == self.token
+
+
+class Peers:
+    """All client connections of this process."""
+
+    def __init__(
+        self,
+        handlers: Callable[[], dict[tuple[object, ...] | str, ProxyConnectionHandler]],
+        *,
+        limit: int,
+        handshake_timeout: float,
+        grace: float,
+    ) -> None:
+        self._handlers = handlers
+        self._limit, self._timeout, self._grace = limit, handshake_timeout, grace
+        self._peers: dict[str, Peer] = {}
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def add(self, client: Client) -> Peer | None:
+        """A new connection; None where there are too many already."""
+        if len(self._peers) >= self._limit:
+            return None
+        host, port = client.peername[:2]
+        peer = Peer(client.id, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", host)
+        self._peers[client.id] = peer
+        self.expect_head(peer)
+        return peer
+
+    def get(self, id: str) -> Peer | None:
+        """The peer of a connection; None where it was never added or is gone."""
+        return self._peers.get(id)
+
+    def expect_head(self, peer: Peer) -> None:
+        """A request head (or a TLS handshake) must now be complete in `handshake_timeout` seconds."""
+        if peer.head_timer is None:
+            loop = asyncio.get_running_loop()
+            peer.head_timer = loop.call_later(self._timeout, self.kill, peer.id, "no complete request in time")
+
+    def head_done(self, peer: Peer) -> None:
+        """The head has come."""
+        if peer.head_timer is not None:
+            peer.head_timer.cancel()
+            peer.head_timer = None
+
+    def identify(self, peer: Peer, identity: Identity, token: str, login: str, auditor: Auditor) -> None:
+        """Tie an identity to a connection; it ends when the token does."""
+        if peer.identity is not None and peer.sessions:
+            for opened in peer.sessions.values():
+                auditor.end_session(opened, "the client came with a fresh token")
+            peer.sessions.clear()
+        peer.identity, peer.login = identity, login
+        peer.token = hashlib.sha256(token.encode()).digest()
+        if peer.expiry_timer is not None:
+            peer.expiry_timer.cancel()
+        if identity.expires_at:
+            left = max(identity.expires_at + self._grace - time.time(), 0.0)
+            loop = asyncio.get_running_loop()
+            peer.expiry_timer = loop.call_later(left, self.kill, peer.id, "the token has expired")
+
+    def session(self, peer: Peer, route: Route, auditor: Auditor) -> OpenSession:
+        """The peer's session with a resource, begun where there is none. Raises auditor.RefusedError."""
+        name = route.resource.name
+        opened = peer.sessions.get(name)
+        if opened is None:
+            if peer.identity is None:
+                raise RuntimeError("a session without an identity")
+            opened = auditor.open_session(
+                peer.identity,
+                route.resource,
+                run=run_id(peer.identity),
+                protocol="http",
+                client=peer.client,
+                login=peer.login,
+            )
+            peer.sessions[name] = opened
+        return opened
+
+    def kill(self, id: str, reason: str) -> None:
+        """Let nothing more pass on a connection, and close it with all its upstream connections."""
+        peer = self._peers.get(id)
+        if peer is not None:
+            peer.blocked = peer.blocked or reason
+        handler = self._handlers().get(id)
+        if handler is None:
+            return
+        log.info("closing %s: %s", peer.client if peer else id, reason)
+        for transport in list(handler.transports.values()):
+            if transport.writer is not None and transport.handler is not None:
+                transport.handler.cancel(reason)
+
+    def remove(self, id: str, auditor: Auditor) -> None:
+        """The connection is gone: its sessions end."""
+        peer = self._peers.pop(id, None)
+        if peer is None:
+            return
+        for timer in (peer.head_timer, peer.expiry_timer):
+            if timer is not None:
+                timer.cancel()
+        reason = peer.blocked or "the client disconnected"
+        for callback in list(peer.on_close):
+            callback(reason)
+        for opened in peer.sessions.values():
+            auditor.end_session(opened, reason)
+        peer.sessions.clear()

@@ -1,0 +1,66 @@
+"""What a refused HTTP client reads: `application/problem+json` (RFC 9457) with policy, reason and record."""
+
+from __future__ import annotations
+
+import msgspec
+from mitmproxy import http
+
+_TITLES = {
+    400: "Bad request",
+    403: "Refused by policy",
+    405: "Method not allowed",
+    407: "Proxy authentication required",
+    413: "Body too large",
+    415: "Content encoding not supported",
+    417: "Expectation not supported",
+    421: "Misdirected request",
+    431: "Header fields too large",
+    502: "Bad gateway",
+    503: "Gateway cannot record or decide",
+}
+CHALLENGE = b'Basic realm="onrecord"'
+
+
+def problem(
+    status: int,
+    *,
+    policy: str,
+    reason: str,
+    hint: str = "",
+    record: str = "",
+    detail: str = "",
+    head: bool = False,
+) -> http.Response:
+    """The response to a refused request. `head`: the request was HEAD, so no body may follow."""
+    title = _TITLES.get(status, "Refused")
+    line = detail or f"{policy}: {reason}" + (f" ({hint})" if hint else "") + (f" [record {record}]" if record else "")
+    content = msgspec.json.encode(
+        {
+            "type": f"urn:onrecord:refusal:{policy}",
+            "title": title,
+            "status": status,
+            "detail": line,
+            "policy": policy,
+            "reason": reason,
+            "hint": hint,
+            "record": record,
+        }
+    )
+    fields = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(content)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"onrecord-record", record.encode()),
+    ]
+    if status == 407:
+        fields.append((b"proxy-authenticate", CHALLENGE))
+    return http.Response(
+        http_version=b"HTTP/1.1",
+        status_code=status,
+        reason=title.encode(),
+        headers=http.Headers(fields),
+        content=b"" if head else content,
+        trailers=None,
+        timestamp_start=0.0,
+        timestamp_end=0.0,
+    )

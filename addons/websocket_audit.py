@@ -1,0 +1,117 @@
+"""WebSocket messages: each of the agent's is a command of its own, each of the server's a recorded chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from mitmproxy import http
+from mitmproxy.websocket import WebSocketMessage
+
+from onrecord.addons.exchange import Exchange, exchange_of
+from onrecord.addons.http_command import build_command
+from onrecord.addons.peers import Peers
+from onrecord.policies.model import Outcome, body_text
+from onrecord.recordings.auditor import Auditor, Decision, elapsed_ms
+
+METHOD = "WEBSOCKET"
+
+
+class WebSockets:
+    """Hooks of open WebSockets."""
+
+    def __init__(self, peers: Peers, auditor: Auditor, *, body_limit: int) -> None:
+        self._peers, self._auditor, self._limit = peers, auditor, body_limit
+
+    def websocket_start(self, flow: http.HTTPFlow) -> None:
+        """An opening was decided as a request and accepted by the server."""
+        exchange = exchange_of(flow)
+        if exchange is None or exchange.decision is None or not exchange.decision.allowed:
+            raise RuntimeError("a WebSocket nobody asked for")
+
+    def websocket_message(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """One message, whole: decided or recorded before it goes on."""
+        exchange, socket = exchange_of(flow), flow.websocket
+        if exchange is None or exchange.decision is None or socket is None or not socket.messages:
+            raise RuntimeError("a WebSocket message nobody asked for")
+        message = socket.messages[-1]
+        socket.messages.clear()
+        if not message.from_client:
+            self._record_answer(exchange, message)
+            return None
+        return self._decide(exchange, message)
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """The outcome of the opening is that of the whole conversation."""
+        exchange, socket = exchange_of(flow), flow.websocket
+        if exchange is None or exchange.decision is None or socket is None:
+            raise RuntimeError("a WebSocket nobody asked for")
+        if exchange.finished:
+            return
+        self._auditor.finish(
+            exchange.decision,
+            Outcome(
+                status="ok",
+                code="101",
+                bytes=exchange.to_client,
+                size=exchange.to_client,
+                duration_ms=elapsed_ms(exchange.decision.started),
+                tag=f"closed {socket.close_code} by the {'client' if socket.closed_by_client else 'server'}",
+            ),
+        )
+        exchange.finished = True
+
+    def _record_answer(self, exchange: Exchange, message: WebSocketMessage) -> None:
+        decision = exchange.decision
+        if decision is None:
+            raise RuntimeError("a WebSocket message without its opening")
+        kept = message.content[: self._limit]
+        digest = ""
+        if len(kept) < len(message.content):
+            keyed = decision.opened.digest()
+            keyed.update(message.content)
+            digest = keyed.hexdigest()
+        self._auditor.chunk(
+            decision,
+            "to_client",
+            len(message.content),
+            data=body_text(kept),
+            digest=digest,
+            note="text message" if message.is_text else "binary message",
+        )
+        exchange.to_client += len(message.content)
+
+    def _decide(self, exchange: Exchange, message: WebSocketMessage) -> Awaitable[None] | None:
+        route, content = exchange.route, message.content
+        over = len(content) > self._limit
+        command, detail = build_command(
+            exchange.opened.session,
+            method=METHOD,
+            scheme="wss" if route.scheme == "https" else "ws",
+            host=route.host,
+            port=route.port,
+            target=exchange.target,
+            fields=[],
+            content_type="text/plain" if message.is_text else "application/octet-stream",
+            body=None if over else content,
+            action="unknown" if over else "write",
+        )
+        answer = self._auditor.submit(exchange.opened, command, detail=detail)
+        if isinstance(answer, Decision):
+            self._settle(exchange, message, answer)
+            return None
+        return self._settle_later(exchange, message, answer)
+
+    async def _settle_later(self, exchange: Exchange, message: WebSocketMessage, answer: Awaitable[Decision]) -> None:
+        self._settle(exchange, message, await answer)
+
+    def _settle(self, exchange: Exchange, message: WebSocketMessage, decision: Decision) -> None:
+        if not decision.allowed or exchange.peer.blocked:
+            message.content = b""
+            message.drop()  # type: ignore[no-untyped-call]
+            self._peers.kill(exchange.peer.id, f"a WebSocket message was refused: record {decision.id}")
+            return
+        exchange.to_upstream += len(message.content)
+        self._auditor.finish(
+            decision,
+            Outcome(status="ok", code="", size=0, duration_ms=elapsed_ms(decision.started), tag="sent"),
+        )
