@@ -135,16 +135,17 @@ class Gateway:
         """What the gateway has printed so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
-    def onrecord(self, *arguments: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
+    def onrecord(
+        self, *arguments: str, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run `onrecord ARGUMENTS -c CONFIG` and return what it printed; PartError on a status other than 0."""
         done = subprocess.run(
             [sys.executable, "-m", "onrecord.scripts.main", *arguments, "-c", str(self.setup.path)],
             check=False,
             capture_output=True,
             text=True,
-            env={**os.environ, **self.setup.env},
+            env={**os.environ, **self.setup.env, **(env or {})},
             timeout=60,
-            **more,
         )
         if check and done.returncode:
             raise PartError(f"onrecord {arguments}: status {done.returncode}\n{done.stdout}\n{done.stderr}")

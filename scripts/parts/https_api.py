@@ -61,13 +61,18 @@ class HttpsApi:
     """`with HttpsApi("billing.internal") as api:` listening on 127.0.0.1:`port`, certificate for the given names.
 
     `requests` is what arrived, in order; `connections` counts accepted TLS connections. With `client_ca` a client
-    certificate is demanded. `tls=False` serves the same in plain HTTP.
+    certificate is demanded; with `authorization` exactly this header, else 401. `tls=False` serves plain HTTP.
     """
 
     host = "127.0.0.1"
 
     def __init__(
-        self, *names: str, tls: bool = True, client_ca: Path | None = None, authority: Authority | None = None
+        self,
+        *names: str,
+        tls: bool = True,
+        client_ca: Path | None = None,
+        authority: Authority | None = None,
+        authorization: str | None = None,
     ) -> None:
         self.names = names or ("localhost",)
         self.requests: list[Received] = []
@@ -75,6 +80,7 @@ class HttpsApi:
         self.port = 0
         self._tls = tls
         self._client_ca = client_ca
+        self._authorization = authorization
         self._temp = tempfile.TemporaryDirectory(prefix="onrecord-api-")
         self.authority = authority or Authority(Path(self._temp.name), "onrecord HTTPS part")
         self.pair = self.authority.issue(*self.names, "localhost", self.host, file="api")
@@ -182,6 +188,9 @@ class HttpsApi:
     async def _answer(self, request: Received, http: h11.Connection, writer: asyncio.StreamWriter) -> None:
         url = urlsplit(request.target)
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
+        if self._authorization is not None and request.header("authorization") != self._authorization:
+            await _send_json(http, writer, 401, {"error": "no valid credential"})
+            return
         match url.path:
             case "/sse":
                 await _send_events(http, writer, int(query.get("events", "3")), float(query.get("gap", "0.01")))

@@ -123,7 +123,13 @@ class PostgresPart:
             argv += ["-c", f"{name}={value}"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, **self._as_user()
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,  # a Ctrl-C is for whoever started us, who then calls stop
+                **self._as_user(),
             )
         self._wait_ready()
 

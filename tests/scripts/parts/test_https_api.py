@@ -68,3 +68,9 @@ def test_the_websocket_echoes_and_remembers(api):
                     tls.sendall(peer.send(ws.TextMessage(data="hello")))
         assert [event.data for event in events if isinstance(event, ws.TextMessage)] == ["hello"]
     assert [seen.body for seen in api.requests if seen.method == "WEBSOCKET"] == [b"hello"]
+
+
+def test_without_the_demanded_credential_it_is_401():
+    with HttpsApi(authorization="Bearer held") as api, client(api) as http:
+        assert http.get("/v1/invoices").status_code == 401
+        assert http.get("/v1/invoices", headers={"authorization": "Bearer held"}).status_code == 200
