@@ -37,32 +37,30 @@ def files_of(config: Config) -> Iterator[tuple[str, Path]]:
     yield "(the file itself)", config.path
     yield "gateway.state", config.gateway.state
     yield "recordings.store", config.recordings.store
-    tls = config.gateway.tls
-    if tls is not None:
-        yield from (("gateway.tls.cert", tls.cert), ("gateway.tls.key", tls.key))
-        if tls.client_ca is not None:
-            yield "gateway.tls.client_ca", tls.client_ca
-    for i, issuer in enumerate(config.issuers):
-        if issuer.ca is not None:
-            yield f"issuers[{i}].ca", issuer.ca
+    if config.gateway.tls is not None:
+        yield "gateway.tls.key", config.gateway.tls.key
     for i, policy in enumerate(config.policies):
         yield f"policies[{i}].file", policy.path
     for name, resource in config.resources.items():
-        yield from _resource_files(f"resources.{name}", resource)
+        for field, ref in secret_refs(resource):
+            if ref.scheme == "file":
+                yield f"resources.{name}.{field}", Path(ref.target)
+            elif ref.scheme == "exec":
+                yield f"resources.{name}.{field}", Path(shlex.split(ref.target)[0])
 
 
-def _resource_files(key: str, resource: HttpResource | PostgresResource | OtherResource) -> Iterator[tuple[str, Path]]:
-    if isinstance(resource, OtherResource):
-        return
-    for field in ("ca", "client_cert"):
-        path = getattr(resource, field)
-        if path is not None:
-            yield f"{key}.{field}", path
-    for field, ref in secret_refs(resource):
-        if ref.scheme == "file":
-            yield f"{key}.{field}", Path(ref.target)
-        elif ref.scheme == "exec":
-            yield f"{key}.{field}", Path(shlex.split(ref.target)[0])
+def certificates_of(config: Config) -> Iterator[tuple[str, Path]]:
+    """The certificates that are trusted. Often they belong to another service's user, so `up` does not refuse them."""
+    tls = config.gateway.tls
+    if tls is not None and tls.client_ca is not None:
+        yield "gateway.tls.client_ca", tls.client_ca
+    for i, issuer in enumerate(config.issuers):
+        if issuer.ca is not None:
+            yield f"issuers[{i}].ca", issuer.ca
+    for name, resource in config.resources.items():
+        ca = None if isinstance(resource, OtherResource) else resource.ca
+        if ca is not None:
+            yield f"resources.{name}.ca", ca
 
 
 def secret_refs(resource: HttpResource | PostgresResource | OtherResource) -> list[tuple[str, SecretRef]]:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from onrecord.policies.config import load_config
-from onrecord.policies.config.ownership import check_files, weak_places
+from onrecord.policies.config.ownership import certificates_of, check_files, weak_places
 
 TOML = """
 [gateway]
@@ -110,3 +110,12 @@ def test_a_file_in_the_place_of_a_folder_is_reported(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "file").chmod(0o600)
     assert "cannot be examined" in weak_places(tmp_path / "file" / "x")[0][1]
+
+
+def test_certificates_are_named_apart(folder):
+    (folder / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    (folder / "ca.pem").chmod(0o666)
+    with (folder / "mitm.toml").open("a") as file:
+        file.write('ca = "file:ca.pem"\n')
+    assert problems(folder) == []
+    assert list(certificates_of(load_config(folder / "mitm.toml"))) == [("resources.billing.ca", folder / "ca.pem")]

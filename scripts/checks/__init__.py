@@ -1,0 +1,1 @@
+"""What `onrecord check` tries, one file a kind of peer."""
