@@ -96,7 +96,7 @@ class Gateway:
             end(f"cannot start: {error}")
         except TimeoutError:
             end("cannot start: the recorder does not answer")
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             log.debug("failed", exc_info=True)
             end(f"cannot start: {type(error).__name__}: {error}")
 
@@ -117,9 +117,11 @@ class Gateway:
             grace=config.gateway.session_grace,
         )
         addons = self._assemble(config, datapath, peers, proxyserver, tls)
-        dispatch = StrictDispatch(addons, is_blocked=lambda id: _is_blocked(peers, id), block=peers.kill)
+        dispatch = StrictDispatch(
+            addons, is_blocked=lambda connection: _is_blocked(peers, connection), block=peers.kill
+        )
         gateway_core.replace_manager(manager, dispatch, end)
-        gateway_core.install(dispatch, lambda id: _partial(peers, id), peers.kill)
+        gateway_core.install(dispatch, lambda connection: _partial(peers, connection), peers.kill)
         early_answer.install()
         self._setting = True
         options.update(

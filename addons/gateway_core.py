@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import h11
@@ -42,60 +42,64 @@ Commands = Generator[commands.Command, Any, None]
 _background: set[asyncio.Future[None]] = set()
 
 
-def install(dispatch: StrictDispatch, on_partial_head: Callable[[str], None], kill: Callable[[str, str], None]) -> None:
-    """Replace what mitmproxy's handler and HTTP/1 layer do, for every connection from now on."""
+class GatewayConnection:
+    """The methods that replace those of mitmproxy's ProxyConnectionHandler. `self` is one of those there."""
 
-    async def handle_hook(self: ProxyConnectionHandler, hook: commands.StartHook) -> None:
+    dispatch: StrictDispatch
+    kill: Callable[[str, str], None]
+
+    async def handle_hook(self: Any, hook: commands.StartHook) -> None:
+        """Hooks outside of the protocol layers: connections that come and go."""
         with self.timeout_watchdog.disarm():
-            await dispatch.dispatch(hook)
+            await self.dispatch.dispatch(hook)
 
-    async def finish(self: ProxyConnectionHandler, hook: commands.StartHook, pending: Any) -> None:
-        with self.timeout_watchdog.disarm():
-            await pending
-        if hook.blocking:
-            await self.server_event(events.HookCompleted(hook))
+    async def server_event(self: Any, event: events.Event) -> None:
+        """Feed one event to the layers and carry out their commands.
 
-    async def server_event(self: ProxyConnectionHandler, event: events.Event) -> None:
+        A hook whose handlers are done at once is answered in the same turn; only one that waits becomes a task.
+        """
         async with self._server_event_lock:
-            # No await beyond this point. A hook whose handlers are done at once is answered in the same turn.
-            self.timeout_watchdog.register_activity()  # type: ignore[no-untyped-call]
+            # No await beyond this point.
+            self.timeout_watchdog.register_activity()
             queue = [event]
             try:
                 for current in queue:
                     for command in self.layer.handle_event(current):
-                        if isinstance(command, commands.SendData):
-                            transport = self.transports.get(command.connection)
-                            if transport is not None and transport.writer is not None:
-                                if not transport.writer.is_closing():
-                                    transport.writer.write(command.data)
-                        elif isinstance(command, commands.StartHook):
-                            pending = dispatch.start(command)
-                            if pending is None:
-                                if command.blocking:
-                                    queue.append(events.HookCompleted(command))
-                            else:
-                                task = asyncio.ensure_future(finish(self, command, pending))
-                                _background.add(task)
-                                task.add_done_callback(_background.discard)
-                        elif isinstance(command, commands.Log):
-                            if command.level >= logging.WARNING:
-                                self.log(command.message, command.level)
-                        else:
-                            _perform(self, command)
-            except Exception as error:  # noqa: BLE001  whatever it was, this connection is over
-                log.error("protocol code failed with %s; connection closed", type(error).__name__)
+                        self.perform(command, queue)
+            except Exception as error:
+                log.error("protocol code failed with %s; connection closed", type(error).__name__)  # noqa: TRY400
                 log.debug("failed", exc_info=True)
-                kill(self.client.id, "the gateway could not make sense of the bytes")
+                self.kill(self.client.id, "the gateway could not make sense of the bytes")
 
-    def _perform(self: ProxyConnectionHandler, command: commands.Command) -> None:
-        if isinstance(command, commands.OpenConnection):
+    def perform(self: Any, command: commands.Command, queue: list[events.Event]) -> None:
+        """One command of the layers."""
+        if isinstance(command, commands.StartHook):
+            pending = self.dispatch.start(command)
+            if pending is not None:
+                _keep(asyncio.ensure_future(self.wait_for(command, pending)))
+            elif command.blocking:
+                queue.append(events.HookCompleted(command))
+        elif isinstance(command, commands.Log):
+            if command.level >= logging.WARNING:
+                self.log(command.message, command.level)
+        elif isinstance(command, commands.OpenConnection):
             task = asyncio.ensure_future(self.open_connection(command))
             self.transports[command.connection] = ConnectionIO(handler=task)
         elif isinstance(command, commands.RequestWakeup):
-            timer = asyncio.ensure_future(self.wakeup(command))
-            self.wakeup_timer.add(timer)
-        elif isinstance(command, commands.ConnectionCommand) and command.connection not in self.transports:
-            pass
+            self.wakeup_timer.add(asyncio.ensure_future(self.wakeup(command)))
+        elif isinstance(command, commands.ConnectionCommand):
+            self.perform_on_transport(command)
+        else:
+            raise TypeError(f"unexpected command {type(command).__name__}")
+
+    def perform_on_transport(self: Any, command: commands.ConnectionCommand) -> None:
+        """Send or close, where the connection is still there."""
+        transport = self.transports.get(command.connection)
+        if transport is None:
+            return
+        if isinstance(command, commands.SendData):
+            if transport.writer is not None and not transport.writer.is_closing():
+                transport.writer.write(command.data)
         elif isinstance(command, commands.CloseTcpConnection):
             self.close_connection(command.connection, command.half_close)
         elif isinstance(command, commands.CloseConnection):
@@ -103,17 +107,34 @@ def install(dispatch: StrictDispatch, on_partial_head: Callable[[str], None], ki
         else:
             raise TypeError(f"unexpected command {type(command).__name__}")
 
+    async def wait_for(self: Any, hook: commands.StartHook, pending: Awaitable[None]) -> None:
+        """A hook whose handlers wait."""
+        with self.timeout_watchdog.disarm():
+            await pending
+        if hook.blocking:
+            await self.server_event(events.HookCompleted(hook))
+
+    def log(self, message: str, level: int = logging.INFO, exc_info: object = None) -> None:  # noqa: ARG002
+        """mitmproxy logs peers' bytes at every turn; only warnings are of use, and shortened."""
+        if level >= logging.WARNING:
+            log.log(level, "%s", message[:300])
+
+
+def install(dispatch: StrictDispatch, on_partial_head: Callable[[str], None], kill: Callable[[str, str], None]) -> None:
+    """Replace what mitmproxy's handler and HTTP/1 layer do, for every connection from now on."""
+    for name, member in vars(GatewayConnection).items():
+        if not name.startswith("__"):
+            setattr(ProxyConnectionHandler, name, member)
     handler: Any = ProxyConnectionHandler
-    handler.handle_hook = handle_hook
-    handler.server_event = server_event
-    handler.log = _quiet_log
+    handler.dispatch, handler.kill = dispatch, staticmethod(kill)
     _install_http1(on_partial_head)
 
 
-def _quiet_log(self: ProxyConnectionHandler, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
-    """mitmproxy logs peers' bytes at every turn; only warnings are of use, and shortened."""
-    if level >= logging.WARNING:
-        log.log(level, "%s", message[:300])
+def _keep(task: asyncio.Future[None]) -> None:
+    """The loop holds tasks only weakly."""
+    if not task.done():
+        _background.add(task)
+        task.add_done_callback(_background.discard)
 
 
 def _install_http1(on_partial_head: Callable[[str], None]) -> None:

@@ -58,24 +58,24 @@ def document_action(document: str) -> Action:
         if match is None:
             return "unknown"
         position = match.end()
-        token = match.group("punct") or match.group("name")
-        if token is None:
+        symbol = match.group("punct") or match.group("name")
+        if symbol is None:
             continue
-        if token in ("{", "(", "["):
-            if depth == 0 and expecting and token == "{":
+        if symbol in ("{", "(", "["):
+            if depth == 0 and expecting and symbol == "{":
                 found.add("read")
             depth += 1
             expecting = False
-        elif token in ("}", ")", "]"):
+        elif symbol in ("}", ")", "]"):
             depth -= 1
             if depth < 0:
                 return "unknown"
-            expecting = depth == 0 and token == "}"
+            expecting = depth == 0 and symbol == "}"
         elif depth == 0 and expecting:
-            if token not in _ACTIONS and token != "fragment":
+            if symbol not in _ACTIONS and symbol != "fragment":
                 return "unknown"
-            if token in _ACTIONS:
-                found.add(_ACTIONS[token])
+            if symbol in _ACTIONS:
+                found.add(_ACTIONS[symbol])
             expecting = False
     if depth or not found:
         return "unknown"

@@ -62,7 +62,7 @@ class HttpRequests:
     # --- hooks
 
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
-        """The head is complete: find who asks for what, refuse what has no single meaning, choose how to take the body."""
+        """The head is complete: find who asks for what, refuse what has two meanings, choose how to take the body."""
         peer = self._peers.get(flow.client_conn.id)
         if peer is None:
             raise RuntimeError("a request without a connection")
@@ -179,7 +179,7 @@ class HttpRequests:
         return None
 
     def _route(self, flow: http.HTTPFlow, peer: Peer, head: Head) -> Route:
-        """The route, with every name that the request carries found equal. Raises HeadError, RefusedDestinationError."""
+        """The route; every name in the request must be equal. Raises HeadError, RefusedDestinationError."""
         tunnel, request = peer.tunnel, flow.request.data
         if tunnel is not None:
             scheme, host, port = ("https" if peer.tls_inside else "http"), tunnel.host, tunnel.port

@@ -109,7 +109,7 @@ class HeadError(DecodeError):
 
 @dataclass(slots=True)
 class Head:
-    """What was found. `fields` is what goes upstream: without hop-by-hop fields, spoofs and credentials for the proxy."""
+    """What was found. `fields` is what goes upstream: no hop-by-hop fields, no spoofs, no credentials for the proxy."""
 
     fields: list[tuple[bytes, bytes]]
     host: bytes | None = None
@@ -218,7 +218,7 @@ def _drop_nominated(head: Head, tokens: list[bytes]) -> None:
     """RFC 9110 §7.6.1: what the connection header names goes no further; what matters may not be named."""
     nominated = {token for token in tokens if token} - {b"close", b"keep-alive", b"upgrade", b"te"}
     if nominated & _PROTECTED:
-        raise HeadError(400, f"the connection header names {sorted(nominated & _PROTECTED)[0].decode()}")
+        raise HeadError(400, f"the connection header names {min(nominated & _PROTECTED).decode()}")
     if nominated:
         head.fields[:] = [(name, value) for name, value in head.fields if name.lower() not in nominated]
 

@@ -95,7 +95,7 @@ class UpstreamTls:
 def _expect_names(connection: SSL.Connection, route: Route) -> None:
     """SNI, and the names that the certificate may carry: the upstream's own and the resource's host."""
     names = [name for name in (route.upstream_host, route.host) if not _is_ip(name)]
-    parameters = _lib.SSL_get0_param(connection._ssl)  # type: ignore[attr-defined]  # noqa: SLF001
+    parameters = _lib.SSL_get0_param(connection._ssl)  # noqa: SLF001
     _lib.X509_VERIFY_PARAM_set_hostflags(parameters, _FLAGS)
     if names:
         connection.set_tlsext_host_name(names[0].encode())
