@@ -19,11 +19,12 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, NamedTuple
 
+from onrecord.policies.built_in import ASK, BROKEN, NOT_LOADED, STALE, default_of, rule_on_action
 from onrecord.policies.errors import PolicyError
 from onrecord.policies.hooks import Hook, LoadedSet
-from onrecord.policies.model import Command, Outcome, Resource, Session
+from onrecord.policies.model import Command, Outcome, Session
 from onrecord.policies.policy_set import PolicySet
-from onrecord.policies.verdict import Allow, Deny, Hold, Ruling, Verdict, combine
+from onrecord.policies.verdict import Allow, Deny, Hold, Ruling, combine
 from onrecord.policies.watchdog import Interrupted, Watchdog
 
 _log = logging.getLogger("onrecord.policies")
@@ -31,30 +32,6 @@ _log = logging.getLogger("onrecord.policies")
 _MAX_PLANS = 4096
 _MAX_ABANDONED = 64
 _LOAD_LIMIT = 10.0
-
-_ASK = "ask the gateway's operator"
-_NOT_LOADED = Ruling(Deny("no policies are loaded", "try again in a few seconds"), "onrecord:engine")
-_STALE = Ruling(Deny("policies could not be reloaded", _ASK), "onrecord:engine")
-_BROKEN = Ruling(Deny("the decision failed", _ASK), "onrecord:engine")
-
-_ADMIN_REASON = "commands that change rights, credentials, later-running code or the audit are not allowed here"
-_ADMIN = {
-    "allow": Ruling(Allow(), "onrecord:admin"),
-    "hold": Ruling(Hold(reason="administrative command"), "onrecord:admin"),
-    "deny": Ruling(Deny(_ADMIN_REASON, "a human does this outside the gateway"), "onrecord:admin"),
-}
-_UNKNOWN = {
-    "allow": Ruling(Allow(), "onrecord:unknown"),
-    "hold": Ruling(Hold(reason="the command cannot be fully understood"), "onrecord:unknown"),
-    "deny": Ruling(
-        Deny("the command cannot be fully understood, so it is refused", "say it in a plainer form"), "onrecord:unknown"
-    ),
-}
-_DEFAULT = {
-    "allow": Ruling(Allow(), "onrecord:default"),
-    "hold": Ruling(Hold(reason="no policy speaks about this command"), "onrecord:default"),
-    "deny": Ruling(Deny("no policy allows this command", _ASK), "onrecord:default"),
-}
 
 
 class Plan(NamedTuple):
@@ -65,10 +42,10 @@ class Plan(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What one hook said, for `explain`; `verdict` is None where it had nothing to say."""
+    """What one hook said, for `explain`; `ruling` is None where it had nothing to say."""
 
     policy: str
-    verdict: Verdict | None
+    ruling: Ruling | None
 
 
 class _Failure(NamedTuple):
@@ -160,7 +137,7 @@ class PolicyEngine:
             return self._late()
         except Exception:  # noqa: BLE001  # whatever it is, it is a refusal
             _log.exception("a decision failed")
-            return _BROKEN
+            return BROKEN
 
     def _decide(self, command: Command) -> Ruling | Awaitable[Ruling]:
         loaded = self._loaded
@@ -177,14 +154,14 @@ class PolicyEngine:
         rulings: list[Ruling] = []
         action = command.action
         if action not in ("read", "write"):
-            rulings.append(_built_in(action, resource))
+            rulings.append(rule_on_action(action, resource))
         if plan.plain:
             self._ask_plain(plan.plain, command, rulings)
         if plan.waiting:
             return self._decide_later(command, plan, rulings)
         if not rulings:
-            return _DEFAULT.get(resource.default, _DEFAULT["deny"])
-        return rulings[0] if len(rulings) == 1 else combine(rulings, _BROKEN)
+            return default_of(resource)
+        return rulings[0] if len(rulings) == 1 else combine(rulings, BROKEN)
 
     async def _decide_later(self, command: Command, plan: Plan, rulings: list[Ruling]) -> Ruling:
         loaded = self._loaded
@@ -192,12 +169,12 @@ class PolicyEngine:
             await self._ask_waiting(plan.waiting, command, rulings)
         except Exception:  # noqa: BLE001  # whatever it is, it is a refusal
             _log.exception("a decision failed")
-            return _BROKEN
+            return BROKEN
         if self._loaded is not loaded:  # swapped meanwhile: the record names the set that decided
             answer = self.decide(command)
             return answer if isinstance(answer, Ruling) else await answer
         resource = command.session.resource
-        return combine(rulings, _DEFAULT.get(resource.default, _DEFAULT["deny"]))
+        return combine(rulings, default_of(resource))
 
     async def explain(self, command: Command) -> tuple[tuple[Answer, ...], Ruling]:
         """Each policy's answer and the final ruling: what `policy explain` prints."""
@@ -209,17 +186,20 @@ class PolicyEngine:
         answers: list[Answer] = []
         rulings: list[Ruling] = []
         if command.action not in ("read", "write"):
-            rulings.append(_built_in(command.action, session.resource))
-            answers.append(Answer(rulings[0].policy, rulings[0].verdict))
+            rulings.append(rule_on_action(command.action, session.resource))
+            answers.append(Answer(rulings[0].policy, rulings[0]))
         for hook in plan.plain + plan.waiting:
             said: list[Ruling] = []
             if hook.is_async:
                 await self._ask_waiting((hook,), command, said)
             else:
-                self._ask_plain((hook,), command, said)
-            answers.append(Answer(hook.policy, said[0].verdict if said else None))
+                try:
+                    self._ask_plain((hook,), command, said)
+                except Interrupted:
+                    said = [self._late()]
+            answers.append(Answer(hook.policy, said[0] if said else None))
             rulings.extend(said)
-        default = _DEFAULT.get(session.resource.default, _DEFAULT["deny"])
+        default = default_of(session.resource)
         return tuple(answers), combine(rulings, default)
 
     def session_start(self, session: Session) -> Ruling | None:
@@ -235,7 +215,7 @@ class PolicyEngine:
             return self._late()
         except Exception:  # noqa: BLE001  # whatever it is, it is a refusal
             _log.exception("a decision failed")
-            return _BROKEN
+            return BROKEN
         return combine(rulings, rulings[0]) if rulings else None
 
     def session_end(self, session: Session) -> None:
@@ -251,9 +231,9 @@ class PolicyEngine:
     def _closed(self) -> Ruling | None:
         """Why nothing can be decided now, or None."""
         if self._loaded is None:
-            return _NOT_LOADED
+            return NOT_LOADED
         if self._stale_since is not None and self._clock() - self._stale_since >= self._stale_after:
-            return _STALE
+            return STALE
         return None
 
     def _plan(self, key: tuple[str, tuple[str, ...], str]) -> Plan:
@@ -305,7 +285,7 @@ class PolicyEngine:
                 self._abandon(task)
                 answer: Any = _Failure(None)
             else:
-                answer = _Failure(asyncio.CancelledError()) if task.cancelled() else task.result()
+                answer = _result(task)
             if answer is not None:
                 rulings.append(self._checked(hook.policy, answer))
 
@@ -338,7 +318,7 @@ class PolicyEngine:
             if isinstance(masks, tuple | list) and self._detectors.issuperset(masks):
                 return Ruling(answer, policy)  # type: ignore[arg-type]
             _log.error("policy %s: asks for masks that this gateway cannot apply: %r", policy, masks)
-            return Ruling(Deny(f"policy {policy} asks for masking that is not available", _ASK), "onrecord:engine")
+            return Ruling(Deny(f"policy {policy} asks for masking that is not available", ASK), "onrecord:engine")
         if isinstance(answer, Deny | Hold) and kind in (Deny, Hold) and _sound(answer):
             return Ruling(answer, policy)
         if isinstance(answer, _Failure):
@@ -346,7 +326,7 @@ class PolicyEngine:
         if inspect.iscoroutine(answer):
             answer.close()
         _log.error("policy %s: a hook returned %s, which is no verdict", policy, kind.__name__)
-        return Ruling(Deny(f"policy {policy} gave no valid answer", _ASK), "onrecord:engine")
+        return Ruling(Deny(f"policy {policy} gave no valid answer", ASK), "onrecord:engine")
 
     def _failed(self, policy: str, failure: _Failure) -> Ruling:
         error = failure.error
@@ -354,7 +334,7 @@ class PolicyEngine:
             return _timeout(policy)
         with contextlib.suppress(Exception):  # an exception class of a policy may fail even at being printed
             _log.error("policy %s: a hook raised", policy, exc_info=error)
-        return Ruling(Deny(f"policy {policy} failed", _ASK), "onrecord:engine")
+        return Ruling(Deny(f"policy {policy} failed", ASK), "onrecord:engine")
 
     def _late(self) -> Ruling:
         """An interrupt came between two steps of ours: the hook before it was too slow."""
@@ -370,10 +350,9 @@ class PolicyEngine:
                 if hook.is_async:
                     self._tell_later(hook, arguments)
                     continue
-                with contextlib.suppress(PolicyError), self._watch.region(hook.policy, self._limit):
-                    hook.call(*arguments)
+                self._watch.run(hook.policy, self._limit, hook.call, *arguments)
         except Interrupted:
-            _timeout(self._watch.name)
+            self._late()
         except BaseException as error:  # noqa: BLE001
             with contextlib.suppress(Exception):
                 _log.error("a policy's %s hook raised", name, exc_info=error)
@@ -392,20 +371,23 @@ class PolicyEngine:
         if not task.done():
             self._abandon(task)
             _timeout(hook.policy)
-        elif not task.cancelled() and isinstance(task.result(), _Failure):
-            self._failed(hook.policy, task.result())
+            return
+        result = _result(task)
+        if isinstance(result, _Failure):
+            self._failed(hook.policy, result)
 
 
-def _built_in(action: str, resource: Resource) -> Ruling:
-    """The rule on admin commands, and on everything that is neither read nor write nor admin."""
-    if action == "admin":
-        return _ADMIN.get(resource.admin, _ADMIN["deny"])
-    return _UNKNOWN.get(resource.unknown, _UNKNOWN["deny"])
+def _result(task: asyncio.Task[Any]) -> Any:
+    """What a task that is done gave, whatever it raised."""
+    if task.cancelled():
+        return _Failure(asyncio.CancelledError())
+    error = task.exception()
+    return task.result() if error is None else _Failure(error)
 
 
 def _timeout(policy: str) -> Ruling:
     _log.error("policy %s: a hook did not end in time", policy)
-    return Ruling(Deny(f"policy {policy} did not answer in time", "try again; " + _ASK), "onrecord:timeout")
+    return Ruling(Deny(f"policy {policy} did not answer in time", "try again; " + ASK), "onrecord:timeout")
 
 
 def _sound(verdict: Deny | Hold) -> bool:

@@ -82,13 +82,16 @@ def _load(file: PolicyFile, watchdog: Watchdog, limit: float) -> LoadedPolicy:
     module.__file__ = file.ref
     sys.modules[module.__name__] = module  # dataclasses and msgspec look their own module up
     try:
-        with watchdog.region(file.name, limit):
-            exec(compile(file.source, file.ref, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
-            hooks = _collect(file, module)
+        hooks = watchdog.run(file.name, limit, _execute, file, module)
     except BaseException as error:  # noqa: BLE001
         sys.modules.pop(module.__name__, None)
         raise _load_error(file, error, limit) from (None if isinstance(error, PolicyError) else error)
     return LoadedPolicy(file, module, hooks)
+
+
+def _execute(file: PolicyFile, module: ModuleType) -> dict[str, list[Hook]]:
+    exec(compile(file.source, file.ref, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+    return _collect(file, module)
 
 
 def _load_error(file: PolicyFile, error: BaseException, limit: float) -> PolicyError:
@@ -142,8 +145,6 @@ def _collect_addon(file: PolicyFile, addon: object, hooks: dict[str, list[Hook]]
         static = inspect.getattr_static(addon, name, None)
         if name not in HOOKS:
             if callable(static) or isinstance(static, staticmethod | classmethod):
-                raise PolicyError(_unknown(file, label, name))
-            if difflib.get_close_matches(name.lower(), HOOKS, n=1, cutoff=0.8):
                 raise PolicyError(_unknown(file, label, name))
             continue
         hooks[name].append(_hook(file, label, name, getattr(addon, name)))

@@ -24,7 +24,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable
 
 EXIT_STUCK = 70
 _GIL_MARGIN = 5.0
@@ -64,14 +64,18 @@ class Watchdog:
             )
             self._thread.start()
 
-    @contextlib.contextmanager
-    def region(self, name: str, limit: float) -> Iterator[None]:
-        """Watch a rare, slow region (loading a policy). Raises Interrupted where it took longer than `limit`."""
+    def run[**P, R](self, name: str, limit: float, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call under watch (rare, slow work: loading a policy). Raises Interrupted where it took longer than `limit`.
+
+        No `with` block: CPython leaves a loop's backward jump out of the exception table of the `try` around it, so an
+        interrupt that lands there would pass by a handler in the same function. A call is always covered.
+        """
         self.start()
         self.name, self.allowed, self.thread = name, limit, threading.get_ident()
-        self.started = begun = time.monotonic()
+        begun = time.monotonic()
         try:
-            yield
+            self.started = begun
+            result = call(*args, **kwargs)
         finally:
             self.started = None
             self.allowed = self.limit
@@ -79,6 +83,7 @@ class Watchdog:
                 self.settle()
         if time.monotonic() - begun > limit:
             raise Interrupted
+        return result
 
     def settle(self) -> None:
         """After disarming: wait until the watchdog has made up its mind, and take back an interrupt not yet raised.

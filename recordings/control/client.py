@@ -190,7 +190,7 @@ class _Channel(asyncio.Protocol):
             check_peer(transport)
         except (ControlError, OSError) as error:
             _log.error("the control channel is not trusted: %s", error)
-            transport.abort()
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None or self._transport.is_closing():

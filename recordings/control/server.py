@@ -283,11 +283,11 @@ class _Peer(asyncio.Protocol):
             check_peer(transport)
         except (ControlError, OSError) as error:
             _log.error("control connection refused: %s", error)
-            transport.abort()
+            self.abort()
             return
         if not self._server.connected(self):
             _log.error("control connection refused: there are %d already", _MAX_PEERS)
-            transport.abort()
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None or self._transport.is_closing():
