@@ -19,7 +19,8 @@ sys.stdin.read()
 
 SUPERVISOR = """
 import os, subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env={**os.environ, "ONRECORD_SUPERVISOR": str(os.getpid())},
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]],
+                         env={**os.environ, "ONRECORD_SUPERVISOR": str(os.getpid())},
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 child.stdout.readline()
 print(child.pid, flush=True)

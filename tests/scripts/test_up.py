@@ -1,0 +1,120 @@
+"""The supervisor: own secrets only, one of it, what dies is started again, and the recorder ends last."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onrecord.policies.config import load_config
+from onrecord.policies.errors import OnrecordError
+from onrecord.recordings.process import SUPERVISED
+from onrecord.scripts.up import child_environment, hold_lock, prepare_state, services
+from tests.helpers import Setup, make_config, running_gateway, wait_until
+
+RESOURCES = {
+    "orders": {
+        "type": "postgres",
+        "upstream": "postgresql://svc@127.0.0.1:1/shop?sslmode=disable",
+        "password": "env:ORDERS_PASSWORD",
+        "groups": ["agents"],
+    },
+    "billing": {
+        "type": "http",
+        "hosts": ["billing.internal"],
+        "headers": {"Authorization": "env:BILLING_AUTH"},
+        "groups": ["agents"],
+    },
+}
+SECRETS = {"ORDERS_PASSWORD": "pw-of-orders", "BILLING_AUTH": "Bearer of-billing"}
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return make_config(tmp_path, resources=RESOURCES, env=SECRETS)
+
+
+def test_each_child_gets_the_secrets_of_its_own_resources_and_no_other_variable(setup, monkeypatch):
+    config = load_config(setup.path)
+    environ = {**SECRETS, "PATH": "/bin", "AWS_SECRET_ACCESS_KEY": "x", "ONRECORD_TOKEN": "y"}
+    seen = {service.name: child_environment(config, service, environ) for service in services(config)}
+    common = {"PATH": "/bin", SUPERVISED: str(os.getpid())}
+    assert seen["recorder"] == common
+    assert seen["gateway-0"] == common | {"BILLING_AUTH": SECRETS["BILLING_AUTH"]}
+    assert seen["postgres-0"] == common | {"ORDERS_PASSWORD": SECRETS["ORDERS_PASSWORD"]}
+
+
+def test_the_recorder_starts_first_and_workers_are_counted(tmp_path):
+    config = load_config(make_config(tmp_path, gateway={"workers": 2}).path)
+    assert [service.name for service in services(config)] == ["recorder", "gateway-0", "gateway-1", "postgres-0"]
+    assert [service.name for service in services(config, gateway=False)] == ["recorder", "postgres-0"]
+
+
+def test_a_second_supervisor_on_one_state_folder_is_refused(tmp_path):
+    prepare_state(tmp_path)
+    lock = hold_lock(tmp_path)
+    with pytest.raises(OnrecordError, match="another onrecord runs"):
+        hold_lock(tmp_path)
+    os.close(lock)
+    os.close(hold_lock(tmp_path))
+
+
+def test_the_state_folder_is_private_whatever_it_was_before(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir(mode=0o755)
+    prepare_state(state)
+    assert {path.stat().st_mode & 0o777 for path in (state, *state.iterdir())} == {0o700}
+
+
+def test_up_refuses_a_configuration_that_others_can_write(setup):
+    setup.path.chmod(0o666)
+    done = subprocess.run(
+        [sys.executable, "-m", "onrecord.scripts.main", "up", "-c", str(setup.path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **SECRETS},
+    )
+    assert done.returncode == 2
+    assert "mitm.toml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def children_of(pid: int) -> dict[int, str]:
+    """Process id → command line of each direct child."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            stat = (entry / "stat").read_text()
+            if entry.name.isdigit() and int(stat.rpartition(")")[2].split()[1]) == pid:
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
+
+
+@pytest.mark.parametrize("module", ["recordings.recorder", "addons.worker", "shims.postgres"])
+def test_what_is_killed_is_started_again(setup, module):
+    with running_gateway(setup) as gateway:
+        victim = next(pid for pid, line in children_of(gateway.process.pid).items() if module in line)
+        os.kill(victim, signal.SIGKILL)
+
+        def successor() -> bool:
+            lines = children_of(gateway.process.pid)
+            return any(module in line and pid != victim for pid, line in lines.items())
+
+        wait_until(successor, what=f"another {module}")
+        assert "starting it again" in gateway.output()
+
+
+def test_sigterm_drains_and_leaves_nothing_behind(setup):
+    with running_gateway(setup) as gateway:
+        pids = list(children_of(gateway.process.pid))
+        assert len(pids) == 3
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(30) == 0
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        assert gateway.onrecord("verify").returncode == 0
