@@ -1,0 +1,110 @@
+"""The demo's stage: real parts, a written mitm.toml, `onrecord up`, and an agent with its own token."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onrecord.scripts.demonstration.agent import Agent, find_curl, find_psql
+from onrecord.scripts.demonstration.screen import Screen
+from onrecord.scripts.parts.gateway import Gateway, http_resource, make_config, postgres_resource, running_gateway
+from onrecord.scripts.parts.https_api import HttpsApi
+from onrecord.scripts.parts.oidc import Client, OidcIssuer
+from onrecord.scripts.parts.postgres import PostgresPart
+
+API_NAME = "billing.internal"
+AGENT, HUMAN = "devin", "alice@example.com"
+PATIENCE = 20.0
+
+
+@dataclass
+class Stage:
+    """Everything that runs."""
+
+    folder: Path
+    postgres: PostgresPart
+    api: HttpsApi
+    issuer: OidcIssuer
+    client: Client
+    gateway: Gateway
+    agent: Agent
+    tls: bool
+
+    @property
+    def config(self) -> str:
+        return str(self.gateway.setup.path)
+
+    def variables(self, token: str) -> dict[str, str]:
+        """What `onrecord env` gives an agent with this token."""
+        printed = self.gateway.onrecord("env", "--json", env={"ONRECORD_TOKEN": token}).stdout
+        found: dict[str, str] = json.loads(printed)
+        if not self.tls:
+            found |= {"PGSSLMODE": "disable"}
+            found.pop("PGSSLROOTCERT", None)
+        return found
+
+    def log(self, *arguments: str) -> list[dict[str, Any]]:
+        """`onrecord log --json`."""
+        printed = self.gateway.onrecord("log", "--json", *arguments).stdout
+        return [json.loads(line) for line in printed.splitlines()]
+
+    def settled(self, count: int) -> list[dict[str, Any]]:
+        """The log as soon as it has `count` commands and each has its outcome."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = self.log()
+            if len(found) >= count and all(view.get("outcome") for view in found):
+                return found
+            if time.monotonic() > deadline:
+                return found
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def open_stage(screen: Screen) -> Iterator[Stage]:
+    """Start everything, and stop and remove it at the end."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onrecord-demo-")))
+        began = time.monotonic()
+        postgres = stack.enter_context(PostgresPart())
+        password = postgres.create_shop()
+        screen.done(
+            f"PostgreSQL 18 on 127.0.0.1:{postgres.port}: a shop with 60 customers, 200 orders and their payments; "
+            "login [bold]svc_agent[/bold], no superuser"
+        )
+        held = f"Bearer {secrets.token_urlsafe(24)}"
+        api = stack.enter_context(HttpsApi(API_NAME, authorization=held))
+        screen.done(f"HTTPS API {API_NAME} on 127.0.0.1:{api.port}; it answers only to the gateway's credential")
+        issuer = stack.enter_context(OidcIssuer())
+        client = issuer.register(
+            AGENT, subject=HUMAN, act={"sub": AGENT, "groups": ["agents"]}, run_id="run-refunds-0042"
+        )
+        screen.done(f"OIDC issuer {issuer.url} [yellow](for this demo only: a toy, never use it elsewhere)[/yellow]")
+        psql, tls = find_psql(postgres.bindir)
+        setup = make_config(
+            folder,
+            gateway={"postgres_tls": "require" if tls else "allow"},
+            issuers=[{"issuer": issuer.url, "audience": issuer.audience, "clients": ["127.0.0.1/32"]}],
+            policies=[{"file": "library:guard_destructive_sql", "resources": ["orders"]}],
+            resources={
+                "orders": postgres_resource(postgres, user="svc_agent"),
+                "billing": http_resource(api, headers={"Authorization": "env:BILLING_AUTH"}),
+            },
+            env={"SHOP_PASSWORD": password, "BILLING_AUTH": held},
+        )
+        gateway = stack.enter_context(running_gateway(setup))
+        screen.done(
+            f"onrecord up -c mitm.toml: HTTP on 127.0.0.1:{setup.http_port}, PostgreSQL on "
+            f"127.0.0.1:{setup.postgres_port} ({time.monotonic() - began:.1f} s for all of it)"
+        )
+        stage = Stage(folder, postgres, api, issuer, client, gateway, Agent({}, psql, find_curl()), tls)
+        token = issuer.token(client.subject, client_id=client.id, **client.claims)
+        stage.agent = Agent(stage.variables(token), psql, find_curl())
+        yield stage
