@@ -155,7 +155,7 @@ class Reader:
         return ordered if filters.limit is None else ordered[-filters.limit :]
 
     def find(self, text: str) -> tuple[str, int]:
-        """What a unique beginning of an id names: "command", "session" or "record", and its number.
+        """What a unique beginning or end of an id names: "command", "session" or "record", and its number.
 
         Raises NotFoundError.
         """
@@ -165,22 +165,34 @@ class Reader:
             sql = f"SELECT id, seq FROM {table} WHERE id >= ? AND id <= ? ORDER BY seq LIMIT 3"  # noqa: S608
             for id, seq in self._connection.execute(sql, (low, high)):
                 found[id] = (what, seq)  # of two commands with one id the later stands: it is the refused one
+        if not found:
+            found = self._find_by_end(text)
         if not found and len(text.replace("-", "")) == 32:
             sql = "SELECT seq FROM records WHERE substr(leaf, 7, 16) = ? LIMIT 1"
             for (seq,) in self._connection.execute(sql, (low,)):
                 found[low] = ("record", seq)
         if not found:
-            raise NotFoundError(f"no record has an id that begins with {text!r}")
+            raise NotFoundError(f"no record has an id that begins or ends with {text!r}")
         if len(found) > 1:
             some = ", ".join(id_text(id) for id in sorted(found)[:2])
-            raise NotFoundError(f"more than one record's id begins with {text!r} ({some}, …): give more of it")
+            raise NotFoundError(f"more than one record's id begins or ends with {text!r} ({some}, …): give more of it")
         return next(iter(found.values()))
+
+    def _find_by_end(self, text: str) -> dict[bytes, tuple[str, int]]:
+        """Lists show the end of an id, which is random; its beginning is the time."""
+        digits = text.replace("-", "").upper()
+        found: dict[bytes, tuple[str, int]] = {}
+        for table, what in (("commands", "command"), ("sessions", "session")):
+            sql = f"SELECT id, seq FROM {table} WHERE substr(hex(id), ?) = ? LIMIT 3"  # noqa: S608
+            for id, seq in self._connection.execute(sql, (-len(digits), digits)):
+                found[id] = (what, seq)
+        return found
 
     def show(self, text: str) -> View:
         """One record with all that belongs to it, by a unique beginning of its id. Raises NotFoundError."""
         what, seq = self.find(text)
         if what == "session":
-            return self._session(seq)
+            return self.session_of(seq)
         if what == "command":
             (outcome,) = self._connection.execute("SELECT outcome FROM commands WHERE seq = ?", (seq,)).fetchone()
             view = self._command(seq, outcome, whole=True)
@@ -264,7 +276,8 @@ class Reader:
             view["ended"] = iso_time(ending.at)
         return view
 
-    def _session(self, seq: int) -> View:
+    def session_of(self, seq: int) -> View:
+        """The session that record `seq` began. Raises NotFoundError."""
         row = self._connection.execute(
             "SELECT ended, (SELECT count(*) FROM commands c WHERE c.session = s.id) FROM sessions s WHERE seq = ?",
             (seq,),

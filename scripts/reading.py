@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from onrecord.recordings.queries import Filters, NotFoundError, Reader
+from onrecord.recordings.views import View
 from onrecord.scripts.terminal import json_line, quiet_pipe
 
 ConfigOption = Annotated[Path, typer.Option("-c", "--config", help="The gateway's configuration.")]
@@ -59,17 +62,13 @@ def log(
         since=parse_since(since), limit=limit,
     )  # fmt: skip
     with quiet_pipe(), open_store(config, store) as reader:
-        views = reader.log(filters)
-        if as_json:
-            sys.stdout.writelines(json_line(view) for view in views)
-        else:
-            from onrecord.scripts.screen import print_log
-
-            print_log(views)
+        _print(reader.log(filters), "log", as_json=as_json)
 
 
 def show(
-    record: Annotated[str, typer.Argument(metavar="ID", help="A record's or session's id, or a unique beginning.")],
+    record: Annotated[
+        str, typer.Argument(metavar="ID", help="A record's or session's id, or a unique beginning or end.")
+    ],
     config: ConfigOption = Path("mitm.toml"),
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -92,7 +91,149 @@ def show(
             print_record(view)
 
 
+def sessions(
+    config: ConfigOption = Path("mitm.toml"),
+    store: StoreOption = None,
+    run: RunOption = None,
+    identity: IdentityOption = None,
+    resource: ResourceOption = None,
+    since: SinceOption = None,
+    limit: LimitOption = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List sessions (one connection's life each), the newest last.
+
+    Example: onrecord sessions --identity devin --since 1d
+    """
+    from onrecord.scripts.since import parse_since
+
+    filters = Filters(run=run, identity=identity, resource=resource, since=parse_since(since), limit=limit)
+    with quiet_pipe(), open_store(config, store) as reader:
+        _print(reader.sessions(filters), "sessions", as_json=as_json)
+
+
+def runs(
+    config: ConfigOption = Path("mitm.toml"),
+    store: StoreOption = None,
+    identity: IdentityOption = None,
+    since: SinceOption = None,
+    limit: LimitOption = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List runs: one task of one agent each, over all its sessions; the latest last.
+
+    Example: onrecord runs --since 1d
+    """
+    from onrecord.scripts.since import parse_since
+
+    filters = Filters(identity=identity, since=parse_since(since), limit=limit)
+    with quiet_pipe(), open_store(config, store) as reader:
+        _print(reader.runs(filters), "runs", as_json=as_json)
+
+
+def search(
+    text: Annotated[
+        list[str], typer.Argument(metavar="TEXT...", help='Words; "a phrase" in quotes; begin* for a start.')
+    ],
+    config: ConfigOption = Path("mitm.toml"),
+    store: StoreOption = None,
+    limit: LimitOption = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Find commands, refusals and sessions by words in texts, errors, reasons and recorded results.
+
+    Example: onrecord search drop table
+    """
+    from onrecord.recordings.search import search as find
+
+    with quiet_pipe(), open_store(config, store) as reader:
+        _print(find(reader, " ".join(text), limit), "log", as_json=as_json)
+
+
+def tail(
+    config: ConfigOption = Path("mitm.toml"),
+    store: StoreOption = None,
+    session: SessionOption = None,
+    run: RunOption = None,
+    identity: IdentityOption = None,
+    resource: ResourceOption = None,
+    kind: KindOption = None,
+    verdict: VerdictOption = None,
+    limit: LimitOption = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow: print the newest commands, then each one as it ends, until Ctrl-C.
+
+    Example: onrecord tail --verdict deny
+    """
+    filters = Filters(
+        session=session, run=run, identity=identity, resource=resource, kind=kind, verdict=verdict, limit=limit
+    )
+    with quiet_pipe(), contextlib.suppress(KeyboardInterrupt), open_store(config, store) as reader:
+        position = reader.newest()
+        if limit:
+            _print(reader.log(filters), "tail", as_json=as_json)
+        while True:
+            sys.stdout.flush()
+            time.sleep(0.2)
+            newest = min(reader.newest(), position + 5000)
+            if newest > position:
+                views = list(reader.finished_since(position, newest, filters))
+                if views:
+                    _print(views, "tail", as_json=as_json)
+                position = newest
+
+
+def replay(
+    record: Annotated[str, typer.Argument(metavar="ID", help="A run, a session or a command.")],
+    config: ConfigOption = Path("mitm.toml"),
+    store: StoreOption = None,
+    speed: Annotated[float, typer.Option("--speed", min=0.01, help="How many times as fast as it was.")] = 1.0,
+    idle: Annotated[float, typer.Option("--idle", min=0.0, help="The longest pause, in seconds.")] = 2.0,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print all at once.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Play a session, a whole run or one command back as it happened.
+
+    Example: onrecord replay 01a20521 --speed 4
+    """
+    from onrecord.recordings.replay import events, pauses
+
+    with quiet_pipe(), contextlib.suppress(KeyboardInterrupt), open_store(config, store) as reader:
+        try:
+            sequence = events(reader, record)
+        except NotFoundError as error:
+            sys.stderr.write(f"onrecord: {error}\n")
+            raise typer.Exit(1) from None
+        if as_json:
+            sys.stdout.writelines(json_line({"what": event.what, "at": event.at, **event.view}) for event in sequence)
+            return
+        from onrecord.scripts.screen_lists import ReplayScreen
+
+        screen = ReplayScreen(sequence)
+        for wait, event in pauses(sequence, speed=speed, idle=0.0 if no_wait else idle):
+            if wait and not no_wait:
+                sys.stdout.flush()
+                time.sleep(wait)
+            screen.play(event)
+
+
+def _print(views: list[View], what: str, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.writelines(json_line(view) for view in views)
+        return
+    from onrecord.scripts.screen import print_log
+    from onrecord.scripts.screen_lists import print_runs, print_sessions
+
+    if what == "sessions":
+        print_sessions(views)
+    elif what == "runs":
+        print_runs(views)
+    else:
+        print_log(views, header=what != "tail")
+
+
 def register(app: typer.Typer) -> None:
     """Add the reading commands."""
-    for command in (log, show):
+    for command in (runs, sessions, log, show, search, tail, replay):
         app.command()(command)

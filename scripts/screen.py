@@ -29,43 +29,49 @@ def console() -> Console:
     return Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
 
 
-def print_log(views: list[View]) -> None:
-    """The table of `log`."""
+def print_log(views: list[View], *, header: bool = True) -> None:
+    """The table of `log`. The id column shows the end of each id, which `show` takes too."""
     screen = console()
     if not views:
         screen.print(Text("no records fit", style="dim"))
         return
-    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-    table.add_column("id", no_wrap=True, width=13)
-    table.add_column("time", no_wrap=True, width=8)
-    table.add_column("who", no_wrap=True, max_width=14, overflow="ellipsis")
-    table.add_column("on", no_wrap=True, max_width=10, overflow="ellipsis")
+    table = Table(box=None, pad_edge=False, header_style="dim", show_header=header, expand=True, padding=(0, 1, 0, 0))
+    table.add_column("…id", no_wrap=True, width=12)
+    table.add_column("time UTC", no_wrap=True, width=8)
+    table.add_column("who", no_wrap=True, width=min(12, max(3, *(len(who(view)) for view in views))))
+    table.add_column("on", no_wrap=True, width=min(10, max(2, *(len(_place(view)) for view in views))))
     table.add_column("", no_wrap=True, width=7)
     table.add_column("command", no_wrap=True, overflow="ellipsis", ratio=1)
     day = ""
     for view in views:
-        if view["at"][:10] != day:
+        if header and view["at"][:10] != day:
             day = view["at"][:10]
             table.add_row(Text(day, style="dim italic"))
         table.add_row(
-            Text(view["id"][:13], style="cyan"),
+            Text(view["id"][-12:], style="cyan"),
             Text(view["at"][11:19], style="dim"),
-            Text(who(view)),
-            Text(clean(view["resource"] or "–")),
+            Text(who(view), overflow="ellipsis"),
+            Text(_place(view), overflow="ellipsis"),
             _state(view),
             command_line(view),
         )
     screen.print(table)
 
 
+def _place(view: View) -> str:
+    return clean(view.get("resource") or "–")
+
+
 def who(view: View) -> str:
     """The agent's name, or "–"."""
-    identity = view["identity"]
+    identity = view.get("identity")
     return clean(identity["subject"]) if identity else "–"
 
 
 def _state(view: View) -> Text:
     """The verdict where it was not allow, else how the command ended."""
+    if "verdict" not in view:
+        return Text("session" if "login" in view else clean(view.get("kind", "")), style="dim")
     verdict, outcome = view["verdict"] or {}, view["outcome"]
     name = str(verdict.get("type", "unread"))
     if name in ("deny", "hold"):
@@ -78,6 +84,8 @@ def _state(view: View) -> Text:
 
 def command_line(view: View) -> Text:
     """A command on one line."""
+    if "text" not in view:
+        return Text(clean(f"from {view.get('client')} with {view.get('commands')} commands"), style="dim")
     line = " ".join(clean(view["text"], lines=True).split())
     reason = (view["verdict"] or {}).get("reason") if not line else ""
     return Text(line[:500] or clean(reason or "–"))
@@ -109,16 +117,16 @@ def render_record(view: View) -> RenderableType:
     )
     if view.get("cause"):
         parts.append(_facts([("cause", _inline(view["cause"]))]))
-    parts += [Text(), _heading(f"{view['kind']}: {view['action']}"), Padding(_command(view), (0, 0, 0, 2))]
+    parts += [Text(), _heading(f"{view['kind']}: {view['action']}"), Padding(render_command(view), (0, 0, 0, 2))]
     detail = {name: value for name, value in (view["detail"] or {}).items() if value not in (None, "", [], {}, False)}
     if detail:
         parts.append(Padding(_facts([(name, _inline(value)) for name, value in detail.items()]), (1, 0, 0, 2)))
-    parts += [Text(), _heading("verdict"), Padding(_verdict(verdict), (0, 0, 0, 2))]
-    parts += [Text(), _heading("outcome"), Padding(_outcome(outcome), (0, 0, 0, 2))]
+    parts += [Text(), _heading("verdict"), Padding(render_verdict(verdict), (0, 0, 0, 2))]
+    parts += [Text(), _heading("outcome"), Padding(render_outcome(outcome), (0, 0, 0, 2))]
     return Group(*parts)
 
 
-def _command(view: View) -> RenderableType:
+def render_command(view: View) -> RenderableType:
     text = clean(view["text"], lines=True)
     if len(text) > _SHOWN_TEXT:
         text = f"{text[:_SHOWN_TEXT]}\n… {len(text) - _SHOWN_TEXT} characters more (--json has all)"
@@ -144,7 +152,7 @@ def _pretty_sql(text: str) -> str:
     return clean(pretty, lines=True) or text
 
 
-def _verdict(verdict: View) -> RenderableType:
+def render_verdict(verdict: View) -> RenderableType:
     name = str(verdict.get("type", "unreadable"))
     line = Text(clean(name), style=_VERDICTS.get(name, "dim"))
     if verdict.get("applied", True) is False:
@@ -158,7 +166,7 @@ def _verdict(verdict: View) -> RenderableType:
     return _facts(rows)
 
 
-def _outcome(outcome: View | None) -> RenderableType:
+def render_outcome(outcome: View | None) -> RenderableType:
     if outcome is None:
         return Text("not ended yet", style="dim")
     status = str(outcome["status"])

@@ -231,7 +231,7 @@ class _Stream:
         raise Damage(lost or after, text if isinstance(seq, int) else f"a record is numbered {seq!r}")
 
     def _record_id(self, seq: int, leaf: object = None) -> str:
-        """The id of record `seq`: as its index row has it, for an edit may have changed it in the leaf; else the leaf's."""
+        """The id of record `seq`, from its index row (an edit may have changed the leaf's), else from the leaf."""
         for table in ("commands", "sessions"):
             row = self._connection.execute(f"SELECT id FROM {table} WHERE seq = ?", (seq,)).fetchone()  # noqa: S608
             if row is not None and isinstance(row[0], bytes) and len(row[0]) == 16:
