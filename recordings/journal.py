@@ -65,6 +65,8 @@ class Journal:
         self._failing = False
         self._broken = False
         self._dropped = False
+        self._unwritten = False
+        self.losses = 0  # how often records that were appended could not be written
         self.path = Path()
         self._open()
 
@@ -116,13 +118,19 @@ class Journal:
         return bool(self._buffer)
 
     def flush(self) -> None:
-        """Write what was appended. Raises StoreError; then nothing of it is on disk and the buffer is empty."""
+        """Write what was appended. Raises StoreError; then nothing of it is on disk and the buffer is empty.
+
+        Where several callers append before one of them flushes, a failure is everybody's: until a later write succeeds
+        every flush raises, and `losses` has grown for whoever flushes after that.
+        """
         if self._dropped:
             self._dropped = False
             self._buffer.clear()
             self._chain = self._flushed_chain
             raise StoreError("the journal cannot be written: records before this one were lost")
         if not self._buffer:
+            if self._unwritten:
+                raise StoreError("the journal cannot be written: records before this one were lost")
             return
         data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
         self._buffer.clear()
@@ -130,11 +138,14 @@ class Journal:
             if self._broken:
                 self._reopen()
             self._write(data)
-        except OSError as error:
+        except (OSError, StoreError) as error:
             self._undo()
-            raise StoreError(f"the journal cannot be written: {error.strerror}") from None
+            self._unwritten = True
+            self.losses += 1
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise StoreError(f"the journal cannot be written: {reason}") from None
         self._flushed_chain = self._chain
-        self._failing = False
+        self._failing = self._unwritten = False
         self._lost = self._lost_since = 0
         if self._size >= self._rotate_at:
             self._rotate()
@@ -189,21 +200,33 @@ class Journal:
             self._fd = -1
 
     def _open(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Begin a new file. Raises StoreError; then nothing has changed and the new file is gone."""
         path = self._folder / f"{self._name}-{new_id(self._now()).hex()}.journal"
         seed = self._flushed_chain or os.urandom(32)
+        header = file_header(seed)
         try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(f"no journal can be opened in {self._folder}: {error.strerror}") from None
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the recorder sees by it whether the writer still lives
-        old, self._fd = self._fd, fd
-        self.path, self._size, self._allocated = path, 0, 0
-        self._chain = self._flushed_chain = seed
         try:
-            self._write(file_header(seed))
+            # the recorder sees by the lock whether the writer still lives; it looks at files with a header only
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            allocated = len(header) + self._reserve_size
+            if not (self._reserve_size and _allocate(fd, 0, allocated)):
+                allocated = 0
+            if os.write(fd, header) != len(header):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self._durability == "power":
+                os.fdatasync(fd)
+                _sync_folder(self._folder)
         except OSError as error:
+            os.close(fd)
+            path.unlink(missing_ok=True)
             raise StoreError(f"the journal cannot be written: {error.strerror}") from None
+        old, self._fd = self._fd, fd
+        self.path, self._size, self._allocated = path, len(header), allocated
+        self._chain = self._flushed_chain = seed
         self._broken = False
         if old >= 0:
             os.close(old)
@@ -215,12 +238,15 @@ class Journal:
         self._chain = chain
 
     def _rotate(self) -> None:
-        old_fd, old_size = self._fd, self._size
+        """Begin the next file; where there is no room for it, the old one goes on and the next flush tries again."""
+        old_fd, old_size = os.dup(self._fd), self._size
         try:
-            os.ftruncate(old_fd, old_size)
             self._open()
+            os.ftruncate(old_fd, old_size)  # gives back what was only reserved
         except (StoreError, OSError):
-            self._fd, self._failing = old_fd, True  # keep writing to the old file; the next flush tries again
+            pass
+        finally:
+            os.close(old_fd)
 
     def _write(self, data: bytes, *, into_reserve: bool = False) -> None:
         if not into_reserve:
@@ -228,9 +254,13 @@ class Journal:
         written = os.write(self._fd, data)
         if written != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._size += written
         if self._durability == "power":
-            os.fdatasync(self._fd)
+            try:
+                os.fdatasync(self._fd)
+            except OSError:
+                self._broken = True  # what is on disk now nobody knows: the next flush begins a new file
+                raise
+        self._size += written
 
     def _append_gap(self, at: int) -> None:
         gap = GapRecord(refusals=self._lost, since=self._lost_since, reason="the reserve for refusals was used up")
@@ -266,6 +296,15 @@ def _allocate(fd: int, offset: int, length: int) -> bool:
     if code in (errno.EOPNOTSUPP, errno.ENOSYS):
         return False
     raise OSError(code, os.strerror(code))
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file's name is on disk only after this."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _find_fallocate() -> Callable[[int, int, int, int], int] | None:
