@@ -24,6 +24,8 @@ def check_config(config: Config, reader: Reader) -> None:
 
 
 def _check_listeners(config: Config, listeners: dict[str, Address], reader: Reader) -> None:
+    if not listeners and not any(reader.is_bad(key) for key in ("gateway", *(f"gateway.{name}" for name in LISTENERS))):
+        reader.problem("gateway", "no listener", 'set http = "127.0.0.1:8080", postgres = "127.0.0.1:5433" or both')
     for (one, first), (other, second) in combinations(listeners.items(), 2):
         if collide(first, second):
             reader.problem(f"gateway.{other}", f"the same address as gateway.{one}: '{second}'", "give it another port")

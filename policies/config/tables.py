@@ -5,7 +5,6 @@ docs/reference/configuration.md lists exactly these keys; a test holds the two t
 
 from __future__ import annotations
 
-from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -41,7 +40,7 @@ class GatewayTable(Table, kw_only=True):
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     egress: Literal["deny", "allow"] = "deny"
     mode: Literal["enforce", "observe"] = "enforce"
-    observe_until: datetime | date | str | None = None
+    observe_until: Any = None  # a TOML date-time or date, or text of that form
     tls: dict[str, Any] | None = None
     postgres_tls: Literal["require", "allow"] = "require"
     stale_policy: str | float = "60 s"

@@ -95,8 +95,10 @@ def duration(value: str | float) -> float:
     return float(value)
 
 
-def moment(value: datetime | date | str) -> float:
+def moment(value: object) -> float:
     """Unix time in seconds of a TOML date-time with a zone, or of a date's first second in UTC."""
+    if not isinstance(value, date | str):
+        raise BadValue("not a date or time", "write 2026-12-01T18:00:00Z or 2026-12-01")
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value) if len(value) > 10 else date.fromisoformat(value)
@@ -176,12 +178,11 @@ def host_name(text: str, *, wildcard: bool = False) -> str:
 
 def overlap(one: str, other: str) -> bool:
     """Whether two hosts in normal form, wildcards included, can be the same name."""
-    if one == other:
-        return True
-    wide, exact = (one, other) if one.startswith("*.") else (other, one)
-    if not wide.startswith("*."):
-        return False
-    return exact.removeprefix("*").endswith(wide[1:])
+    return one == other or _covers(one, other) or _covers(other, one)
+
+
+def _covers(wide: str, host: str) -> bool:
+    return wide.startswith("*.") and host.removeprefix("*").endswith(wide[1:])
 
 
 def reference(text: str, where: str, folder: Path) -> SecretRef:
