@@ -58,18 +58,16 @@ class Authenticator:
     ) -> None:
         self._clock, self._monotonic = clock, monotonic
         self._accepted: OrderedDict[bytes, _Accepted] = OrderedDict()
-        self._issuers: dict[str, list[_Issuer]] = {}
-        sources: dict[tuple[str, Path | None, float], KeySource] = {}
+        self._issuers: dict[str, _Issuer] = {}
         for config in issuers:
-            where = (config.issuer, config.ca, config.jwks_stale)
-            if where not in sources:
-                sources[where] = (
-                    FileKeys(state / DEV_KEYS, clock=monotonic)
-                    if config.issuer == DEV_ISSUER
-                    else RemoteKeys(*where, clock=monotonic)
-                )
-            issuer = _Issuer(config, parse_networks(config.clients), sources[where])
-            self._issuers.setdefault(config.issuer, []).append(issuer)
+            if config.issuer in self._issuers:
+                raise ValueError(f"issuer {config.issuer!r} is configured twice")  # whose rules would hold?
+            keys: KeySource
+            if config.issuer == DEV_ISSUER:
+                keys = FileKeys(state / DEV_KEYS, clock=monotonic)
+            else:
+                keys = RemoteKeys(config.issuer, config.ca, config.jwks_stale, clock=monotonic)
+            self._issuers[config.issuer] = _Issuer(config, parse_networks(config.clients), keys)
 
     async def authenticate(self, token: str, *, client: str, cert_sha256: str | None = None) -> Identity:
         """The identity that `token` proves. Raises IdentityError: generic to the client, `.detail` for the operator.
@@ -81,17 +79,11 @@ class Authenticator:
         if found is not None:
             return found
         parsed = parse_token(token)
-        entries = self._issuers.get(parsed.issuer)
-        if entries is None:
+        issuer = self._issuers.get(parsed.issuer)
+        if issuer is None:
             known = ", ".join(map(repr, self._issuers)) or "none"
             raise IdentityError(f"issuer {show(parsed.issuer, 200)} is not configured; configured: {known}")
-        refusal: IdentityError | None = None
-        for issuer in entries:  # one issuer may stand there twice, for two audiences; the first that accepts counts
-            try:
-                return await self._check(token, parsed, issuer, client, cert_sha256)
-            except IdentityError as error:
-                refusal = refusal or error
-        raise refusal or IdentityError("no issuer accepted the token")
+        return await self._check(token, parsed, issuer, client, cert_sha256)
 
     def cached(self, token: str, *, client: str, cert_sha256: str | None = None) -> Identity | None:
         """The identity of a token that was accepted before, if it would be now; never asks the network.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ssl
 import time
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -17,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 import certifi
 import httpx
 
+from onrecord.policies.config.values import is_loopback
 from onrecord.policies.identity.jwks import KeySetError, PublicKey, parse_jwks
 from onrecord.policies.identity.strict_json import JsonError, parse_object
 
@@ -24,7 +24,7 @@ MAX_BODY = 512 * 1024
 """Bytes. The largest public key sets have about 30 KiB."""
 
 DEADLINE = 8.0
-"""Seconds for one document, from the connection to the last byte."""
+"""Seconds for both documents together, from the first connection to the last byte."""
 
 
 class FetchError(Exception):
@@ -36,11 +36,11 @@ def fetch_keys(issuer: str, ca: Path | None) -> tuple[PublicKey, ...]:
     base = check_url(issuer, "issuer")
     if base.query or base.fragment:
         raise FetchError(f"issuer {issuer!r}: an issuer has no query and no fragment")
-    limits = httpx.Timeout(4.0)
+    limits, ends = httpx.Timeout(4.0), time.monotonic() + DEADLINE
     with httpx.Client(verify=_context(ca), trust_env=False, follow_redirects=False, timeout=limits) as client:
-        discovery = _get(client, issuer.rstrip("/") + "/.well-known/openid-configuration")
+        discovery = _get(client, issuer.rstrip("/") + "/.well-known/openid-configuration", ends)
         address = _key_set_address(discovery, issuer)
-        document = _get(client, address)
+        document = _get(client, address, ends)
     try:
         return parse_jwks(document)
     except KeySetError as error:
@@ -61,16 +61,6 @@ def check_url(url: str, what: str, *, loopback: bool = True) -> SplitResult:
     if parts.scheme == "http" and not (loopback and is_loopback(host)):
         raise FetchError(f"{what} {url!r}: plain http is accepted on loopback addresses only; use https://")
     return parts
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine by name or number."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _key_set_address(discovery: bytes, issuer: str) -> str:
@@ -98,8 +88,7 @@ def _context(ca: Path | None) -> ssl.SSLContext:
         raise FetchError(f"ca {str(ca)!r}: no certificates could be read: {error}") from error
 
 
-def _get(client: httpx.Client, url: str) -> bytes:
-    ends = time.monotonic() + DEADLINE
+def _get(client: httpx.Client, url: str, ends: float) -> bytes:
     body = bytearray()
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "onrecord"}
     try:

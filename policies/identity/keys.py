@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from onrecord.policies.errors import IdentityError
-from onrecord.policies.identity.fetch import FetchError, fetch_keys
+from onrecord.policies.identity.fetch import DEADLINE, FetchError, fetch_keys
 from onrecord.policies.identity.jwks import KeySetError, PublicKey, parse_jwks
 
 log = logging.getLogger("onrecord.identity")
@@ -31,6 +31,9 @@ Anyone can write a `kid` into a token, so this is what bounds the requests that 
 """
 
 FIRST_BACKOFF, LAST_BACKOFF = 1.0, 30.0
+
+PATIENCE = 2.0
+"""Seconds for which a token waits for fresh keys where older ones may still serve: less than a client's handshake."""
 
 
 class KeySource(Protocol):
@@ -83,7 +86,7 @@ class RemoteKeys:
     async def current(self) -> tuple[PublicKey, ...]:
         """See KeySource."""
         if self._age() > self._fresh and (self._flying() or self._clock() >= self._retry_at):
-            await self._refresh()
+            await self._refresh(PATIENCE if self._age() <= self._stale else DEADLINE + 1)
         return self._usable()
 
     async def again(self) -> tuple[PublicKey, ...] | None:
@@ -95,7 +98,7 @@ class RemoteKeys:
             if self._lookups < 1.0 or now < self._retry_at:
                 return None
             self._lookups -= 1.0
-        await self._refresh()
+        await self._refresh(DEADLINE + 1)
         return self._usable()
 
     def _age(self) -> float:
@@ -105,19 +108,23 @@ class RemoteKeys:
         if self._age() <= self._stale:
             return self._keys
         had = f"; the keys at hand are older than jwks_stale ({self._stale:g} s)" if self._keys else ""
-        raise IdentityError(f"the keys of issuer {self._issuer!r} cannot be read: {self._failure}{had}")
+        raise IdentityError(
+            f"the keys of issuer {self._issuer!r} cannot be read: {self._failure or 'no answer yet'}{had}"
+        )
 
     def _flying(self) -> bool:
         flight = self._flight
         return flight is not None and not flight.done() and flight.get_loop() is asyncio.get_running_loop()
 
-    async def _refresh(self) -> None:
-        """Fetch, or wait for the fetch that is under way. A waiter that is cancelled does not cancel the others'."""
-        if not self._flying():
-            self._flight = asyncio.get_running_loop().create_task(self._fetch_once())
-        flight = self._flight
-        if flight is not None:
-            await asyncio.shield(flight)
+    async def _refresh(self, patience: float) -> None:
+        """Fetch, or wait for the fetch that is under way, for `patience` seconds; who gives up does not stop it."""
+        if self._flying() and self._flight is not None:
+            flight = self._flight
+        else:
+            flight = self._flight = asyncio.get_running_loop().create_task(self._fetch_once())
+        done, _waiting = await asyncio.wait({flight}, timeout=patience)
+        if done:
+            flight.result()
 
     async def _fetch_once(self) -> None:
         try:

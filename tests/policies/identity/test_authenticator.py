@@ -144,11 +144,14 @@ async def test_an_algorithm_off_the_list_is_refused_without_asking_the_issuer(
         assert "signed with" in await gate.refuse(token(header={"alg": algorithm, "kid": "k1"}))
 
 
-async def test_one_issuer_may_serve_two_audiences(tmp_path: Path) -> None:
-    gate = Gate(tmp_path, {"audience": ("agents",)}, {"audience": ("people",), "kind": "human"})
-    assert (await gate.accept(token(dev(aud="agents")))).kind == "agent"
-    assert (await gate.accept(token(dev(aud="people")))).subject == "devin"
-    assert "'agents'" in await gate.refuse(token(dev(aud="else")))
+def test_an_issuer_configured_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="twice"):
+        Gate(tmp_path, {"audience": ("agents",)}, {"audience": ("people",), "kind": "human"})
+
+
+async def test_the_issuer_is_picked_by_its_name(tmp_path: Path) -> None:
+    gate = Gate(tmp_path, {}, {"issuer": "https://idp.example.com"})
+    assert (await gate.accept(token(dev()))).issuer == DEV
 
 
 @pytest.mark.parametrize("text", ["", "x", "a.b.c", "é" * 5, "\ud800", "\0", "x" * 100_000])

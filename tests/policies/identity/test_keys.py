@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from onrecord.policies.errors import IdentityError
+from onrecord.policies.identity import keys as keys_module
 from onrecord.policies.identity.fetch import FetchError
 from onrecord.policies.identity.jwks import PublicKey, parse_jwks
 from onrecord.policies.identity.keys import FRESH, LOOKUP_BURST, LOOKUP_EVERY, FileKeys, RemoteKeys
@@ -88,6 +89,21 @@ async def test_stale_keys_serve_while_the_issuer_is_down_and_then_no_longer() ->
     issuer.answer = SECOND
     issuer.now += 60
     assert await issuer.keys.current() == SECOND
+
+
+async def test_stale_keys_serve_soon_while_the_issuer_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = Issuer(stale=1000.0)
+    await issuer.keys.current()
+    monkeypatch.setattr(keys_module, "PATIENCE", 0.01)
+    issuer.go.clear()
+    issuer.now += 500
+    assert await issuer.keys.current() == FIRST
+    assert await issuer.keys.current() == FIRST
+    issuer.answer = SECOND
+    issuer.go.set()
+    monkeypatch.setattr(keys_module, "PATIENCE", 10.0)
+    assert await issuer.keys.current() == SECOND
+    assert issuer.asked == 2
 
 
 async def test_a_short_stale_time_also_shortens_how_long_keys_are_fresh() -> None:
