@@ -53,6 +53,7 @@ def measure(rounds: int, seconds: float) -> Result:
         policy.write_text(POLICY)
         setup = make_config(
             folder,
+            gateway={"postgres": None},
             resources={
                 "billing": {
                     "type": "http",

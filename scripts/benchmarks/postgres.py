@@ -122,6 +122,7 @@ def start_gateway(folder: Path, server: PostgresPart, password: str) -> contextl
     policy.write_text(POLICY)
     setup = make_config(
         folder,
+        gateway={"http": None},
         resources={"orders": postgres_resource(server, user=USER, database=DATABASE)},
         policies=[{"file": str(policy)}],
         env={"SHOP_PASSWORD": password},

@@ -61,7 +61,10 @@ def make_config(
     recordings: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Setup:
-    """Write mitm.toml under `tmp_path`, on free loopback ports, with the dev issuer; keyword tables override."""
+    """Write mitm.toml under `tmp_path`, on free loopback ports, with the dev issuer; keyword tables override.
+
+    A listener that is overridden with None is left out; its port is then 0.
+    """
     http_port, postgres_port = free_ports(2)
     folder = tmp_path / "gateway"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -80,10 +83,21 @@ def make_config(
         "policies": [dict(policy) for policy in policies],
         "resources": {name: dict(table) for name, table in (resources or {}).items()},
     }
+    listeners = document["gateway"]
+    for name in [name for name, value in listeners.items() if value is None]:
+        del listeners[name]
     path = folder / "mitm.toml"
     path.write_text(write_toml(document))
     path.chmod(0o600)
-    return Setup(path, dict(env or {}), http_port, postgres_port, folder / "state", folder / "state" / "recordings.db")
+    state = folder / "state"
+    return Setup(
+        path,
+        dict(env or {}),
+        http_port if "http" in listeners else 0,
+        postgres_port if "postgres" in listeners else 0,
+        state,
+        state / "recordings.db",
+    )
 
 
 def postgres_resource(server: PostgresPart, *, user: str, database: str = "shop", **more: Any) -> dict[str, Any]:
@@ -167,7 +181,7 @@ def running_gateway(setup: Setup, *, timeout: float = PATIENCE) -> Iterator[Gate
         )
     gateway = Gateway(setup, process, log)
     try:
-        for port in (setup.http_port, setup.postgres_port):
+        for port in filter(None, (setup.http_port, setup.postgres_port)):
             _wait_listening(gateway, port, timeout)
             if process.poll() is not None:
                 raise PartError(f"onrecord up ended with {process.returncode}:\n{gateway.output()}")
