@@ -112,7 +112,7 @@ def _check_policies(config: Config, reader: Reader) -> None:
 def _check_hosts(config: Config, reader: Reader) -> None:
     hosts = [(name, host) for name, resource in config.resources.items() for host in getattr(resource, "hosts", ())]
     for name, host in hosts:
-        if overlap(host, GATEWAY_HOST):
+        if host == GATEWAY_HOST:
             reader.problem(f"resources.{name}.hosts", f"{GATEWAY_HOST} is the gateway itself", "choose another name")
     for (one, first), (other, second) in combinations(hosts, 2):
         if one != other and overlap(first, second):
