@@ -16,7 +16,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.addons.tlsconfig import TlsConfig
 
-from onrecord.addons import early_answer, gateway_core, options_guard
+from onrecord.addons import early_answer, gateway_core, options_guard, websocket_layer
 from onrecord.addons.connections import Connections
 from onrecord.addons.egress import Destinations
 from onrecord.addons.http_audit import HttpRequests
@@ -123,6 +123,7 @@ class Gateway:
         gateway_core.replace_manager(manager, dispatch, end)
         gateway_core.install(dispatch, lambda connection: _partial(peers, connection), peers.kill)
         early_answer.install()
+        websocket_layer.install()
         self._setting = True
         options.update(
             confdir=str(config.gateway.state / "ca"), listen_host=listener.host, listen_port=listener.port, server=True
@@ -153,7 +154,7 @@ class Gateway:
             _Only(tls, "tls_start_client"),
             requests,
             responses,
-            WebSockets(peers, auditor, body_limit=limits.body_limit),
+            WebSockets(auditor, body_limit=limits.body_limit),
             _Only(proxyserver, "running"),
             self,
         ]

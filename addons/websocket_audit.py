@@ -9,7 +9,7 @@ from mitmproxy.websocket import WebSocketMessage
 
 from onrecord.addons.exchange import Exchange, exchange_of
 from onrecord.addons.http_command import build_command
-from onrecord.addons.peers import Peers
+from onrecord.addons.websocket_layer import REFUSAL
 from onrecord.policies.model import Outcome, body_text
 from onrecord.recordings.auditor import Auditor, Decision, elapsed_ms
 
@@ -19,8 +19,8 @@ METHOD = "WEBSOCKET"
 class WebSockets:
     """Hooks of open WebSockets."""
 
-    def __init__(self, peers: Peers, auditor: Auditor, *, body_limit: int) -> None:
-        self._peers, self._auditor, self._limit = peers, auditor, body_limit
+    def __init__(self, auditor: Auditor, *, body_limit: int) -> None:
+        self._auditor, self._limit = auditor, body_limit
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         """An opening was decided as a request and accepted by the server."""
@@ -38,7 +38,7 @@ class WebSockets:
         if not message.from_client:
             self._record_answer(exchange, message)
             return None
-        return self._decide(exchange, message)
+        return self._decide(flow, exchange, message)
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """The outcome of the opening is that of the whole conversation."""
@@ -55,6 +55,7 @@ class WebSockets:
                 bytes=exchange.to_client,
                 size=exchange.to_client,
                 duration_ms=elapsed_ms(exchange.decision.started),
+                error=(socket.close_reason or None),
                 tag=f"closed {socket.close_code} by the {'client' if socket.closed_by_client else 'server'}",
             ),
         )
@@ -80,7 +81,7 @@ class WebSockets:
         )
         exchange.to_client += len(message.content)
 
-    def _decide(self, exchange: Exchange, message: WebSocketMessage) -> Awaitable[None] | None:
+    def _decide(self, flow: http.HTTPFlow, exchange: Exchange, message: WebSocketMessage) -> Awaitable[None] | None:
         route, content = exchange.route, message.content
         over = len(content) > self._limit
         command, detail = build_command(
@@ -97,18 +98,20 @@ class WebSockets:
         )
         answer = self._auditor.submit(exchange.opened, command, detail=detail)
         if isinstance(answer, Decision):
-            self._settle(exchange, message, answer)
+            self._settle(flow, exchange, message, answer)
             return None
-        return self._settle_later(exchange, message, answer)
+        return self._settle_later(flow, exchange, message, answer)
 
-    async def _settle_later(self, exchange: Exchange, message: WebSocketMessage, answer: Awaitable[Decision]) -> None:
-        self._settle(exchange, message, await answer)
+    async def _settle_later(
+        self, flow: http.HTTPFlow, exchange: Exchange, message: WebSocketMessage, answer: Awaitable[Decision]
+    ) -> None:
+        self._settle(flow, exchange, message, await answer)
 
-    def _settle(self, exchange: Exchange, message: WebSocketMessage, decision: Decision) -> None:
+    def _settle(self, flow: http.HTTPFlow, exchange: Exchange, message: WebSocketMessage, decision: Decision) -> None:
         if not decision.allowed or exchange.peer.blocked:
             message.content = b""
             message.drop()  # type: ignore[no-untyped-call]
-            self._peers.kill(exchange.peer.id, f"a WebSocket message was refused: record {decision.id}")
+            flow.metadata[REFUSAL] = decision.message
             return
         exchange.to_upstream += len(message.content)
         self._auditor.finish(

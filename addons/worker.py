@@ -15,6 +15,7 @@ from mitmproxy.tools.main import mitmdump
 
 from onrecord.addons import assembly  # a gateway that cannot be imported must not become a bare mitmdump
 from onrecord.policies.config import load_config
+from onrecord.policies.errors import OnrecordError
 
 SCRIPT = Path(__file__).resolve().parent / "gateway.py"
 
@@ -26,7 +27,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--index", type=int, default=0)
     options = parser.parse_args(arguments)
     assembly.refuse_key_log()
-    config = load_config(options.config)
+    try:
+        config = load_config(options.config)
+    except OnrecordError as error:
+        assembly.end(str(error))
     listener = config.gateway.http
     if listener is None:
         assembly.end(f"{options.config}: gateway.http: the HTTP gateway has no listener")
