@@ -382,7 +382,8 @@ def test_session_start_may_refuse_and_fails_closed(body):
 
 @pytest.mark.parametrize("body", ["raise SystemExit", "while True: int()"])
 def test_what_event_hooks_do_wrong_harms_nobody(body, caplog):
-    source = f"{HEAD}class P:\n  def session_end(self, s):\n    {body}\n  def outcome(self, c, o):\n    {body}\naddons = [P()]"
+    text = f"class P:\n  def session_end(self, s):\n    {body}\n  def outcome(self, c, o):\n    {body}\naddons = [P()]"
+    source = HEAD + text
     made = engine(source, timeout=0.1)
     made.session_end(session())
     made.outcome(sql(), Outcome(status="ok"))
