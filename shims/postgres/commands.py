@@ -1,0 +1,193 @@
+"""From analysed statements to the commands that are decided and recorded; what the shim itself refuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from onrecord.policies.model import Action, NameSet, Session, SqlCommand
+from onrecord.policies.sql import SqlError, Statement, analyse, redact_unparsed
+from onrecord.shims.postgres.startup import PINNED, pinned_value
+
+PROTOCOL, UNKNOWN = "onrecord:protocol", "onrecord:unknown"
+INSUFFICIENT_PRIVILEGE, NOT_SUPPORTED = "42501", "0A000"
+
+_RANK: dict[Action, int] = {"read": 0, "write": 1, "admin": 2, "unknown": 3}
+_DETAIL_TAIL = b'"parameters":null,"role":""}'
+_CACHED_TEXTS = 128
+_CACHED_LENGTH = 8192
+# Beside the pinned settings: they change who runs a statement or how its text reads.
+_FORBIDDEN = frozenset({*PINNED, "names", "role", "session_authorization", "backslash_quote", "transform_null_equals"})
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Refusal(NamedTuple):
+    """Why the shim itself refuses a statement, whatever policies say."""
+
+    reason: str
+    hint: str = ""
+    policy: str = PROTOCOL
+    sqlstate: str = INSUFFICIENT_PRIVILEGE
+
+
+@dataclass(eq=False, slots=True)
+class Template:
+    """One statement of one session: its command without parameters, its detail as JSON, and what is special."""
+
+    command: SqlCommand
+    refusal: Refusal | None = None
+    reasons: tuple[str, ...] = ()
+    prepares: str | None = None
+    executes: str | None = None
+    deallocates: str | None = None
+    detail_head: bytes = b""
+    detail_tail: bytes = b""
+    detail: bytes = b""
+    special: bool = False
+
+    def bound(self, parameters: tuple[str | None, ...]) -> tuple[SqlCommand, bytes]:
+        """The command with bind values, and its detail."""
+        command = msgspec.structs.replace(self.command, parameters=parameters)
+        return command, b"".join((self.detail_head, b'"parameters":', _encode(parameters), self.detail_tail))
+
+
+@dataclass(eq=False, slots=True)
+class Prepared:
+    """A prepared statement: its template (None: it does nothing), parameter types and result columns, if known."""
+
+    template: Template
+    types: tuple[int, ...] = ()
+    columns: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(slots=True)
+class Templates:
+    """Makes and keeps the templates of one session. Analysis is cached beyond it; verdicts never are."""
+
+    session: Session
+    role: str
+    _cache: dict[str, tuple[Template, ...]] = field(default_factory=dict)
+
+    def of(self, text: str) -> tuple[Template, ...]:
+        """One template a statement of `text`; for blank text one of kind EMPTY. Never raises for bad SQL."""
+        found = self._cache.get(text)
+        if found is None:
+            found = self._make(text)
+            if len(text) <= _CACHED_LENGTH:
+                if len(self._cache) >= _CACHED_TEXTS:
+                    self._cache.clear()
+                self._cache[text] = found
+        return found
+
+    def _make(self, text: str) -> tuple[Template, ...]:
+        try:
+            analysis = analyse(text)
+        except SqlError as error:
+            reason = f"the statement cannot be analysed: {error}"
+            return (self.opaque(redact_unparsed(text), "UNKNOWN", Refusal(reason, policy=UNKNOWN)),)
+        if not analysis.statements:
+            return (self.plain(text, "EMPTY", "read"),)
+        return tuple(self._template(statement) for statement in analysis.statements)
+
+    def plain(self, text: str, kind: str, action: Action) -> Template:
+        """A template of something that is no statement of the grammar."""
+        command = SqlCommand(session=self.session, action=action, text=text, kind=kind, role=self.role)
+        return _with_detail(Template(command), _encode(command.detail()))
+
+    def opaque(self, text: str, kind: str, refusal: Refusal) -> Template:
+        """A template of something that the shim refuses."""
+        template = self.plain(text, kind, "unknown")
+        template.refusal = refusal
+        return template
+
+    def _template(self, statement: Statement) -> Template:
+        command = SqlCommand(
+            session=self.session,
+            action=statement.action,
+            text=statement.text,
+            kind=statement.kind,
+            tables_read=statement.tables_read,
+            tables_written=statement.tables_written,
+            columns_read=statement.columns_read,
+            functions=statement.functions,
+            has_where=statement.has_where,
+            role=self.role,
+        )
+        template = Template(
+            command,
+            refusal=refusal_of(statement),
+            reasons=statement.reasons,
+            prepares=statement.prepares,
+            executes=statement.executes,
+            deallocates=statement.deallocates,
+        )
+        template.special = (template.prepares or template.executes or template.deallocates) is not None
+        return _with_detail(template, statement.detail_json, self.role)
+
+    def executing(self, template: Template, prepared: Prepared | None) -> Template:
+        """An EXECUTE as what it runs: the stronger action, the kind and all objects of the prepared statement."""
+        if prepared is None:
+            return template
+        outer, inner = template.command, prepared.template.command
+        command = SqlCommand(
+            session=self.session,
+            action=max(inner.action, _own_action(template), key=_RANK.__getitem__),
+            text=f"{outer.text} /* {inner.text} */",
+            kind=inner.kind,
+            tables_read=NameSet(outer.tables_read | inner.tables_read),
+            tables_written=NameSet(outer.tables_written | inner.tables_written),
+            columns_read=NameSet(outer.columns_read | inner.columns_read),
+            functions=NameSet(outer.functions | inner.functions),
+            has_where=inner.has_where,
+            role=self.role,
+        )
+        refusal = template.refusal or prepared.template.refusal
+        if prepared.template.special:
+            refusal = refusal or Refusal("EXECUTE of a statement that itself changes or runs prepared statements")
+        resolved = Template(command, refusal=refusal, executes=template.executes)
+        return _with_detail(resolved, _encode(command.detail()))
+
+
+def _own_action(template: Template) -> Action:
+    """What a statement with EXECUTE does beside it: its arguments may call anything, and it may create a table."""
+    strongest: Action = "read" if template.command.kind == "EXECUTE" else "write"
+    for reason in template.reasons:
+        action, _, what = reason.partition(": ")
+        if what.startswith("EXECUTE (") or action not in _RANK:
+            continue
+        strongest = max(strongest, action, key=_RANK.__getitem__)  # type: ignore[call-overload]  # a key of _RANK
+    return strongest
+
+
+def _with_detail(template: Template, detail: bytes, role: str = "") -> Template:
+    if role and detail.endswith(_DETAIL_TAIL):
+        template.detail_head = detail[: -len(_DETAIL_TAIL)]
+        template.detail_tail = b',"role":' + _encode(role) + b"}"
+    else:
+        fields = template.command.detail()
+        del fields["parameters"]
+        head = _encode(fields)
+        template.detail_head, template.detail_tail = head[:-1] + b",", b"}"
+    template.detail = template.detail_head + b'"parameters":null' + template.detail_tail
+    return template
+
+
+def refusal_of(statement: Statement) -> Refusal | None:
+    """What the shim refuses in every mode: what it cannot decode, and settings that would change how SQL reads."""
+    if statement.copy:
+        return Refusal(
+            "COPY is not supported by the gateway yet",
+            "use SELECT or INSERT; in psql neither \\copy nor COPY works",
+            sqlstate=NOT_SUPPORTED,
+        )
+    for name, value in statement.settings:
+        if name in {"?", ""}:
+            return Refusal("the text does not say which setting it changes", "use SET with the name of the setting")
+        if name not in _FORBIDDEN or value is None:  # back to what the gateway chose when it connected
+            continue
+        if not pinned_value(name, value):
+            return Refusal(f"the setting {name} may not change in a session through the gateway")
+    return None

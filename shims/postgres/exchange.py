@@ -1,0 +1,169 @@
+"""What both directions of a session share: which answers are expected, and what they settle. No I/O."""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Iterable
+
+from onrecord.policies.errors import OnrecordError
+from onrecord.recordings.auditor import Auditor, Decision, OpenSession
+from onrecord.shims.postgres.commands import Prepared, Template, Templates
+from onrecord.shims.postgres.deny import Denial, Trick
+from onrecord.shims.postgres.namespace import Change, Namespace
+from onrecord.shims.postgres.results import Running
+
+
+class SessionFatal(OnrecordError):  # noqa: N818  # it ends the session, whoever is at fault
+    """The session must end; the client reads `sqlstate` and the text, nothing else goes either way.
+
+    `what` is the policy to record the refusal under, empty where it is no refusal.
+    """
+
+    def __init__(self, sqlstate: str, text: str, *, what: str = "", hint: str = "") -> None:
+        super().__init__(text)
+        self.sqlstate, self.what, self.hint = sqlstate, what, hint
+
+
+class Expect(enum.IntEnum):
+    """The client message that an answer is expected for."""
+
+    QUERY = 0
+    PARSE = 1
+    BIND = 2
+    DESCRIBE_STATEMENT = 3
+    DESCRIBE_PORTAL = 4
+    EXECUTE = 5
+    CLOSE = 6
+    SYNC = 7
+
+
+class Portal:
+    """A portal made by Bind in `segment`: what runs in it, and what it was decided as."""
+
+    __slots__ = ("prepared", "resolved", "result_formats", "running", "segment", "template")
+
+    def __init__(
+        self,
+        template: Template,
+        running: Running,
+        prepared: Prepared,
+        resolved: Prepared | None,
+        result_formats: tuple[int, ...],
+        segment: int,
+    ) -> None:
+        self.template, self.running = template, running
+        self.prepared, self.resolved = prepared, resolved
+        self.result_formats, self.segment = result_formats, segment
+
+
+class Entry:
+    """One expected answer. QUERY has a run a statement, the others at most one; `changes` run alongside.
+
+    `segment` counts where the answer ends with ReadyForQuery.
+    """
+
+    __slots__ = ("changes", "denial", "failed", "index", "kind", "portal", "prepared", "runs", "segment")
+
+    def __init__(
+        self,
+        kind: Expect,
+        runs: tuple[Running, ...] = (),
+        changes: tuple[Change | None, ...] = (),
+        prepared: Prepared | None = None,
+        denial: Denial | None = None,
+        segment: int = 0,
+        portal: Portal | None = None,
+    ) -> None:
+        self.segment, self.portal = segment, portal
+        self.kind, self.runs, self.changes = kind, runs, changes
+        self.prepared, self.denial = prepared, denial
+        self.index = 0
+        self.failed = False
+
+
+class Exchange:
+    """State of one session in the middle. `to_upstream` and `to_client` fill up until the I/O layer takes them.
+
+    `skipping`: the server has raised an error in the extended protocol and ignores everything up to a Sync that the
+    client has not sent yet; so do we.
+    """
+
+    __slots__ = (
+        "auditor",
+        "last",
+        "namespace",
+        "opened",
+        "portals",
+        "queue",
+        "sample_limit",
+        "skipping",
+        "stale",
+        "templates",
+        "to_client",
+        "to_upstream",
+        "trick",
+    )
+
+    def __init__(self, auditor: Auditor, opened: OpenSession, *, role: str, sample_limit: int) -> None:
+        self.auditor, self.opened = auditor, opened
+        self.templates = Templates(opened.session, role)
+        self.last: Decision | None = None  # the command that ran last
+        self.namespace = Namespace()
+        self.portals: dict[str, Portal] = {}
+        self.stale: list[Portal] = []
+        self.queue: deque[Entry] = deque()
+        self.skipping = False
+        self.sample_limit = sample_limit
+        self.trick = Trick()
+        self.to_upstream: list[bytes] = []
+        self.to_client: list[bytes] = []
+
+    def settle(self, entry: Entry, error: str, code: str = "") -> None:
+        """The rest of `entry` will not happen: its commands end as aborted, its changes are taken back."""
+        for running in entry.runs[entry.index :]:
+            running.finish(self.auditor, "aborted", error=error, code=code)
+        self.take_back(entry.changes[entry.index :])
+
+    def take_back(self, changes: Iterable[Change | None]) -> None:
+        """Cancel changes of the namespace."""
+        for change in changes:
+            if change is not None:
+                self.namespace.cancel(change)
+
+    def put_portal(self, name: str, portal: Portal) -> None:
+        """Bind made a portal; one of the same name is gone when the server has come to it."""
+        old = self.portals.get(name)
+        if old is not None:
+            self.stale.append(old)
+        self.portals[name] = portal
+
+    def drop_portal(self, name: str) -> None:
+        """Close was asked for a portal."""
+        old = self.portals.pop(name, None)
+        if old is not None:
+            self.stale.append(old)
+
+    def end_portals(self, segment: int, *, all_of_them: bool) -> None:
+        """The server has answered up to `segment`: what stale portals (or all, with the transaction) ran has ended."""
+        if all_of_them:
+            self.stale.extend(portal for portal in self.portals.values() if portal.segment <= segment)
+            self.portals = {name: portal for name, portal in self.portals.items() if portal.segment > segment}
+        later: list[Portal] = []
+        for portal in self.stale:
+            running = portal.running
+            if portal.segment > segment:
+                later.append(portal)
+            elif not running.finished:
+                if running.rows:
+                    running.finish(self.auditor, "ok", tag="closed before its end")
+                else:
+                    running.finish(self.auditor, "aborted", error="it was bound and never executed")
+        self.stale = later
+
+    def open_runs(self) -> list[Running]:
+        """All commands without an outcome."""
+        runs = [running for entry in self.queue for running in entry.runs if not running.finished]
+        portals = [*self.portals.values(), *self.stale]
+        runs += [portal.running for portal in portals if not portal.running.finished]
+        return list({id(running): running for running in runs}.values())

@@ -1,0 +1,212 @@
+"""Encoding and decoding of single messages; pure. `data` is always a whole message with its header."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from onrecord.shims.postgres.wire import HEADER_SIZE, Reader, WireError, message, utf8
+
+SYNC = message(b"S")
+TERMINATE = message(b"X")
+SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
+AUTHENTICATION_OK = message(b"R", (0).to_bytes(4, "big"))
+AUTHENTICATION_CLEARTEXT = message(b"R", (3).to_bytes(4, "big"))
+
+
+class Parse(NamedTuple):
+    """A Parse message: statement name, SQL text, parameter type OIDs (0: the server decides)."""
+
+    name: str
+    text: str
+    types: tuple[int, ...]
+
+
+class Bind(NamedTuple):
+    """A Bind message: formats are 0 (text) or 1 (binary), one for all or one each; values as sent."""
+
+    portal: str
+    statement: str
+    formats: tuple[int, ...]
+    values: tuple[bytes | None, ...]
+    result_formats: tuple[int, ...]
+
+
+class Column(NamedTuple):
+    """A column of a result."""
+
+    name: str
+    table: int
+    attribute: int
+    type: int
+    format: int
+
+
+def query_text(data: bytes) -> str:
+    """The SQL of a Query message."""
+    if data[-1] != 0 or data.find(b"\0", HEADER_SIZE) != len(data) - 1:
+        raise WireError("a Query message is not one NUL-terminated string")
+    return utf8(data[HEADER_SIZE:-1])
+
+
+def decode_parse(data: bytes) -> Parse:
+    reader = Reader(data, HEADER_SIZE)
+    name, text = reader.text(), reader.text()
+    types = tuple(reader.u32() for _ in range(reader.u16()))
+    reader.end()
+    return Parse(name, text, types)
+
+
+def decode_bind(data: bytes) -> Bind:
+    reader = Reader(data, HEADER_SIZE)
+    portal, statement = reader.text(), reader.text()
+    formats = _formats(reader)
+    values: list[bytes | None] = []
+    for _ in range(reader.u16()):
+        size = reader.i32()
+        values.append(None if size == -1 else reader.take(size))
+    if len(formats) > 1 and len(formats) != len(values):
+        raise WireError(f"a Bind message has {len(formats)} formats for {len(values)} parameters")
+    result_formats = _formats(reader)
+    reader.end()
+    return Bind(portal, statement, formats, tuple(values), result_formats)
+
+
+def _formats(reader: Reader) -> tuple[int, ...]:
+    formats = tuple(reader.i16() for _ in range(reader.u16()))
+    for code in formats:
+        if code not in (0, 1):
+            raise WireError(f"unknown format code {code}")
+    return formats
+
+
+def decode_execute(data: bytes) -> tuple[str, int]:
+    """Portal name and the greatest number of rows (0: all)."""
+    reader = Reader(data, HEADER_SIZE)
+    portal, limit = reader.text(), reader.i32()
+    reader.end()
+    return portal, limit
+
+
+def decode_target(data: bytes) -> tuple[str, str]:
+    """What a Describe or Close message is about: "S" or "P", and its name."""
+    reader = Reader(data, HEADER_SIZE)
+    what, name = chr(reader.u8()), reader.text()
+    reader.end()
+    if what not in "SP":
+        raise WireError("a Describe or Close message names neither a statement nor a portal")
+    return what, name
+
+
+@functools.lru_cache(maxsize=512)
+def decode_row_description(data: bytes) -> tuple[Column, ...]:
+    """The columns that a RowDescription message announces."""
+    reader = Reader(data, HEADER_SIZE)
+    columns: list[Column] = []
+    for _ in range(reader.u16()):
+        name = reader.cstring().decode("utf-8", "replace")
+        table, attribute, type_oid = reader.u32(), reader.i16(), reader.u32()
+        reader.take(6)  # type size and modifier
+        columns.append(Column(name, table, attribute, type_oid, reader.i16()))
+    reader.end()
+    return tuple(columns)
+
+
+def decode_parameter_description(data: bytes) -> tuple[int, ...]:
+    """The parameter type OIDs of a statement."""
+    reader = Reader(data, HEADER_SIZE)
+    types = tuple(reader.u32() for _ in range(reader.u16()))
+    reader.end()
+    return types
+
+
+def decode_row(data: bytes, position: int, end: int) -> list[bytes | None]:
+    """The cells of the DataRow message that stands at `data[position:end]`."""
+    at = position + HEADER_SIZE + 2
+    count = int.from_bytes(data[position + HEADER_SIZE : at], "big")
+    cells: list[bytes | None] = []
+    for _ in range(count):
+        size = int.from_bytes(data[at : at + 4], "big", signed=True)
+        at += 4
+        if size == -1:
+            cells.append(None)
+            continue
+        if size < 0 or at + size > end:
+            raise WireError("a DataRow message ends in the middle of a field")
+        cells.append(data[at : at + size])
+        at += size
+    if at != end:
+        raise WireError("a DataRow message has bytes behind its last field")
+    return cells
+
+
+def decode_fields(data: bytes) -> dict[str, str]:
+    """The fields of an ErrorResponse or NoticeResponse by their letter; a torn tail is dropped."""
+    fields: dict[str, str] = {}
+    for field in data[HEADER_SIZE:].split(b"\0"):
+        if not field:
+            break
+        fields[chr(field[0])] = field[1:].decode("utf-8", "replace")
+    return fields
+
+
+def decode_status(data: bytes) -> tuple[str, str]:
+    """Name and value of a ParameterStatus message."""
+    reader = Reader(data, HEADER_SIZE)
+    name, value = reader.text(), reader.text()
+    reader.end()
+    return name, value
+
+
+def encode_error(fields: Mapping[str, str]) -> bytes:
+    """An ErrorResponse. Fields: S and V severity, C SQLSTATE, M message, D detail, H hint. Empty ones are left out."""
+    parts = [
+        letter.encode() + value.replace("\0", "�").encode("utf-8", "replace") + b"\0"
+        for letter, value in fields.items()
+        if value
+    ]
+    return message(b"E", b"".join(parts) + b"\0")
+
+
+def error(sqlstate: str, text: str, *, detail: str = "", hint: str = "", severity: str = "ERROR") -> bytes:
+    """An ErrorResponse as PostgreSQL would send it."""
+    return encode_error({"S": severity, "V": severity, "C": sqlstate, "M": text, "D": detail, "H": hint})
+
+
+def fatal(sqlstate: str, text: str, *, detail: str = "", hint: str = "") -> bytes:
+    """An ErrorResponse that ends the session."""
+    return error(sqlstate, text, detail=detail, hint=hint, severity="FATAL")
+
+
+def encode_query(text: str) -> bytes:
+    return message(b"Q", text.encode() + b"\0")
+
+
+def encode_parse(name: str, text: str) -> bytes:
+    return message(b"P", name.encode() + b"\0" + text.encode() + b"\0\0\0")
+
+
+def encode_status(name: str, value: str) -> bytes:
+    return message(b"S", name.encode() + b"\0" + value.encode() + b"\0")
+
+
+def encode_backend_key(pid: int, secret: bytes) -> bytes:
+    return message(b"K", pid.to_bytes(4, "big") + secret)
+
+
+def encode_startup(parameters: Mapping[str, str]) -> bytes:
+    """A StartupMessage of protocol 3.0."""
+    body = b"".join(name.encode() + b"\0" + value.encode() + b"\0" for name, value in parameters.items()) + b"\0"
+    return (len(body) + 8).to_bytes(4, "big") + (3 << 16).to_bytes(4, "big") + body
+
+
+def encode_cancel(pid: int, secret: bytes) -> bytes:
+    """A CancelRequest packet."""
+    return (12 + len(secret)).to_bytes(4, "big") + (80877102).to_bytes(4, "big") + pid.to_bytes(4, "big") + secret
+
+
+def encode_negotiate(version: int, options: tuple[str, ...]) -> bytes:
+    """NegotiateProtocolVersion: the newest version served and the `_pq_.` options not known."""
+    names = b"".join(option.encode() + b"\0" for option in options)
+    return message(b"v", version.to_bytes(4, "big") + len(options).to_bytes(4, "big") + names)

@@ -1,0 +1,217 @@
+"""A logged-in session: two links and the pure exchange between them. Nothing moves before its record is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from onrecord.policies.errors import StoreError
+from onrecord.recordings.auditor import Auditor, OpenSession
+from onrecord.recordings.records import RefusalRecord
+from onrecord.shims.postgres.commands import PROTOCOL
+from onrecord.shims.postgres.exchange import Exchange, SessionFatal
+from onrecord.shims.postgres.link import Link
+from onrecord.shims.postgres.messages import TERMINATE, fatal
+from onrecord.shims.postgres.requests import Requests
+from onrecord.shims.postgres.responses import Responses
+from onrecord.shims.postgres.wire import WireError
+
+_log = logging.getLogger("onrecord.postgres")
+
+
+class Relay:
+    """Moves bytes for one session until either side ends it. `on_end` is called once, with whether work was cut off."""
+
+    def __init__(
+        self,
+        auditor: Auditor,
+        opened: OpenSession,
+        client: Link,
+        upstream: Link,
+        *,
+        role: str,
+        sample_limit: int,
+        on_end: Callable[[bool], None],
+    ) -> None:
+        self.opened = opened
+        self._auditor, self._client, self._upstream = auditor, client, upstream
+        self.exchange = Exchange(auditor, opened, role=role, sample_limit=sample_limit)
+        self._requests, self._responses = Requests(self.exchange), Responses(self.exchange)
+        self._on_end = on_end
+        self._thinking: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended = False
+
+    def start(self, grace: float) -> None:
+        """Take over both links; the session ends `grace` seconds after its token."""
+        client, upstream = self._client, self._upstream
+        client.lost = lambda: self.end("the client disconnected")
+        upstream.lost = self._upstream_lost
+        client.full, client.drained = lambda: upstream.pause("full"), lambda: upstream.resume("full")
+        upstream.full, upstream.drained = lambda: client.pause("full"), lambda: client.resume("full")
+        expires = self.opened.session.identity.expires_at
+        if expires:
+            delay = max(0.0, expires + grace - time.time())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._expired)
+        if client.closed or upstream.closed:
+            self.end("the client disconnected" if client.closed else "PostgreSQL closed the connection")
+            return
+        client.receiver, upstream.receiver = self.client_data, self.upstream_data
+        early, answer = client.take(), upstream.take()
+        if answer:
+            self.upstream_data(answer)
+        if early:
+            self.client_data(early)
+
+    # ------------------------------------------------------------------ both directions
+
+    def client_data(self, data: bytes) -> None:
+        """Bytes of the client."""
+        if self._ended:
+            return
+        try:
+            self._requests.feed(data)
+            if self._thinking is None:
+                self._run()
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong, nothing passes
+            self.fail(error, "client")
+
+    def upstream_data(self, data: bytes) -> None:
+        """Bytes of PostgreSQL."""
+        if self._ended:
+            return
+        try:
+            self._responses.feed(data)
+            self._deliver()
+            if self._requests.stalled and self._thinking is None:
+                self._run()
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong, nothing passes
+            self.fail(error, "server")
+
+    def _run(self) -> None:
+        requests = self._requests
+        waiting = requests.run()
+        self._forward()
+        if waiting is not None:
+            self._client.pause("thinking")
+            self._thinking = asyncio.get_running_loop().create_task(self._think(waiting))
+        elif requests.terminated:
+            self.end("the client ended the session")
+        elif requests.stalled:
+            self._client.pause("stalled")
+        else:
+            self._client.resume("stalled")
+
+    async def _think(self, waiting: Awaitable[None]) -> None:
+        try:
+            await waiting
+            self._thinking = None
+            if self._ended:
+                return
+            self._client.resume("thinking")
+            self._run()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong, nothing passes
+            self._thinking = None
+            self.fail(error, "client")
+
+    def _forward(self) -> None:
+        out = self.exchange.to_upstream
+        if out:
+            self._auditor.flush()
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self._upstream.write(data)
+
+    def _deliver(self) -> None:
+        self._auditor.flush()
+        out = self.exchange.to_client
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self._client.write(data)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command runs."""
+        return bool(self.exchange.queue) or self._thinking is not None
+
+    def note(self, text: str) -> None:
+        """Put something that is done to the running command on its record."""
+        last = self.exchange.last
+        if last is not None and not self._ended:
+            try:
+                self._auditor.chunk(last, "to_upstream", 0, note=text)
+            except StoreError as error:
+                self.fail(error, "client")
+
+    # ------------------------------------------------------------------ the end
+
+    def fail(self, error: Exception, side: str) -> None:
+        """End the session because of `error`; neither side gets what was not yet on record."""
+        if self._ended:
+            return
+        if isinstance(error, WireError) and side == "client":
+            self._refuse(PROTOCOL, str(error))
+            answer = fatal(error.sqlstate, f"onrecord: {PROTOCOL}: {error}")
+        elif isinstance(error, WireError):
+            _log.error("session %s: %s", self.opened.session.id, error)
+            answer = fatal("08P01", f"onrecord: {PROTOCOL}: {error}")
+        elif isinstance(error, SessionFatal):
+            if error.what:
+                self._refuse(error.what, str(error))
+            answer = fatal(error.sqlstate, f"onrecord: {error}", hint=error.hint)
+        elif isinstance(error, StoreError):
+            answer = fatal("58030", f"onrecord: onrecord:store: {error}", hint="nothing was done; try again later")
+        else:
+            _log.error("session %s failed", self.opened.session.id, exc_info=error)
+            self._refuse("onrecord:engine", f"internal error: {type(error).__name__}")
+            answer = fatal("XX000", "onrecord: internal error of the gateway; the session ends")
+        self.end(f"{type(error).__name__}: {error}", answer)
+
+    def end(self, reason: str, answer: bytes = b"") -> None:
+        """End the session: the client reads `answer`, PostgreSQL is told, what still ran is recorded as aborted."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._thinking is not None:
+            self._thinking.cancel()
+        runs = self.exchange.open_runs()
+        self.exchange.to_upstream.clear()
+        self.exchange.to_client.clear()
+        for running in runs:
+            running.finished = True
+            self._auditor.abort(running.decision, reason)
+        self._auditor.end_session(self.opened, reason)
+        if answer and self._responses.between_messages:
+            self._client.write(answer)
+        self._client.close()
+        self._upstream.write(TERMINATE)
+        self._upstream.close()
+        self._on_end(bool(runs))
+
+    def _expired(self) -> None:
+        text = "onrecord: onrecord:identity: the token has expired"
+        self.end("the token has expired", fatal("57P01", text, hint="connect again with a fresh token"))
+
+    def _upstream_lost(self) -> None:
+        self.end("PostgreSQL closed the connection", fatal("08006", "onrecord: the connection to PostgreSQL was lost"))
+
+    def _refuse(self, what: str, reason: str) -> None:
+        session = self.opened.session
+        self._auditor.refuse(
+            RefusalRecord(
+                what=what,
+                reason=reason,
+                protocol="postgres",
+                client=session.client,
+                text=f"session {session.id}",
+                resource=session.resource.name,
+                identity=session.identity,
+            )
+        )

@@ -1,0 +1,441 @@
+"""Client → upstream: every message is decoded, decided and recorded, then passed on, replaced or dropped. No I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from onrecord.policies.model import SqlCommand
+from onrecord.recordings.auditor import Decision
+from onrecord.shims.postgres.commands import NOT_SUPPORTED, Prepared, Refusal, Template
+from onrecord.shims.postgres.deny import Denial, denial_of
+from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, Portal, SessionFatal
+from onrecord.shims.postgres.messages import (
+    Bind,
+    decode_bind,
+    decode_execute,
+    decode_parse,
+    decode_target,
+    query_text,
+)
+from onrecord.shims.postgres.namespace import ALL, Change, Unsettled
+from onrecord.shims.postgres.parameters import parameter_texts
+from onrecord.shims.postgres.results import Running
+from onrecord.shims.postgres.wire import CLIENT_LIMITS, HEADER_SIZE, MessageBuffer
+
+Waiting = Awaitable[None] | None
+Asked = tuple[Template, SqlCommand, bytes]
+
+_MISSING = "26000"
+MAX_EXPECTED = 32768
+
+
+class Requests:
+    """The client's messages, in order. `feed` bytes, then `run` until it returns None.
+
+    `run` returns an awaitable where a policy has to think: await it, then run again. It returns None when it needs
+    more bytes, or, with `stalled` set, when it must see upstream's answers first. Raises WireError and SessionFatal.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._buffer = MessageBuffer(CLIENT_LIMITS)
+        self._ahead: deque[tuple[int, bytes]] = deque()  # taken from the buffer and not handled yet
+        self.stalled = False
+        self.terminated = False
+        self._handlers: dict[int, Callable[[bytes], Waiting]] = {
+            ord("Q"): self._query,
+            ord("P"): self._parse,
+            ord("B"): self._bind,
+            ord("D"): self._describe,
+            ord("E"): self._execute,
+            ord("C"): self._close,
+            ord("S"): self._sync,
+            ord("H"): self._flush,
+            ord("F"): self._function_call,
+            ord("X"): self._terminate,
+        }
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes as they came from the client."""
+        self._buffer.feed(data)
+
+    def run(self) -> Waiting:
+        """Handle messages until bytes, a decision or an answer are missing."""
+        exchange, take, handlers = self._exchange, self._buffer.next, self._handlers
+        self.stalled = False
+        while not self.terminated:
+            found = self._ahead.popleft() if self._ahead else take()
+            if found is None:
+                return None
+            kind, data = found
+            if exchange.skipping and kind not in b"SX":
+                continue  # the server would ignore it
+            if len(exchange.queue) >= MAX_EXPECTED:
+                self._stall(found)
+                return None
+            try:
+                waiting = handlers[kind](data)
+            except _Stall:
+                self._stall(found)
+                return None
+            if waiting is not None:
+                return waiting
+        return None
+
+    def _stall(self, found: tuple[int, bytes]) -> None:
+        self._ahead.appendleft(found)
+        self.stalled = True
+
+    # ------------------------------------------------------------------ simple protocol
+
+    def _query(self, data: bytes) -> Waiting:
+        text = query_text(data)
+        templates = self._exchange.templates.of(text)
+        if len(templates) == 1 and not templates[0].special and templates[0].refusal is None:
+            template = templates[0]
+            answer = self._exchange.auditor.submit(
+                self._exchange.opened, template.command, detail=template.detail, flush=False
+            )
+            if isinstance(answer, Decision):
+                self._send_query(data, templates, [answer], [None])
+                return None
+            return self._query_later(data, templates, [answer], [None])
+        return self._query_many(data, templates)
+
+    def _query_many(self, data: bytes, templates: tuple[Template, ...]) -> Waiting:
+        """Several statements, or one that touches the names of prepared statements: all of them or none."""
+        changes: list[Change | None] = []
+        try:
+            asked: list[Asked] = []
+            for template in templates:
+                resolved, _ = self._resolved(template)
+                asked.append((resolved, resolved.command, resolved.detail))
+                changes.append(self._change_of(template))
+        except _Stall:
+            self._exchange.take_back(changes)
+            raise
+        answers = [self._ask(*one) for one in asked]
+        resolved_all = tuple(template for template, _, _ in asked)
+        decisions = [answer for answer in answers if isinstance(answer, Decision)]
+        if len(decisions) == len(answers):
+            self._send_query(data, resolved_all, decisions, changes)
+            return None
+        return self._query_later(data, resolved_all, answers, changes)
+
+    async def _query_later(
+        self,
+        data: bytes,
+        templates: tuple[Template, ...],
+        answers: Sequence[Decision | Awaitable[Decision]],
+        changes: list[Change | None],
+    ) -> None:
+        decisions = [await answer if inspect.isawaitable(answer) else answer for answer in answers]
+        self._send_query(data, templates, decisions, changes)
+
+    def _send_query(
+        self,
+        data: bytes,
+        templates: tuple[Template, ...],
+        decisions: list[Decision],
+        changes: list[Change | None],
+    ) -> None:
+        exchange = self._exchange
+        denied = [index for index, decision in enumerate(decisions) if not decision.allowed]
+        if exchange.skipping or denied:
+            exchange.take_back(changes)
+            error = (
+                "an earlier message of the pipeline failed" if exchange.skipping else "another statement was refused"
+            )
+            for decision in decisions:
+                if decision.allowed:
+                    Running(decision, 0).finish(exchange.auditor, "aborted", error=error)
+            if exchange.skipping:
+                return
+            template = templates[denied[0]]
+            self._refuse_query(self._denial(decisions[denied[0]], template))
+            return
+        limit = exchange.sample_limit
+        exchange.last = decisions[-1]
+        runs = tuple([Running(decision, limit) for decision in decisions])
+        self._end_segment(Entry(Expect.QUERY, runs, tuple(changes)))
+        exchange.to_upstream.append(data)
+
+    def _refuse_query(self, denial: Denial) -> None:
+        self._end_segment(Entry(Expect.QUERY, denial=denial))
+        self._exchange.to_upstream.append(self._exchange.trick.query)
+
+    def _function_call(self, data: bytes) -> Waiting:
+        refusal = Refusal("the FunctionCall message is not supported", "call the function with SELECT")
+        oid = int.from_bytes(data[HEADER_SIZE : HEADER_SIZE + 4], "big")
+        template = self._exchange.templates.opaque(f"FunctionCall of function {oid}", "FUNCTION CALL", refusal)
+        decision = self._deny(template)
+        self._refuse_query(self._denial(decision, template, NOT_SUPPORTED))
+        return None
+
+    # ------------------------------------------------------------------ extended protocol
+
+    def _parse(self, data: bytes) -> Waiting:
+        parse = decode_parse(data)
+        exchange = self._exchange
+        templates = exchange.templates.of(parse.text)
+        if len(templates) > 1:
+            refusal = Refusal("cannot insert multiple commands into a prepared statement", sqlstate="42601")
+            template = exchange.templates.opaque(parse.text, "UNKNOWN", refusal)
+        else:
+            template = templates[0]
+        prepared = Prepared(template, parse.types)
+        if template.refusal is None and self._bind_follows(parse.name):
+            self._send_parse(data, parse.name, prepared, None)  # the record of the Bind precedes both
+            return None
+        resolved, _ = self._resolved(template)
+        answer = self._ask(resolved, resolved.command, resolved.detail)
+        if isinstance(answer, Decision):
+            self._send_parse(data, parse.name, prepared, answer)
+            return None
+        return self._parse_later(data, parse.name, prepared, answer)
+
+    async def _parse_later(self, data: bytes, name: str, prepared: Prepared, answer: Awaitable[Decision]) -> None:
+        self._send_parse(data, name, prepared, await answer)
+
+    def _send_parse(self, data: bytes, name: str, prepared: Prepared, decision: Decision | None) -> None:
+        exchange = self._exchange
+        if self._skipped(decision):
+            return
+        if decision is not None and not decision.allowed:
+            exchange.queue.append(Entry(Expect.PARSE, denial=self._denial(decision, prepared.template)))
+            exchange.to_upstream.append(exchange.trick.parse(name))
+            return
+        runs = () if decision is None else (Running(decision, 0),)
+        change = exchange.namespace.change(name, prepared)
+        exchange.queue.append(Entry(Expect.PARSE, runs, (change,)))
+        exchange.to_upstream.append(data)
+
+    def _bind_follows(self, name: str) -> bool:
+        """Whether the next message is here and is a Bind of the statement `name`."""
+        if not self._ahead:
+            found = self._buffer.next()
+            if found is None:
+                return False
+            self._ahead.append(found)
+        kind, data = self._ahead[0]
+        if kind != ord("B"):
+            return False
+        start = data.find(b"\0", HEADER_SIZE) + 1
+        end = data.find(b"\0", start)
+        return bool(start) and data[start:end] == name.encode()
+
+    def _bind(self, data: bytes) -> Waiting:
+        bind = decode_bind(data)
+        exchange = self._exchange
+        prepared = self._lookup(bind.statement)
+        if prepared is None:
+            self._refuse_missing(bind)
+            return None
+        template, inner = self._resolved(prepared.template)
+        command, detail = template.bound(parameter_texts(bind.values, bind.formats, prepared.types))
+        if template.refusal is None:
+            answer = exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False)
+        else:
+            answer = self._deny(template, command)
+        if isinstance(answer, Decision):
+            self._send_bind(data, bind, prepared, template, inner, answer)
+            return None
+        return self._bind_later(data, bind, prepared, template, inner, answer)
+
+    async def _bind_later(
+        self,
+        data: bytes,
+        bind: Bind,
+        prepared: Prepared,
+        template: Template,
+        inner: Prepared | None,
+        answer: Awaitable[Decision],
+    ) -> None:
+        self._send_bind(data, bind, prepared, template, inner, await answer)
+
+    def _send_bind(
+        self,
+        data: bytes,
+        bind: Bind,
+        prepared: Prepared,
+        template: Template,
+        inner: Prepared | None,
+        decision: Decision,
+    ) -> None:
+        exchange = self._exchange
+        if self._skipped(decision):
+            return
+        if not decision.allowed:
+            self._refuse_extended(Expect.BIND, self._denial(decision, template))
+            return
+        exchange.last = decision
+        running = Running(decision, exchange.sample_limit)
+        running.columns, running.formats = prepared.columns, bind.result_formats
+        segment = exchange.namespace.segment
+        exchange.put_portal(
+            bind.portal, Portal(prepared.template, running, prepared, inner, bind.result_formats, segment)
+        )
+        exchange.queue.append(Entry(Expect.BIND, (running,)))
+        exchange.to_upstream.append(data)
+
+    def _refuse_missing(self, bind: Bind) -> None:
+        reason = (
+            f'prepared statement "{bind.statement}" does not exist' if bind.statement else "no statement was parsed"
+        )
+        template = self._exchange.templates.opaque(
+            f'Bind of the prepared statement "{bind.statement}"', "EXECUTE", Refusal(reason, sqlstate=_MISSING)
+        )
+        self._refuse_extended(Expect.BIND, self._denial(self._deny(template), template))
+
+    def _refuse_extended(self, kind: Expect, denial: Denial) -> None:
+        self._exchange.queue.append(Entry(kind, denial=denial))
+        self._exchange.to_upstream.append(self._exchange.trick.parse())
+
+    def _describe(self, data: bytes) -> Waiting:
+        what, name = decode_target(data)
+        exchange = self._exchange
+        if what == "S":
+            entry = Entry(Expect.DESCRIBE_STATEMENT, prepared=self._lookup(name))
+        else:
+            entry = Entry(Expect.DESCRIBE_PORTAL, portal=exchange.portals.get(name))
+        exchange.queue.append(entry)
+        exchange.to_upstream.append(data)
+        return None
+
+    def _execute(self, data: bytes) -> Waiting:
+        name, _ = decode_execute(data)
+        exchange = self._exchange
+        portal = exchange.portals.get(name)
+        if portal is None or portal.running.finished:
+            return self._execute_cursor(data, name)
+        change = None
+        if portal.template.special:
+            _, inner = self._resolved(portal.template)
+            if inner is not portal.resolved:
+                refusal = Refusal("the prepared statement changed between Bind and Execute", "bind it again")
+                template = exchange.templates.opaque(portal.template.command.text, "EXECUTE", refusal)
+                self._refuse_extended(Expect.EXECUTE, self._denial(self._deny(template), template))
+                return None
+            change = self._change_of(portal.template)
+        exchange.queue.append(Entry(Expect.EXECUTE, (portal.running,), (change,), portal=portal))
+        exchange.to_upstream.append(data)
+        return None
+
+    def _execute_cursor(self, data: bytes, name: str) -> Waiting:
+        """Execute of a portal that no Bind of ours made, or that ended: a cursor of DECLARE. It is a FETCH."""
+        exchange = self._exchange
+        template = exchange.templates.plain(f'Execute of the portal "{name}"', "FETCH", "read")
+        answer = self._ask(template, template.command, template.detail)
+        if isinstance(answer, Decision):
+            self._send_execute(data, template, answer)
+            return None
+        return self._execute_later(data, template, answer)
+
+    async def _execute_later(self, data: bytes, template: Template, answer: Awaitable[Decision]) -> None:
+        self._send_execute(data, template, await answer)
+
+    def _send_execute(self, data: bytes, template: Template, decision: Decision) -> None:
+        exchange = self._exchange
+        if self._skipped(decision):
+            return
+        if not decision.allowed:
+            self._refuse_extended(Expect.EXECUTE, self._denial(decision, template))
+            return
+        exchange.queue.append(Entry(Expect.EXECUTE, (Running(decision, exchange.sample_limit),), (None,)))
+        exchange.to_upstream.append(data)
+
+    def _close(self, data: bytes) -> Waiting:
+        what, name = decode_target(data)
+        exchange = self._exchange
+        change = None
+        if what == "S":
+            change = exchange.namespace.change(name, None)
+        else:
+            exchange.drop_portal(name)
+        exchange.queue.append(Entry(Expect.CLOSE, changes=(change,)))
+        exchange.to_upstream.append(data)
+        return None
+
+    def _sync(self, data: bytes) -> Waiting:
+        exchange = self._exchange
+        exchange.skipping = False
+        self._end_segment(Entry(Expect.SYNC))
+        exchange.to_upstream.append(data)
+        return None
+
+    def _flush(self, data: bytes) -> Waiting:
+        self._exchange.to_upstream.append(data)
+        return None
+
+    def _terminate(self, data: bytes) -> Waiting:  # noqa: ARG002  # every handler takes the message
+        self.terminated = True
+        return None
+
+    # ------------------------------------------------------------------ deciding
+
+    def _ask(self, template: Template, command: SqlCommand, detail: bytes) -> Decision | Awaitable[Decision]:
+        exchange = self._exchange
+        if template.refusal is not None:
+            return self._deny(template, command)
+        return exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False)
+
+    def _deny(self, template: Template, command: SqlCommand | None = None) -> Decision:
+        refusal = template.refusal
+        if refusal is None:
+            raise SessionFatal("XX000", "internal error of the gateway")
+        return self._exchange.auditor.deny(
+            self._exchange.opened, command or template.command, refusal.reason, refusal.policy, refusal.hint
+        )
+
+    def _denial(self, decision: Decision, template: Template, sqlstate: str = "") -> Denial:
+        refusal = template.refusal
+        if refusal is not None:
+            sqlstate = sqlstate or refusal.sqlstate
+        return denial_of(decision, template.reasons, *([sqlstate] if sqlstate else []))
+
+    def _resolved(self, template: Template) -> tuple[Template, Prepared | None]:
+        """The template to decide, and the prepared statement that an EXECUTE in it means now."""
+        if template.executes is None:
+            return template, None
+        inner = self._lookup(template.executes)
+        return self._exchange.templates.executing(template, inner), inner
+
+    def _lookup(self, name: str) -> Prepared | None:
+        try:
+            return self._exchange.namespace.lookup(name)
+        except Unsettled:
+            raise _Stall from None
+
+    def _change_of(self, template: Template) -> Change | None:
+        """What an SQL statement does to the names of prepared statements."""
+        namespace = self._exchange.namespace
+        if template.prepares is not None:
+            inner = dataclasses.replace(template, prepares=None, special=False)
+            return namespace.change(template.prepares, Prepared(inner))
+        if template.deallocates == ALL:
+            return namespace.wipe()
+        if template.deallocates is not None:
+            return namespace.change(template.deallocates, None)
+        return None
+
+    def _skipped(self, decision: Decision | None) -> bool:
+        """While a policy thought, the pipeline failed: the server would ignore the message, so it is not sent."""
+        if not self._exchange.skipping:
+            return False
+        if decision is not None and decision.allowed:
+            error = "an earlier message of the pipeline failed"
+            Running(decision, 0).finish(self._exchange.auditor, "aborted", error=error)
+        return True
+
+    def _end_segment(self, entry: Entry) -> None:
+        namespace = self._exchange.namespace
+        entry.segment = namespace.segment
+        namespace.segment += 1
+        self._exchange.queue.append(entry)
+
+
+class _Stall(Exception):  # noqa: N818  # a signal, not an error
+    """Upstream's answers must come first."""

@@ -1,0 +1,320 @@
+"""Upstream → client: every header is walked, results are counted and sampled, refusals told. No I/O.
+
+Messages that need no change are passed on in slices as they came. Rows are recorded before they leave here for the
+client, outcomes before the message that ends the answer does; the I/O layer flushes the journal before it writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onrecord.policies.model import OutcomeStatus
+from onrecord.recordings.records import Direction
+from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFatal
+from onrecord.shims.postgres.messages import (
+    decode_fields,
+    decode_parameter_description,
+    decode_row_description,
+    decode_status,
+)
+from onrecord.shims.postgres.results import Running
+from onrecord.shims.postgres.startup import pinned_value
+from onrecord.shims.postgres.wire import HEADER, HEADER_SIZE, KIB, MIB, WireError
+
+DATA_ROW = ord("D")
+STREAM_FROM = 256 * KIB  # a larger message is passed on in pieces
+HEAD_OF_ERROR = 64 * KIB
+BUFFER_LIMIT = 4 * MIB
+_STREAMED = frozenset(b"DEN")
+_EXTENDED_SIMPLE = {ord("1"): Expect.PARSE, ord("2"): Expect.BIND, ord("3"): Expect.CLOSE}
+
+
+class Responses:
+    """The server's messages, in order. Raises WireError and SessionFatal; then nothing more may be delivered."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._tail = b""
+        self._streaming = 0  # bytes of a message under way that are still to come
+        self._stream_run: Running | None = None
+        self.status = "I"  # transaction status of the last ReadyForQuery
+        self._handlers: dict[int, Callable[[bytes], bytes | None]] = {
+            ord("T"): self._row_description,
+            ord("C"): self._complete,
+            ord("I"): self._empty,
+            ord("Z"): self._ready,
+            ord("E"): self._error,
+            ord("1"): self._simple,
+            ord("2"): self._simple,
+            ord("3"): self._simple,
+            ord("t"): self._parameters,
+            ord("n"): self._no_data,
+            ord("s"): self._suspended,
+            ord("S"): self._setting,
+            ord("N"): self._pass,
+            ord("A"): self._notification,
+        }
+
+    @property
+    def between_messages(self) -> bool:
+        """Whether the client has only had whole messages."""
+        return not self._streaming
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from upstream; what may be delivered is in the exchange's `to_client` afterwards."""
+        exchange = self._exchange
+        if self._tail:
+            data = self._tail + data
+            self._tail = b""
+        size, position, start = len(data), 0, 0
+        if self._streaming:
+            position = self._stream(data, 0)
+        unpack, handlers, out = HEADER.unpack_from, self._handlers, exchange.to_client
+        touched: Running | None = self._stream_run
+        while size - position >= HEADER_SIZE:
+            kind, length = unpack(data, position)
+            end = position + 1 + length
+            if length < 4:
+                raise WireError("the server sent a message with an impossible length")
+            if end > size:
+                if length > STREAM_FROM and kind in _STREAMED:
+                    if kind != ord("E") or size - position >= HEAD_OF_ERROR:
+                        touched = self._begin_stream(kind, data, position, length)
+                        position = size
+                elif length > BUFFER_LIMIT or kind not in handlers and kind != DATA_ROW:
+                    raise WireError(f"the server sent a message of type 0x{kind:02x} and {length} bytes")
+                break
+            if kind == DATA_ROW:
+                touched = self._current()
+                position = self._rows(touched, data, position, size)
+                continue
+            handler = handlers.get(kind)
+            if handler is None:
+                raise WireError(f"the server sent an unexpected message of type 0x{kind:02x}")
+            instead = handler(data[position:end])
+            if instead is not None:
+                if position > start:
+                    out.append(data[start:position])
+                out.append(instead)
+                start = end
+            position = end
+        if position > start:
+            out.append(data if start == 0 and position == size else data[start:position])
+        if position < size:
+            self._tail = data[position:]
+        if touched is not None:
+            touched.record_chunk(exchange.auditor)
+
+    # ------------------------------------------------------------------ rows
+
+    def _rows(self, running: Running, data: bytes, position: int, size: int) -> int:
+        """All DataRow messages from `position` that are here whole; returns the position behind them."""
+        start, rows, unpack = position, 0, HEADER.unpack_from
+        while size - position >= HEADER_SIZE:
+            kind, length = unpack(data, position)
+            end = position + length + 1
+            if kind != DATA_ROW or end > size:
+                break
+            if length < 6:
+                raise WireError("the server sent a DataRow with an impossible length")
+            if running.sample_left:
+                running.keep(data, position, end)
+            rows += 1
+            position = end
+        running.add(data, start, position, rows)
+        return position
+
+    def _current(self) -> Running:
+        """The command that rows belong to now."""
+        queue = self._exchange.queue
+        if queue:
+            entry = queue[0]
+            if entry.kind in (Expect.QUERY, Expect.EXECUTE) and entry.index < len(entry.runs) and not entry.failed:
+                return entry.runs[entry.index]
+        raise WireError("the server sent a row that nothing asked for")
+
+    def _begin_stream(self, kind: int, data: bytes, position: int, length: int) -> Running | None:
+        """A message too large to hold: its first piece ends `data`. Returns the command whose row it is."""
+        size = len(data)
+        self._streaming = position + 1 + length - size
+        self._stream_run = None
+        if kind == DATA_ROW:
+            self._stream_run = self._current()
+            self._stream_run.sample_left = 0
+            self._stream_run.add(data, position, size, 1)
+        elif kind == ord("E") and self._error(data[position : position + HEAD_OF_ERROR]) is not None:
+            raise WireError("the server answered a refused statement with an oversize message")
+        return self._stream_run
+
+    def _stream(self, data: bytes, position: int) -> int:
+        """The next piece of a message under way; returns the position behind it."""
+        end = min(len(data), position + self._streaming)
+        self._streaming -= end - position
+        if self._stream_run is not None:
+            self._stream_run.add(data, position, end, 0)
+            if not self._streaming:
+                self._stream_run.record_chunk(self._exchange.auditor)
+                self._stream_run = None
+        return end
+
+    # ------------------------------------------------------------------ messages
+
+    def _head(self, *kinds: Expect) -> Entry:
+        queue = self._exchange.queue
+        if queue and queue[0].kind in kinds:
+            entry = queue[0]
+            if entry.denial is not None and not entry.failed:
+                raise WireError("the server carried out what was refused")
+            return entry
+        raise WireError("the server sent an answer that nothing asked for")
+
+    def _row_description(self, data: bytes) -> None:
+        entry = self._head(Expect.QUERY, Expect.DESCRIBE_STATEMENT, Expect.DESCRIBE_PORTAL)
+        columns = decode_row_description(data)
+        shape = tuple([(column.name, column.type) for column in columns])
+        if entry.kind is Expect.QUERY:
+            if entry.index >= len(entry.runs):
+                raise WireError("the server sent a result that nothing asked for")
+            entry.runs[entry.index].columns = shape
+            return
+        self._exchange.queue.popleft()
+        if entry.prepared is not None:
+            entry.prepared.columns = shape
+        if entry.portal is not None:
+            entry.portal.prepared.columns = entry.portal.running.columns = shape
+
+    def _complete(self, data: bytes) -> None:
+        entry = self._head(Expect.QUERY, Expect.EXECUTE)
+        tag = data[HEADER_SIZE:-1].decode("utf-8", "replace")
+        self._finish(entry, tag)
+
+    def _empty(self, data: bytes) -> None:  # noqa: ARG002  # every handler takes the message
+        self._finish(self._head(Expect.QUERY, Expect.EXECUTE), "")
+
+    def _finish(self, entry: Entry, tag: str) -> None:
+        if entry.index >= len(entry.runs):
+            raise WireError("the server completed more statements than were asked for")
+        exchange = self._exchange
+        entry.runs[entry.index].finish(exchange.auditor, "ok", tag=tag)
+        change = entry.changes[entry.index] if entry.changes else None
+        if change is not None:
+            exchange.namespace.commit(change)
+        entry.index += 1
+        if entry.kind is Expect.EXECUTE:
+            exchange.queue.popleft()
+
+    def _simple(self, data: bytes) -> None:
+        """ParseComplete, BindComplete, CloseComplete."""
+        exchange = self._exchange
+        entry = self._head(_EXTENDED_SIMPLE[data[0]])
+        exchange.queue.popleft()
+        if entry.kind is Expect.BIND:
+            return
+        if entry.runs:
+            entry.runs[0].finish(exchange.auditor, "ok", tag="PARSE")
+        for change in entry.changes:
+            if change is not None:
+                exchange.namespace.commit(change)
+
+    def _parameters(self, data: bytes) -> None:
+        entry = self._head(Expect.DESCRIBE_STATEMENT)
+        if entry.prepared is not None:
+            entry.prepared.types = decode_parameter_description(data)
+
+    def _no_data(self, data: bytes) -> None:  # noqa: ARG002
+        self._head(Expect.DESCRIBE_STATEMENT, Expect.DESCRIBE_PORTAL)
+        self._exchange.queue.popleft()
+
+    def _suspended(self, data: bytes) -> None:  # noqa: ARG002
+        entry = self._head(Expect.EXECUTE)
+        exchange = self._exchange
+        exchange.queue.popleft()
+        exchange.take_back(entry.changes)
+        running = entry.runs[0]
+        if entry.portal is None:
+            running.finish(exchange.auditor, "ok", tag="suspended")
+        else:
+            running.record_chunk(exchange.auditor)
+
+    def _ready(self, data: bytes) -> None:
+        queue, exchange = self._exchange.queue, self._exchange
+        if not queue or queue[0].kind not in (Expect.QUERY, Expect.SYNC):
+            raise WireError("the server is ready although answers are missing")
+        entry = queue.popleft()
+        if (
+            entry.kind is Expect.QUERY
+            and not entry.failed
+            and (entry.denial is not None or entry.index < len(entry.runs))
+        ):
+            raise WireError("the server left statements unanswered")
+        self.status = chr(data[HEADER_SIZE]) if len(data) > HEADER_SIZE else "?"
+        if exchange.portals or exchange.stale:
+            exchange.end_portals(entry.segment, all_of_them=self.status == "I")
+
+    def _error(self, data: bytes) -> bytes | None:
+        exchange, queue = self._exchange, self._exchange.queue
+        fields = decode_fields(data)
+        code, text = fields.get("C", ""), fields.get("M", "")
+        if not queue or queue[0].kind is Expect.SYNC:
+            return None
+        entry = queue[0]
+        instead: bytes | None = None
+        if entry.denial is not None and not entry.failed and exchange.trick.caused(data):
+            instead = entry.denial.encode()
+            code, text = entry.denial.sqlstate, entry.denial.text
+        if entry.kind is Expect.QUERY:
+            entry.failed = True
+            self._fail(entry, code, text)
+            return instead
+        self._fail_pipeline(code, text)
+        return instead
+
+    def _fail(self, entry: Entry, code: str, text: str) -> None:
+        """The current command of `entry` failed; the rest of it does not run."""
+        auditor = self._exchange.auditor
+        if entry.index < len(entry.runs):
+            entry.runs[entry.index].finish(auditor, "error", code=code, error=text)
+            for running in entry.runs[entry.index + 1 :]:
+                running.finish(auditor, "aborted", error=f"an earlier statement failed: {text}")
+        self._exchange.take_back(entry.changes[entry.index :])
+        entry.index = len(entry.runs)
+
+    def _fail_pipeline(self, code: str, text: str) -> None:
+        """The server skips to the next Sync: so does the queue."""
+        exchange, queue = self._exchange, self._exchange.queue
+        status: OutcomeStatus = "error"
+        while queue:
+            if queue[0].kind is Expect.SYNC:
+                return
+            entry = queue.popleft()
+            if entry.runs and not entry.runs[0].finished and status == "error":
+                self._fail(entry, code, text)
+                status = "aborted"
+            else:
+                exchange.settle(entry, f"an earlier message of the pipeline failed: {text}")
+                if entry.denial is not None:
+                    status = "aborted"
+        exchange.skipping = True
+
+    def _setting(self, data: bytes) -> None:
+        name, value = decode_status(data)
+        check_setting(name, value)
+
+    def _pass(self, data: bytes) -> None:
+        """A notice: passed on."""
+
+    def _notification(self, data: bytes) -> None:
+        """A NOTIFY of another session is a result of this one's LISTEN: it is recorded before it is delivered."""
+        exchange = self._exchange
+        if exchange.last is None:
+            raise WireError("the server sent a notification that nothing asked for")
+        direction: Direction = "to_client"
+        fields = data[HEADER_SIZE + 4 :].split(b"\0")
+        content = [field.decode("utf-8", "replace")[:1000] for field in fields[:2]]
+        exchange.auditor.chunk(exchange.last, direction, len(data), data=content, note="notification", flush=False)
+
+
+def check_setting(name: str, value: str) -> None:
+    """Raises SessionFatal where the server reports a setting under which SQL would read differently."""
+    if name in ("client_encoding", "standard_conforming_strings") and not pinned_value(name, value):
+        raise SessionFatal("57P01", f"the server changed {name} to {value[:40]!r}: the gateway could no longer decode")

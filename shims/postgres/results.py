@@ -1,0 +1,151 @@
+"""What is kept of a running command's result: counts, keyed digest, bounded sample. No I/O."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from onrecord.policies.model import Outcome, OutcomeStatus
+from onrecord.recordings.auditor import Auditor, Decision, elapsed_ms
+from onrecord.shims.postgres.messages import decode_row
+from onrecord.shims.postgres.parameters import value_text
+
+_ONE_SHOT = 16 * 1024
+_WRITTEN = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
+
+
+class Running:
+    """One command on its way: from its record to its outcome.
+
+    `digest` is HMAC-SHA256 over the DataRow messages as the server sent them, header included. `rows` and `size`
+    (bytes) count the same messages. The sample holds whole first rows up to `sample_left` bytes.
+    """
+
+    __slots__ = (
+        "_hasher",
+        "_held",
+        "_unrecorded_rows",
+        "_unrecorded_size",
+        "change",
+        "columns",
+        "decision",
+        "finished",
+        "formats",
+        "reasons",
+        "rows",
+        "sample",
+        "sample_left",
+        "size",
+    )
+
+    def __init__(self, decision: Decision, sample_limit: int) -> None:
+        self.decision = decision
+        self.columns: tuple[tuple[str, int], ...] = ()  # name and type OID
+        self.formats: tuple[int, ...] = ()
+        self.rows = 0
+        self.size = 0
+        self.sample: list[list[str | None]] = []
+        self.sample_left = sample_limit
+        self.finished = False
+        self._hasher: hmac.HMAC | None = None
+        self._held = b""
+        self._unrecorded_rows = 0
+        self._unrecorded_size = 0
+
+    def add(self, data: bytes, start: int, end: int, rows: int) -> None:
+        """`rows` DataRow messages, or a part of one, stand at `data[start:end]`."""
+        size = end - start
+        self.rows += rows
+        self.size += size
+        self._unrecorded_rows += rows
+        self._unrecorded_size += size
+        if self._hasher is None:
+            if self.size == size <= _ONE_SHOT:
+                self._held = data[start:end]
+                return
+            self._hasher = self.decision.opened.digest()
+            self._hasher.update(self._held)
+            self._held = b""
+        self._hasher.update(memoryview(data)[start:end])
+
+    def keep(self, data: bytes, start: int, end: int) -> None:
+        """Take the DataRow message at `data[start:end]` into the sample."""
+        if end - start > self.sample_left:
+            self.sample_left = 0
+            return
+        self.sample_left -= end - start
+        columns, formats = self.columns, self.formats
+        known, several = len(columns), len(formats) > 1
+        one = formats[0] if len(formats) == 1 else 0
+        cells: list[str | None] = []
+        for i, cell in enumerate(decode_row(data, start, end)):
+            if cell is None:
+                cells.append(None)
+            else:
+                code = (formats[i] if i < len(formats) else 0) if several else one
+                cells.append(value_text(cell, columns[i][1] if i < known else 0, code))
+        self.sample.append(cells)
+
+    def digest(self) -> str | None:
+        """Hex digest of all rows up to here; None without any."""
+        if self._hasher is not None:
+            return self._hasher.hexdigest()
+        if not self.size:
+            return None
+        return hmac.digest(self.decision.opened.key, self._held, "sha256").hex()
+
+    def record_chunk(self, auditor: Auditor) -> None:
+        """Record rows that are about to be delivered before the outcome is known. Raises StoreError."""
+        if not self._unrecorded_size or self.finished:
+            return
+        first = self._unrecorded_size == self.size
+        auditor.chunk(
+            self.decision,
+            "to_client",
+            self._unrecorded_size,
+            rows=self._unrecorded_rows,
+            data=self._sample() if first else None,
+            digest=self.digest() or "",
+            note="rows",
+            flush=False,
+        )
+        self._unrecorded_rows = self._unrecorded_size = 0
+
+    def _sample(self) -> dict[str, Any] | None:
+        if not self.columns and not self.sample:
+            return None
+        sample: dict[str, Any] = {"columns": [name for name, _ in self.columns], "rows": self.sample}
+        if len(self.sample) < self.rows:
+            sample["truncated"] = True
+        return sample
+
+    def finish(
+        self, auditor: Auditor, status: OutcomeStatus, *, tag: str = "", code: str = "", error: str | None = None
+    ) -> None:
+        """Record the outcome, once, without flushing. Raises StoreError."""
+        if self.finished:
+            return
+        self.finished = True
+        rows = self.rows
+        if tag:
+            word, _, count = tag.rpartition(" ")
+            if word.partition(" ")[0] in _WRITTEN and count.isdigit():
+                rows = int(count)
+        auditor.finish(
+            self.decision,
+            Outcome(
+                status=status,
+                code=code,
+                rows=rows,
+                bytes=self.size,
+                duration_ms=elapsed_ms(self.decision.started),
+                error=error,
+                tag=tag,
+                sample=self._sample(),
+                digest=self.digest(),
+                size=self.size,
+            ),
+            flush=False,
+        )
+        self._held = b""
+        self._hasher = None

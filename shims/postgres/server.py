@@ -1,0 +1,461 @@
+"""The listener: accepts, logs clients in, connects them to their PostgreSQL, and drains at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import hmac
+import logging
+import secrets
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from onrecord.policies.config import Address, PostgresResource
+from onrecord.policies.errors import ConfigError, IdentityError, Problem
+from onrecord.policies.identity import run_id
+from onrecord.policies.model import Identity, Resource
+from onrecord.recordings.auditor import RefusedError
+from onrecord.recordings.datapath import DataPath
+from onrecord.recordings.records import RefusalRecord
+from onrecord.shims.postgres.backend import Backend
+from onrecord.shims.postgres.commands import PROTOCOL
+from onrecord.shims.postgres.exchange import SessionFatal
+from onrecord.shims.postgres.link import Link
+from onrecord.shims.postgres.messages import (
+    AUTHENTICATION_CLEARTEXT,
+    AUTHENTICATION_OK,
+    encode_backend_key,
+    encode_negotiate,
+    encode_status,
+    fatal,
+)
+from onrecord.shims.postgres.negotiation import negotiate
+from onrecord.shims.postgres.relay import Relay
+from onrecord.shims.postgres.responses import check_setting
+from onrecord.shims.postgres.startup import (
+    LONG_KEYS,
+    NEWEST,
+    Cancel,
+    Startup,
+    check_length,
+    decode_packet,
+)
+from onrecord.shims.postgres.tls import ALPN, listener_context
+from onrecord.shims.postgres.upstream import Login, UpstreamError
+from onrecord.shims.postgres.wire import HEADER_SIZE, PASSWORD_LIMITS, MessageBuffer, Reader, WireError, message
+
+_log = logging.getLogger("onrecord.postgres")
+
+IDENTITY = "onrecord:identity"
+MAX_CANCELS = 32
+DRAIN = 5.0
+READY = message(b"Z", b"I")
+_NOT_ALLOWED = 'database "{}" is no resource of this gateway, or not one for you'
+
+
+@dataclass(slots=True, eq=False)
+class Live:
+    """A session that may be cancelled: its own key towards the client, PostgreSQL's key, and who it is."""
+
+    secret: bytes
+    backend: Backend
+    login: Login
+    relay: Relay
+
+
+class Server:
+    """One listener. Connections share nothing but this object's tables."""
+
+    def __init__(self, datapath: DataPath, address: Address) -> None:
+        config = datapath.config
+        self._path, self._gateway = datapath, config.gateway
+        self._limit = config.recordings.sample_limit
+        self._auditor = datapath.auditor
+        self._tls = listener_context(config.gateway, address.host)
+        self._backends = {
+            name: Backend(resource, datapath.secrets)
+            for name, resource in config.resources.items()
+            if isinstance(resource, PostgresResource)
+        }
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections = 0
+        self._entering = 0
+        self._cancels = 0
+        self._live: dict[int, Live] = {}
+        self._relays: set[Relay] = set()
+
+    # ------------------------------------------------------------------ accepting
+
+    def listen(self, address: Address) -> socket.socket:
+        """Open the listener. Raises ConfigError where the address cannot be had."""
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        try:
+            sock = socket.create_server((address.host, address.port), family=family, backlog=1024)
+        except OSError as error:
+            reason = f"cannot listen on {address}: {error.strerror}"
+            raise ConfigError([Problem("gateway.postgres", reason, "choose a free address of this host")]) from None
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(sock.fileno(), self._accept, sock)
+        return sock
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(64):
+            try:
+                sock, peer = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    loop = asyncio.get_running_loop()
+                    loop.remove_reader(listener.fileno())
+                    loop.call_later(0.1, loop.add_reader, listener.fileno(), self._accept, listener)
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+            most = self._gateway.max_connections
+            if self._connections >= most or self._entering >= max(1, most // 4):
+                self._refuse(PROTOCOL, "too many connections", client)
+                with contextlib.suppress(OSError):
+                    sock.send(fatal("53300", "onrecord: too many connections"))
+                sock.close()
+                continue
+            self._connections += 1
+            task = asyncio.get_running_loop().create_task(self._enter(sock, client))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _enter(self, sock: socket.socket, client: str) -> None:
+        """A connection up to its session. Whatever goes wrong ends this connection and no other."""
+        entry = _Entrance(self, sock, client)
+        self._entering += 1
+        try:
+            try:
+                async with asyncio.timeout(self._gateway.handshake_timeout):
+                    started = await entry.open()
+                    identified = await entry.identify(started) if started is not None else None
+            finally:
+                self._entering -= 1
+            if started is not None and identified is not None:
+                await self._begin(entry, started, *identified)
+        except TimeoutError:
+            self._refuse(PROTOCOL, "the login took too long", client)
+            entry.farewell(fatal("57P01", "onrecord: the login took too long"))
+        except WireError as error:
+            self._refuse(PROTOCOL, str(error), client)
+            entry.farewell(fatal(error.sqlstate, f"onrecord: {PROTOCOL}: {error}"))
+        except SessionFatal as error:
+            entry.farewell(fatal(error.sqlstate, f"onrecord: {error}", hint=error.hint))
+        except (OSError, ConnectionError) as error:
+            self._refuse(PROTOCOL, f"the connection broke: {type(error).__name__}", client)
+        except asyncio.CancelledError:
+            entry.farewell(fatal("57P01", "onrecord: the gateway is shutting down"))
+        except Exception as error:
+            _log.exception("connection of %s failed", client)
+            self._refuse("onrecord:engine", f"internal error: {type(error).__name__}", client)
+            entry.farewell(fatal("XX000", "onrecord: internal error of the gateway"))
+        finally:
+            if not entry.handed_over:
+                entry.close()
+                self._connections -= 1
+
+    # ------------------------------------------------------------------ sessions
+
+    async def _begin(self, entry: _Entrance, startup: Startup, identity: Identity, resource: PostgresResource) -> None:
+        """Open the session, connect to PostgreSQL, tell the client, and let the relay take over."""
+        auditor = self._auditor
+        seen = Resource(
+            name=resource.name,
+            type="postgres",
+            groups=resource.groups,
+            default=resource.default,
+            admin=resource.admin,
+            unknown=resource.unknown,
+        )
+        try:
+            opened = auditor.open_session(
+                identity, seen, run=run_id(identity), protocol="postgres", client=entry.client, login=startup.user
+            )
+        except RefusedError as error:
+            raise SessionFatal("42501", str(error)) from None
+        try:
+            backend = self._backends[resource.name]
+            upstream, login = await backend.connect(startup.parameters)
+        except UpstreamError as error:
+            _log.error("resource %s: PostgreSQL: %s", resource.name, error)  # noqa: TRY400  # no traceback: it is no bug
+            auditor.end_session(opened, f"PostgreSQL cannot be reached: {error}")
+            text = f"the PostgreSQL of resource {resource.name} cannot be reached"
+            raise SessionFatal("08006", text, hint="the gateway's log says why") from None
+        except BaseException:
+            auditor.end_session(opened, "cut off while connecting")
+            raise
+        try:
+            for name, value in login.parameters.items():
+                check_setting(name, value)
+            missing = {"client_encoding", "standard_conforming_strings"} - login.parameters.keys()
+            if missing:
+                raise SessionFatal("57P01", f"the server did not report {', '.join(sorted(missing))}")
+        except SessionFatal as error:
+            upstream.abort()
+            auditor.end_session(opened, str(error))
+            raise
+        link = entry.hand_over()
+        pid, secret = self._new_key(startup)
+
+        def ended(cut_off: bool) -> None:
+            self._live.pop(pid, None)
+            self._relays.discard(relay)
+            self._connections -= 1
+            if cut_off:
+                self._spawn(backend.cancel(login.pid, login.secret))
+
+        relay = Relay(
+            auditor,
+            opened,
+            link,
+            upstream,
+            role=resource.user,
+            sample_limit=self._limit,
+            on_end=ended,
+        )
+        self._relays.add(relay)
+        self._live[pid] = Live(secret, backend, login, relay)
+        hello = [AUTHENTICATION_OK]
+        hello += [encode_status(name, value) for name, value in login.parameters.items()]
+        hello += [encode_backend_key(pid, secret), READY]
+        link.write(b"".join(hello))
+        relay.start(self._gateway.session_grace)
+
+    def _new_key(self, startup: Startup) -> tuple[int, bytes]:
+        pid = secrets.randbelow(2**31 - 1) + 1
+        while pid in self._live:
+            pid = secrets.randbelow(2**31 - 1) + 1
+        return pid, secrets.token_bytes(32 if startup.negotiated >= LONG_KEYS else 4)
+
+    def authorised(self, identity: Identity, name: str, client: str) -> PostgresResource:
+        """The resource `name`, if `identity` may use it; unknown and forbidden ones are told alike."""
+        resource = self._path.config.resources.get(name)
+        allowed = isinstance(resource, PostgresResource) and (
+            not resource.groups or not frozenset(resource.groups).isdisjoint(identity.groups)
+        )
+        if not allowed or not isinstance(resource, PostgresResource):
+            detail = (
+                "the identity is in none of its groups" if isinstance(resource, PostgresResource) else "no resource"
+            )
+            self._refuse(IDENTITY, _NOT_ALLOWED.format(name[:63]), client, detail=detail, text=name, identity=identity)
+            raise SessionFatal("3D000", f"{IDENTITY}: " + _NOT_ALLOWED.format(name[:63]))
+        return resource
+
+    async def authenticate(self, token: str, startup: Startup, client: str, certificate: bytes | None) -> Identity:
+        """The identity behind the password. Raises SessionFatal with a generic text; the reason is on record."""
+        digest = hashlib.sha256(certificate).hexdigest() if certificate else None
+        try:
+            return await self._path.authenticator.authenticate(token, client=client, cert_sha256=digest)
+        except IdentityError as error:
+            text = f"user {startup.user[:63]} database {startup.database[:63]}"
+            self._refuse(IDENTITY, str(error), client, detail=error.detail, text=text)
+            hint = "the password is the OIDC token; get a fresh one"
+            raise SessionFatal("28P01", f"{IDENTITY}: {error}", hint=hint) from None
+
+    # ------------------------------------------------------------------ cancel
+
+    async def cancel(self, request: Cancel, client: str) -> None:
+        """Pass a cancel request on, if its key is that of a session; there is no answer either way."""
+        live = self._live.get(request.pid)
+        if live is None or not hmac.compare_digest(live.secret, request.secret):
+            self._refuse(PROTOCOL, "a cancel request with an unknown key", client)
+            return
+        if self._cancels >= MAX_CANCELS:
+            self._refuse(PROTOCOL, "too many cancel requests at once", client)
+            return
+        self._cancels += 1
+        try:
+            live.relay.note("cancel requested")
+            await live.backend.cancel(live.login.pid, live.login.secret)
+        finally:
+            self._cancels -= 1
+
+    # ------------------------------------------------------------------ the end
+
+    async def drain(self) -> None:
+        """Give running commands a moment, then end all sessions."""
+        deadline = asyncio.get_running_loop().time() + DRAIN
+        while any(relay.busy for relay in self._relays) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+        for relay in list(self._relays):
+            relay.end("the gateway is shutting down", fatal("57P01", "onrecord: the gateway is shutting down"))
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _refuse(
+        self, what: str, reason: str, client: str, *, detail: str = "", text: str = "", identity: Identity | None = None
+    ) -> None:
+        self._auditor.refuse(
+            RefusalRecord(
+                what=what,
+                reason=reason,
+                protocol="postgres",
+                client=client,
+                text=text,
+                detail=detail,
+                identity=identity,
+            )
+        )
+
+    # ------------------------------------------------------------------ what an entrance needs
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        return self._tls
+
+    @property
+    def plaintext_allowed(self) -> bool:
+        return self._gateway.postgres_tls == "allow"
+
+    @property
+    def handshake_timeout(self) -> float:
+        return self._gateway.handshake_timeout
+
+
+class _Entrance:
+    """One connection before it is a session."""
+
+    def __init__(self, server: Server, sock: socket.socket, client: str) -> None:
+        self._server, self._sock = server, sock
+        self.client = client
+        self.handed_over = False
+        self._link: Link | None = None
+        self._encrypted = False
+        self._data = b""
+
+    async def open(self) -> Startup | None:
+        """Up to the startup packet; None where there is nothing more to do."""
+        server = self._server
+        opening = await negotiate(self._sock)
+        if opening is None:
+            return None
+        loop = asyncio.get_running_loop()
+        if opening.tls:
+            _, self._link = await loop.connect_accepted_socket(
+                Link,
+                self._sock,
+                ssl=server.tls,
+                ssl_handshake_timeout=server.handshake_timeout,
+            )
+            self._encrypted = True
+            chosen = self._tls_object().selected_alpn_protocol()
+            if opening.direct and chosen != ALPN:
+                raise WireError("direct TLS without ALPN postgresql")
+        else:
+            _, self._link = await loop.connect_accepted_socket(Link, self._sock)
+        self._data = opening.first
+        packet = await self._packet()
+        if packet is None:
+            return None
+        decoded = decode_packet(packet)
+        if isinstance(decoded, Cancel):
+            await server.cancel(decoded, self.client)
+            return None
+        if self._data:
+            raise WireError("bytes behind the startup packet before the password was asked for")
+        if not self._encrypted and not server.plaintext_allowed:
+            raise WireError("this listener takes TLS only: connect with sslmode=require or stricter", "28000")
+        if decoded.must_negotiate:
+            self._link.write(encode_negotiate(min(decoded.version, NEWEST), decoded.unknown_options))
+        return decoded
+
+    async def identify(self, startup: Startup) -> tuple[Identity, PostgresResource]:
+        """Ask for the token and check it, and what it opens."""
+        link = self._require_link()
+        link.write(AUTHENTICATION_CLEARTEXT)
+        buffer = MessageBuffer(PASSWORD_LIMITS)
+        while (found := buffer.next()) is None:
+            data = await link.read()
+            if not data:
+                raise ConnectionResetError
+            buffer.feed(data)
+        reader = Reader(found[1], HEADER_SIZE)
+        token = reader.text()
+        reader.end()
+        if buffer.pending:
+            raise WireError("bytes behind the password message before it was answered")
+        certificate = self._tls_object().getpeercert(True) if self._encrypted else None
+        identity = await self._server.authenticate(token, startup, self.client, certificate)
+        return identity, self._server.authorised(identity, startup.database, self.client)
+
+    def hand_over(self) -> Link:
+        """From here on the relay owns the connection."""
+        self.handed_over = True
+        return self._require_link()
+
+    def farewell(self, answer: bytes) -> None:
+        """Tell the client why the connection ends."""
+        if self._link is not None:
+            self._link.write(answer)
+        else:
+            with contextlib.suppress(OSError):
+                self._sock.send(answer)
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+        else:
+            self._sock.close()
+
+    async def _packet(self) -> bytes | None:
+        """The startup or cancel packet."""
+        link = self._require_link()
+        while len(self._data) < 4 or len(self._data) < int.from_bytes(self._data[:4], "big"):
+            if len(self._data) >= 4:
+                check_length(int.from_bytes(self._data[:4], "big"))
+            data = await link.read()
+            if not data:
+                return None
+            self._data += data
+        length = int.from_bytes(self._data[:4], "big")
+        check_length(length)
+        packet, self._data = self._data[:length], self._data[length:]
+        return packet
+
+    def _tls_object(self) -> Any:
+        link = self._require_link()
+        return link.transport.get_extra_info("ssl_object") if link.transport is not None else None
+
+    def _require_link(self) -> Link:
+        if self._link is None:
+            raise ConnectionResetError
+        return self._link
+
+
+async def serve(datapath: DataPath, *, ready: Callable[[], None]) -> None:
+    """Serve `[gateway] postgres` until SIGTERM or SIGINT, then drain. `ready` is called when it listens."""
+    address = datapath.config.gateway.postgres
+    if address is None:
+        raise ConfigError([Problem("gateway.postgres", "there is no listener to serve", "set it to HOST:PORT")])
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stopping.set)
+    server = Server(datapath, address)
+    listener = server.listen(address)
+    ready()
+    try:
+        await stopping.wait()
+    finally:
+        loop.remove_reader(listener.fileno())
+        listener.close()
+        await server.drain()
