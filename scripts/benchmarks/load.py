@@ -43,10 +43,19 @@ class _Client(asyncio.Protocol):
         self._length = 0
         self._sent = 0.0
         self._transport: Any = None
+        self.closed = asyncio.get_running_loop().create_future()
 
-    def begin(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+
+    def begin(self) -> None:
+        """Send the first request."""
         self._send()
+
+    async def close(self) -> None:
+        """Drop the connection and wait until it is gone."""
+        self._transport.abort()
+        await self.closed
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -68,6 +77,7 @@ class _Client(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._run.fail(f"connection lost: {error}")
+        self.closed.set_result(None)
 
     def _send(self) -> None:
         if self._run.over:
@@ -113,20 +123,22 @@ async def measure(load: Load) -> dict[str, float]:
         f"GET {load.path} HTTP/1.1\r\nHost: {load.host}\r\nAccept: application/json\r\nUser-Agent: bench\r\n\r\n"
     ).encode()
     run = _Run(load)
-    pairs: list[tuple[asyncio.BaseTransport, _Client]] = []
-    for _ in range(load.connections):
-        connected = await asyncio.to_thread(_connect, load)
-        pairs.append(
-            await loop.create_connection(
+    clients: list[_Client] = []
+    try:
+        for _ in range(load.connections):
+            connected = await asyncio.to_thread(_connect, load)
+            _, client = await loop.create_connection(
                 lambda: _Client(request, run), sock=connected, ssl=context, server_hostname=load.host
             )
-        )
-    run.start()
-    for transport, client in pairs:
-        client.begin(transport)
-    await run.done
-    for transport, _ in pairs:
-        transport.abort()  # type: ignore[attr-defined]
+            clients.append(client)
+        run.start()
+        for client in clients:
+            client.begin()
+        await run.done
+    finally:
+        run.over = True
+        for client in clients:
+            await client.close()
     taken = sorted(run.latencies)
     if not taken:
         raise RuntimeError("no answer within the measured time")

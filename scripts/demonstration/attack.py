@@ -109,12 +109,12 @@ def _kill_in_mid_delete(screen: Screen, stage: Stage) -> None:
 
 
 def _edited_byte(screen: Screen, stage: Stage) -> None:
-    screen.chapter("One edited byte", "Someone who can write the database changes one byte of one record.")
-    store = stage.gateway.setup.store
-    victim, table = _edit_one_byte(store)
-    screen.note(f"changed one byte of record {victim} in table {table}")
+    screen.chapter("One edited byte", "Someone who can write the database makes the record say another order.")
+    edited = _edit_one_byte(stage.gateway.setup.store)
+    screen.terminal("mallory: recordings.db, one byte changed", edited, bad=True)
     status = screen.command(["verify", "-c", stage.config])
     _expect(status == 1, f"verify ended with status {status}")
+    screen.done("verify names the record")
 
 
 # ---------------------------------------------------------------------- helpers
@@ -174,18 +174,18 @@ def _waiting_deletes(stage: Stage) -> int:
     return int(stage.postgres.sql(query)[0][0])
 
 
-def _edit_one_byte(store: Path) -> tuple[str, str]:
-    """Change a byte in the middle of the newest leaf; the record's number and the table's name."""
+def _edit_one_byte(store: Path) -> str:
+    """Change one digit in the record of the UPDATE; what was done, in words."""
+    old, new = b"WHERE id = 17", b"WHERE id = 18"
     connection = sqlite3.connect(store)
     try:
-        row, leaf = connection.execute("SELECT rowid, leaf FROM leaves ORDER BY rowid DESC LIMIT 1 OFFSET 3").fetchone()
-        middle = len(leaf) * 2 // 3
-        edited = leaf[:middle] + bytes([leaf[middle] ^ 1]) + leaf[middle + 1 :]
-        connection.execute("UPDATE leaves SET leaf = ? WHERE rowid = ?", (edited, row))
+        query = "SELECT seq, leaf FROM records WHERE instr(leaf, ?) AND instr(leaf, ?)"
+        seq, leaf = connection.execute(query, (b"UPDATE orders", old)).fetchone()
+        connection.execute("UPDATE records SET leaf = ? WHERE seq = ?", (leaf.replace(old, new, 1), seq))
         connection.commit()
     finally:
         connection.close()
-    return str(row), "leaves"
+    return f"-- record {seq} said  … {old.decode()}\n-- now it says … {new.decode()}"
 
 
 def _wait[T](check: Callable[[], T | None], what: str) -> T:

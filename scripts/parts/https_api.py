@@ -12,7 +12,6 @@ GET  /ws                              WebSocket that echoes text and binary mess
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import ssl
 import tempfile
@@ -154,16 +153,16 @@ class HttpsApi:
         self.connections += 1
         try:
             await self._serve(reader, writer)
+            writer.close()
+            await writer.wait_closed()
         except (ConnectionError, ssl.SSLError, h11.RemoteProtocolError, TimeoutError):
             pass
         except asyncio.CancelledError:
             pass  # stop(): the stream callback would report it as an error
         finally:
+            writer.transport.abort()
             if task is not None:
                 self._tasks.discard(task)
-            writer.transport.abort() if writer.is_closing() else writer.close()
-            with contextlib.suppress(Exception, asyncio.CancelledError):
-                await writer.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=256 * 1024)

@@ -41,4 +41,4 @@ def test_the_record_is_shown_replayed_and_proved(shown):
 def test_every_attack_is_on_record(shown):
     assert shown.count("on record: refused by") == 3
     assert "on record all the same" in shown
-    assert "changed one byte" in shown
+    assert "one byte changed" in shown
