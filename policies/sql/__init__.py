@@ -1,8 +1,8 @@
 """SQL text → statements: kind, action, tables, columns, functions, conditions, as PostgreSQL's own grammar reads it."""
 
-from onrecord.policies.sql.analysis import analyse
+from onrecord.policies.sql.analysis import analyse, loses_data
 from onrecord.policies.sql.errors import SqlError, SqlTooLarge
 from onrecord.policies.sql.redact import redact_unparsed
 from onrecord.policies.sql.statement import Analysis, Statement
 
-__all__ = ["Analysis", "SqlError", "SqlTooLarge", "Statement", "analyse", "redact_unparsed"]
+__all__ = ["Analysis", "SqlError", "SqlTooLarge", "Statement", "analyse", "loses_data", "redact_unparsed"]

@@ -129,3 +129,11 @@ def _statement(sql: str, piece: tuple[str, str, Node], search_path: tuple[str, .
         parameters=walker.parameters,
         loses=tuple(walker.loses),
     )
+
+
+def loses_data(sql: str) -> bool:
+    """Whether an ALTER in `sql` drops a column or an attribute of a type; True where the text cannot be analysed."""
+    try:
+        return any(statement.loses for statement in analyse(sql).statements)
+    except SqlError:
+        return True

@@ -25,10 +25,11 @@ _SPACE = re.compile(r"[ \t\n\r\f\v]+")
 _WORD = re.compile(r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*")
 _NUMBER = re.compile(r"[0-9][0-9A-Za-z_.]*")
 _DOLLAR = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$")
-_PLAIN_BODY = re.compile(r"[^']*(?:''[^']*)*'")
-_ESCAPE_BODY = re.compile(r"[^'\\]*(?:(?:''|\\.)[^'\\]*)*'", re.DOTALL)
-_QUOTED_BODY = re.compile(r'[^"]*(?:""[^"]*)*"')
-_CONTINUATION = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*'")
+# Possessive throughout: a hostile text must not make them go back.
+_PLAIN_BODY = re.compile(r"[^']*+(?:''[^']*+)*+'")
+_ESCAPE_BODY = re.compile(r"[^'\\]*+(?:(?:''|\\.)[^'\\]*+)*+'", re.DOTALL)
+_QUOTED_BODY = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
+_CONTINUATION = re.compile(r"(?:[ \t\f\v]++|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]++|--[^\n\r]*+[\n\r])*+'")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _PREFIXES = {"e": True, "b": False, "x": False, "n": False}
 

@@ -102,8 +102,8 @@ ALTER_TABLE_WRITE = words(
     "AddColumn AddColumnToView ColumnDefault CookedColumnDefault DropNotNull SetNotNull SetExpression "
     "DropExpression CheckNotNull SetStatistics SetOptions ResetOptions SetStorage SetCompression DropColumn AddIndex "
     "ReAddIndex AddConstraint ReAddConstraint ReAddDomainConstraint AlterConstraint ValidateConstraint "
-    "AddIndexConstraint DropConstraint AlterColumnType ClusterOn DropCluster SetLogged SetUnLogged DropOids SetAccessMethod "
-    "SetTableSpace AddInherit DropInherit AddOf DropOf ReplicaIdentity AttachPartition DetachPartition "
+    "AddIndexConstraint DropConstraint AlterColumnType ClusterOn DropCluster SetLogged SetUnLogged DropOids "
+    "SetAccessMethod SetTableSpace AddInherit DropInherit AddOf DropOf ReplicaIdentity AttachPartition DetachPartition "
     "DetachPartitionFinalize AddIdentity SetIdentity DropIdentity ReAddStatistics ReAddComment SetRelOptions "
     "ResetRelOptions ReplaceRelOptions",
     prefix="AT_",

@@ -16,13 +16,14 @@ from onrecord.policies.sql.wordlists import words
 REDACTED = "'[redacted]'"
 
 _SECRET = re.compile(r"passw|passwd|pwd|secret|token|api_?key|private_?key|credential|sslkey|passphrase", re.IGNORECASE)
-# What a text must hold for a literal in it to be secret. Substring tests settle the ordinary statement in a microsecond.
+# What a text must hold for a literal in it to be secret; substring tests settle the ordinary statement in 1 µs.
 _WORTH_A_LOOK = (
     *("passw", "pwd", "secret", "token", "apikey", "api_key", "private_key", "privatekey", "credential", "sslkey"),
     *("passphrase", "connection", "mapping", "server", "://", "u&"),
 )
-_URL = re.compile(r"://[^\s/'@]*:[^\s'@]*@")
-_CONNINFO = re.compile(r"(passw\w*|pwd|secret|sslkey|passphrase)\s*(=|=>|:)", re.IGNORECASE)
+# Bounded repeats: hostile text must not make the search quadratic.
+_URL = re.compile(r"://[^\s/'@:]{0,256}:[^\s'@]{1,512}@")
+_CONNINFO = re.compile(r"(?:passw\w{0,16}|pwd|secret|sslkey|passphrase)\s{0,8}[=:]", re.IGNORECASE)
 _BETWEEN = frozenset({"=", ":", ">", "(", "to", "encrypted", "||", "|", "is"})
 _OPTION_STATEMENTS = frozenset({"mapping", "server"})
 _PLAIN_OPTIONS = words(
