@@ -45,6 +45,7 @@ _background: set[asyncio.Future[None]] = set()
 class GatewayConnection:
     """The methods that replace those of mitmproxy's ProxyConnectionHandler. `self` is one of those there."""
 
+    is_blocked = False  # set by Peers.kill: what the layers still want to send in this turn stays here
     dispatch: StrictDispatch
     kill: Callable[[str, str], None]
 
@@ -98,7 +99,7 @@ class GatewayConnection:
         if transport is None:
             return
         if isinstance(command, commands.SendData):
-            if transport.writer is not None and not transport.writer.is_closing():
+            if not self.is_blocked and transport.writer is not None and not transport.writer.is_closing():
                 transport.writer.write(command.data)
         elif isinstance(command, commands.CloseTcpConnection):
             self.close_connection(command.connection, command.half_close)

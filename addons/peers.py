@@ -131,6 +131,7 @@ class Peers:
         if handler is None:
             return
         log.info("closing %s: %s", peer.client if peer else id, reason)
+        handler.is_blocked = True  # type: ignore[attr-defined]  # gateway_core.py: not a byte more, either way
         for transport in list(handler.transports.values()):
             if transport.writer is not None and transport.handler is not None:
                 transport.handler.cancel(reason)

@@ -66,19 +66,29 @@ class GatewayProcess:
         """The connection and the head of the answer to CONNECT."""
         client = self.open()
         login = f"Proxy-Authorization: Bearer {token or self.token}\r\n"
-        client.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{login}{extra}\r\n".encode())
-        return client, read_head(client)
+        try:
+            client.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{login}{extra}\r\n".encode())
+            return client, read_head(client)
+        except OSError:
+            client.close()
+            raise
 
     def tunnel(
         self, authority: str = "billing.internal:443", *, sni: str | None = "", alpn: str = "http/1.1"
     ) -> ssl.SSLSocket:
         """TLS inside a CONNECT; `sni` empty: the authority's own name."""
         client, head = self.connect(authority)
-        assert head.startswith(b"HTTP/1.1 200"), head
+        if not head.startswith(b"HTTP/1.1 200"):
+            client.close()
+            raise ConnectionError(head.decode("latin-1"))
         context = ssl.create_default_context(cafile=str(self.ca))
         context.check_hostname = False
         context.set_alpn_protocols([alpn])
-        return context.wrap_socket(client, server_hostname=authority.rpartition(":")[0] if sni == "" else sni)
+        try:
+            return context.wrap_socket(client, server_hostname=authority.rpartition(":")[0] if sni == "" else sni)
+        except OSError:
+            client.close()
+            raise
 
     def ask(self, raw: bytes, authority: str = "billing.internal:443") -> tuple[int, bytes]:
         """Status and all bytes of the answer to one raw request inside a tunnel; status 0 where it was just closed."""
@@ -92,11 +102,8 @@ class GatewayProcess:
         for path in sorted((self.setup.state / "journal").glob("gateway-*.journal")):
             data = path.read_bytes()
             for frame in decode_frames(data[FILE_HEADER_SIZE:], read_file_header(data)):
-                if kind is None or frame.kind is kind:
-                    found.append(
-                        Record(frame.kind, id_text(frame.id), id_text(frame.command), json.loads(frame.payload))
-                    )
-        return found
+                found.append(Record(frame.kind, id_text(frame.id), id_text(frame.command), json.loads(frame.payload)))
+        return [record for record in found if kind is None or record.kind is kind]
 
     def commands(self) -> list[dict[str, Any]]:
         return [record.payload for record in self.records(Kind.COMMAND)]
@@ -146,8 +153,10 @@ def read_answer(client: socket.socket) -> tuple[int, bytes]:
 
 
 @contextlib.contextmanager
-def gateway_process(setup: Setup, *, by_hand: bool = False) -> Iterator[GatewayProcess]:
-    """Recorder and worker, ready; both stopped at the end. `by_hand`: `mitmdump -s addons/gateway.py`."""
+def gateway_process(
+    setup: Setup, *, script: Path | None = None, command: tuple[str, ...] = (), workers: int = 1
+) -> Iterator[GatewayProcess]:
+    """Recorder and worker, ready; both stopped at the end. `script`: `mitmdump -s SCRIPT`; `command`: that instead."""
     for path in state_paths(setup.state):
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = setup.path.parent / "gateway.log"
@@ -161,12 +170,15 @@ def gateway_process(setup: Setup, *, by_hand: bool = False) -> Iterator[GatewayP
             return process
 
         recorder = start(*python, "onrecord.recordings.recorder", str(setup.path))
-        if by_hand:
-            script = Path(__file__).parents[2] / "addons" / "gateway.py"
+        if command:
+            worker = start(*command)
+        elif script is not None:
             mitmdump = str(Path(sys.executable).parent / "mitmdump")
             worker = start(mitmdump, "-s", str(script), "--set", f"onrecord_config={setup.path}")
         else:
             worker = start(*python, "onrecord.addons.worker", str(setup.path))
+        for index in range(1, workers):
+            start(*python, "onrecord.addons.worker", str(setup.path), "--index", str(index))
         gateway = GatewayProcess(setup, worker, recorder, log)
 
         def listens() -> bool:
