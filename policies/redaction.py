@@ -9,7 +9,9 @@ found. Values shorter than MIN_SECRET characters are not searched: they would hi
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import re
 import traceback
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import msgspec
 import re2
 
+from onrecord.policies.errors import SecretError
 from onrecord.policies.redaction_patterns import (
     GENERIC,
     GENERIC_GROUPS,
@@ -32,15 +35,19 @@ __all__ = ["MARK", "MIN_SECRET", "RedactingFilter", "Redactor", "clean_generic"]
 
 _MARK = MARK.encode()
 _MARK_STRING = b'"' + _MARK + b'"'
-_MAX_MEMORY = 256 * 1024 * 1024
+# RE2's memory a pattern, in bytes: the least that is enough, since it is also what its cache may grow to.
+_MEMORY = (16 << 20, 64 << 20, 256 << 20)
 
 
 def _compile(pattern: str, *, longest: bool = False) -> Any:
-    options = re2.Options()
-    options.max_mem = _MAX_MEMORY
-    options.log_errors = False
-    options.longest_match = longest
-    return re2.compile(pattern.encode(), options)  # type: ignore[no-untyped-call]
+    for memory in _MEMORY:
+        options = re2.Options()
+        options.max_mem = memory
+        options.log_errors = False
+        options.longest_match = longest
+        with contextlib.suppress(re2.error):
+            return re2.compile(pattern.encode(), options)  # type: ignore[no-untyped-call]
+    raise SecretError(f"a pattern of {len(pattern)} characters is too long: the secrets are too many or too large")
 
 
 _generic = _compile(GENERIC)
@@ -85,8 +92,10 @@ class Redactor:
 
         Only strings change: whatever stands between them is copied byte for byte. What is no JSON is cleaned as text.
         """
-        if self._prefilter.search(payload) is None:
+        hit = self._prefilter.search(payload)
+        if hit is None:
             return payload
+        next_hit: float = hit.start()
         pieces: list[bytes] = []
         position, name, kind = 0, "", ""
         for token in _STRING.finditer(payload):
@@ -95,12 +104,21 @@ class Redactor:
                 return self._clean_bytes(payload)
             position = token.end()
             between = gap.strip()
-            named = (kind == "member" and not between) or (
-                kind == "pair" and between == b"," and payload[position : position + 1] == b"]"
-            )
-            pieces += (gap, self._clean_string(token[1], name if named else ""), token[2])
-            kind = "member" if token[2] else "pair" if between.endswith(b"[") else ""
-            name = _plain(token[1]).lower() if kind else ""
+            string = token[1]
+            if name and (
+                (kind == "member" and not between)
+                or (kind == "pair" and between == b"," and payload[position : position + 1] == b"]")
+            ):
+                string = _MARK_STRING if string != b'""' else string
+            elif next_hit < position:
+                string = self._clean_string(string)
+            name = ""
+            if next_hit < position:  # every name in SECRET_NAMES is a hit
+                kind = "member" if token[2] else "pair" if between.endswith(b"[") else ""
+                name = _secret_name(token[1]) if kind else ""
+                hit = self._prefilter.search(payload, position)
+                next_hit = hit.start() if hit is not None else math.inf
+            pieces += (gap, string, token[2])
         tail = payload[position:]
         if not _BETWEEN.fullmatch(tail):
             return self._clean_bytes(payload)
@@ -113,12 +131,8 @@ class Redactor:
             return text
         return self._clean_bytes(data).decode("utf-8", "surrogatepass")
 
-    def _clean_string(self, token: bytes, name: str) -> bytes:
-        """One JSON string, quotes included; `name` is the member or the pair it is the value of."""
-        if name in SECRET_NAMES and token != b'""':
-            return _MARK_STRING
-        if self._prefilter.search(token) is None:
-            return token
+    def _clean_string(self, token: bytes) -> bytes:
+        """One JSON string, quotes included."""
         text = _plain(token)
         cleaned = self.clean_text(text)
         return token if cleaned == text else msgspec.json.encode(cleaned)
@@ -135,6 +149,12 @@ def _plain(token: bytes) -> str:
         return msgspec.json.decode(token, type=str)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return token[1:-1].decode("utf-8", "replace")
+
+
+def _secret_name(token: bytes) -> str:
+    """The name that a JSON string is, where its value is a secret; else empty."""
+    name = _plain(token).lower()
+    return name if name in SECRET_NAMES else ""
 
 
 def clean_generic(text: str) -> str:

@@ -97,7 +97,7 @@ def parts_of(secret: str) -> list[str]:
         found.append(match[1])
     elif not rest and "-----BEGIN" not in secret:
         password = secret.partition(":")[2]
-        found += [password] if len(password) >= 8 else []
+        found += [password] if len(password) >= 6 else []
     return found
 
 

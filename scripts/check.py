@@ -84,6 +84,7 @@ def _notes(config: Config) -> list[Finding]:
     """What is configured and has no effect, or less than one may think."""
     from onrecord.policies.config import HttpResource, OtherResource, PostgresResource
     from onrecord.policies.config.ownership import certificates_of, weak_places
+    from onrecord.policies.config.values import is_loopback
     from onrecord.scripts.checks.finding import Finding
 
     gateway = config.gateway
@@ -95,6 +96,9 @@ def _notes(config: Config) -> list[Finding]:
         notes.append(Finding("gateway.egress", "note", "hosts that are no resource are reachable, and recorded"))
     if gateway.mode == "observe":
         notes.append(Finding("gateway.mode", "note", "verdicts of policies are recorded and not applied"))
+    if gateway.postgres is not None and gateway.postgres_tls == "allow" and not is_loopback(gateway.postgres.host):
+        text = '"allow" lets other hosts log in without TLS: their tokens cross the network in clear'
+        notes.append(Finding("gateway.postgres_tls", "note", text))
     for key, path in certificates_of(config):
         for place, reason, fix in weak_places(path):
             notes.append(Finding(key, "note", f"who writes it decides whom the gateway trusts: {place} {reason}", fix))

@@ -36,6 +36,7 @@ class Reader:
     def problem(self, key: str, reason: str, fix: str = "") -> None:
         """Note what is wrong at `key`."""
         self._bad.add(key)
+        key = key if key.isprintable() else repr(key)[1:-1]
         self.problems.append(Problem(f"{self.name}: {key}" if key else self.name, reason, fix))
 
     def is_bad(self, key: str) -> bool:
