@@ -55,14 +55,14 @@ def agent_environment(config: Config, token: str) -> dict[str, str]:
     gateway = config.gateway
     variables: dict[str, str] = {}
     if gateway.http is not None:
-        variables |= _proxy_variables(gateway.http, token, tls=gateway.tls is not None)
+        variables |= _proxy_variables(config, gateway.http, token)
     variables |= _ca_variables(config)
     if gateway.postgres is not None:
         variables |= {
-            "PGHOST": _reachable(gateway.postgres.host),
+            "PGHOST": _certified(config, gateway.postgres.host),
             "PGPORT": str(gateway.postgres.port),
             "PGPASSWORD": token,
-            "PGSSLMODE": "verify-full" if gateway.postgres_tls == "require" else "prefer",
+            "PGSSLMODE": "verify-full",  # the listener speaks TLS also where it allows plaintext
             "PGSSLROOTCERT": variables["SSL_CERT_FILE"],
             "PGGSSENCMODE": "disable",
         }
@@ -75,10 +75,10 @@ def merged(base: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, s
     return {name: value for name, value in base.items() if name not in dropped} | dict(variables)
 
 
-def _proxy_variables(listener: Address, token: str, *, tls: bool) -> dict[str, str]:
-    scheme = "https" if tls and not is_loopback(listener.host) else "http"
-    address = Address(_reachable(listener.host), listener.port)
-    url = f"{scheme}://{PROXY_USER}:{quote(token, safe='')}@{address}"
+def _proxy_variables(config: Config, listener: Address, token: str) -> dict[str, str]:
+    tls = config.gateway.tls is not None and not is_loopback(listener.host)
+    host = _certified(config, listener.host) if tls else _reachable(listener.host)
+    url = f"{'https' if tls else 'http'}://{PROXY_USER}:{quote(token, safe='')}@{Address(host, listener.port)}"
     names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
     return {**dict.fromkeys(names, url), "NO_PROXY": "", "no_proxy": "", "NODE_USE_ENV_PROXY": "1"}
 
@@ -86,6 +86,26 @@ def _proxy_variables(listener: Address, token: str, *, tls: bool) -> dict[str, s
 def _reachable(host: str) -> str:
     """Where a listener on every address is reached from this machine."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # it is read, not bound
+
+
+def _certified(config: Config, host: str) -> str:
+    """The host under which clients find a listener and accept its certificate.
+
+    The gateway's own CA signs for the listener's address. A configured certificate may name the gateway otherwise:
+    then its first name counts.
+    """
+    host = _reachable(host)
+    chain = _listener_chain(config)
+    if not chain:
+        return host
+    try:
+        names = chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return host
+    covered = names.get_values_for_type(x509.DNSName)
+    if host in covered or host in map(str, names.get_values_for_type(x509.IPAddress)):
+        return host
+    return next((name for name in covered if "*" not in name), host)
 
 
 def _ca_variables(config: Config) -> dict[str, str]:
@@ -130,13 +150,16 @@ def _ca_variables(config: Config) -> dict[str, str]:
 
 def _listener_roots(config: Config) -> list[x509.Certificate]:
     """Self-signed certificates in `[gateway.tls]`'s chain: a private CA that no public root vouches for."""
+    return [certificate for certificate in _listener_chain(config) if certificate.issuer == certificate.subject]
+
+
+def _listener_chain(config: Config) -> list[x509.Certificate]:
     if config.gateway.tls is None:
         return []
     try:
-        chain = x509.load_pem_x509_certificates(config.gateway.tls.cert.read_bytes())
+        return x509.load_pem_x509_certificates(config.gateway.tls.cert.read_bytes())
     except (OSError, ValueError):
         return []  # `check` and `up` say what is wrong with it
-    return [certificate for certificate in chain if certificate.issuer == certificate.subject]
 
 
 def _each_certificate(roots: bytes) -> list[x509.Certificate]:

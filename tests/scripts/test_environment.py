@@ -74,7 +74,7 @@ def test_postgres_clients_get_host_port_password_and_tls(state: Path) -> None:
     assert variables["PGPASSWORD"] == TOKEN
     assert variables["PGSSLMODE"] == "verify-full"
     assert variables["PGSSLROOTCERT"] == variables["SSL_CERT_FILE"]
-    assert agent_environment(config(state, postgres_tls="allow"), TOKEN)["PGSSLMODE"] == "prefer"
+    assert agent_environment(config(state, postgres_tls="allow"), TOKEN)["PGSSLMODE"] == "verify-full"
 
 
 def test_listeners_that_are_off_give_no_variables(state: Path) -> None:
@@ -99,6 +99,21 @@ def test_off_loopback_the_proxy_is_reached_over_tls(state: Path, ca: Path) -> No
     tls = TlsConfig(cert=ca / GATEWAY_CA, key=ca / "mitmproxy-ca.pem")
     variables = agent_environment(config(state, http=Address("gw.internal", 8443), tls=tls), "t")
     assert variables["HTTPS_PROXY"] == "https://onrecord:t@gw.internal:8443"
+
+
+def test_a_configured_certificate_gives_the_gateways_name(state: Path, ca: Path, tmp_path: Path) -> None:
+    entry = CertStore.from_store(ca, "mitmproxy", 2048).get_cert(
+        "gw", [x509.DNSName("*.x"), x509.DNSName("gw.internal")]
+    )
+    (tmp_path / "gw.pem").write_bytes(entry.cert.to_pem())
+    tls = TlsConfig(cert=tmp_path / "gw.pem", key=ca / "mitmproxy-ca.pem")
+    everywhere = Address("0.0.0.0", 5433)  # noqa: S104  # it is read, not bound
+    variables = agent_environment(config(state, http=everywhere, postgres=everywhere, tls=tls), "t")
+    assert variables["PGHOST"] == "gw.internal"
+    assert variables["HTTPS_PROXY"] == "https://onrecord:t@gw.internal:5433"
+    named = agent_environment(config(state, postgres=Address("gw.internal", 1), tls=tls), "t")
+    assert named["PGHOST"] == "gw.internal"
+    assert named["HTTPS_PROXY"] == "http://onrecord:t@127.0.0.1:8080"
 
 
 def test_every_tool_gets_public_roots_and_the_gateways_ca(state: Path) -> None:
