@@ -73,16 +73,20 @@ class Follower:
         """What is new in all files, at most about `limit` records. Raises OSError."""
         found: list[Progress] = []
         names = self.names()
+        behind: set[str] = set()
         for name in names:
-            if limit <= 0:
-                break
             state = self.known.get(name)
-            if state is not None and state.done:
+            process = name.rpartition("-")[0]
+            # an outcome never comes before its command: a process's files are read one after the other
+            if limit <= 0 or (state is not None and state.done) or process in behind:
                 continue
             progress = self._look(name, state, limit)
             if progress is not None:
                 limit -= len(progress.leaves) + 1
                 found.append(progress)
+                state = progress.state
+            if state is not None and not state.done and self._size(name) > state.position:
+                behind.add(process)
         present = set(names)
         for name, state in self.known.items():
             if not state.done and name not in present:
@@ -92,12 +96,18 @@ class Follower:
 
     def successor(self, state: JournalState) -> str | None:
         """The file in which the same process goes on after `state`, if there is one."""
-        for name in self.names():
+        if not state.chain:
+            return None
+        for name in sorted({*self.names(), *self.known}):
             other = self.known.get(name)
             seed = other.seed if other else self._read_seed(name)
             if name != state.name and seed == state.chain:
                 return name
         return None
+
+    def _size(self, name: str) -> int:
+        fd = self._files.get(name)
+        return 0 if fd is None else os.fstat(fd).st_size
 
     def _look(self, name: str, state: JournalState | None, limit: int) -> Progress | None:
         fd = self._open(name)
@@ -158,6 +168,11 @@ class Follower:
         self, name: str, data: bytes, state: JournalState, size: int, reason: str, *, finished: bool
     ) -> Progress | None:
         """After damage: go on at the next frame that fits, or at the end of a finished file."""
+        if reason and _frame_at(data, 0) is not None:
+            note = (
+                f"the journal {name} does not go on at byte {state.position} as it did: records before it are missing"
+            )
+            return Progress([], state._replace(chain=b""), [note])
         found = _next_frame(data)
         if found is not None:
             note = f"the journal {name} is damaged in bytes {state.position} to {state.position + found}"

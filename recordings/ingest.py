@@ -70,6 +70,7 @@ class Ingest:
             note = self._store.commit(batches, replace_from=self._outside.last)
             for state in states:
                 self._follower.accept(state)
+                self._present.add(state.name)
             if note is not None:
                 self._unpublished = (self._store.size, note)
         if self._unpublished and time.monotonic() - self._published_at > PUBLISH_EVERY:
@@ -95,9 +96,10 @@ class Ingest:
             try:
                 self._reconcile(outside)
                 self._follower = Follower(self._state / "journal", self._store.journals())
-                self._remaining = {
-                    name for name, state in self._follower.known.items() if state.done and self._journal(name).exists()
-                }
+                # journals that are not deleted yet; what is done among them may still wait for its sessions' end
+                self._present = {name for name in self._follower.known if self._journal(name).exists()}
+                self._present |= self._store.journals_with_open_sessions() & self._follower.known.keys()
+                self._deletable: set[str] = set()
             except BaseException:
                 self._store.close()
                 raise
@@ -129,20 +131,22 @@ class Ingest:
 
     def _finish(self) -> None:
         """End what dead processes left open; delete journals that the outside checkpoints cover."""
-        done = [state for state in self._follower.known.values() if state.done and state.name not in self._remaining]
-        for state in done:
-            if not self._journal(state.name).exists():
-                continue
-            successor = self._follower.successor(state)
-            if successor is not None:
-                self._store.hand_over(state.name, successor)
-            else:
-                self._abort(state)
-            self._remaining.add(state.name)
-        if self._remaining and not self._unpublished:
-            for name in self._remaining:
+        known = self._follower.known
+        for name in sorted(self._present):
+            if known[name].done:
+                self._present.discard(name)
+                self._deletable.add(name)
+                heir = self._follower.successor(known[name])
+                while heir in known and known[heir].done:
+                    heir = self._follower.successor(known[heir])
+                if heir is not None:
+                    self._store.hand_over(name, heir)
+                else:
+                    self._abort(known[name])
+        if self._deletable and not self._unpublished:
+            for name in self._deletable:
                 self._journal(name).unlink(missing_ok=True)
-            self._remaining.clear()
+            self._deletable.clear()
 
     def _abort(self, state: JournalState) -> None:
         """The process that wrote this journal is gone: nothing of its sessions will come any more."""

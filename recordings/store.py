@@ -110,6 +110,10 @@ class StoreWriter:
         rows = self._connection.execute("SELECT id FROM open_sessions WHERE journal = ?", (journal,))
         return [row[0] for row in rows]
 
+    def journals_with_open_sessions(self) -> set[str]:
+        """Names of the journals whose sessions have no end yet."""
+        return {name for (name,) in self._connection.execute("SELECT DISTINCT journal FROM open_sessions")}
+
     def open_commands(self, session: bytes) -> list[bytes]:
         """Commands of a session that have no outcome yet."""
         rows = self._connection.execute(

@@ -14,6 +14,96 @@ from onrecord.recordings.frames import HEADER, Kind, id_text
 
 View = dict[str, Any]
 
+
+class _Verdict(msgspec.Struct):
+    type: str
+    policy: str
+    reason: str = ""
+    hint: str = ""
+    approvers: str = ""
+    policies: str = ""
+    applied: bool = True
+
+
+class _Identity(msgspec.Struct):
+    issuer: str
+    subject: str
+    groups: tuple[str, ...] = ()
+    kind: str = "agent"
+    on_behalf_of: str | None = None
+    agent: str | None = None
+    token_id: str = ""
+    run: str | None = None
+
+
+class _Command(msgspec.Struct):
+    kind: str
+    action: str
+    text: str
+    detail: dict[str, msgspec.Raw]
+    verdict: _Verdict
+    cause: str | None = None
+
+
+class _Outcome(msgspec.Struct):
+    status: str
+    code: str = ""
+    rows: int = 0
+    bytes: int = 0
+    duration_ms: float = 0.0
+    error: str | None = None
+    tag: str = ""
+    masked: dict[str, int] = msgspec.field(default_factory=dict)
+    digest: str | None = None
+    size: int = 0
+
+
+class _Chunk(msgspec.Struct):
+    direction: str
+    size: int
+    digest: str = ""
+    rows: int = 0
+    note: str = ""
+
+
+class _Session(msgspec.Struct):
+    run: str
+    identity: _Identity
+    resource: str
+    protocol: str
+    client: str
+    login: str = ""
+
+
+class _SessionEnd(msgspec.Struct):
+    reason: str
+
+
+class _Refusal(msgspec.Struct):
+    what: str
+    reason: str
+    protocol: str
+    client: str
+    text: str = ""
+    detail: str = ""
+    resource: str = ""
+    identity: _Identity | None = None
+    count: int = 1
+
+
+# what a payload must be to be shown; more fields are welcome, words of later versions too
+_SHAPES = {
+    kind: msgspec.json.Decoder(shape).decode
+    for kind, shape in {
+        Kind.COMMAND: _Command,
+        Kind.OUTCOME: _Outcome,
+        Kind.CHUNK: _Chunk,
+        Kind.SESSION: _Session,
+        Kind.SESSION_END: _SessionEnd,
+        Kind.REFUSAL: _Refusal,
+    }.items()
+}
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _decode = msgspec.json.Decoder().decode
@@ -40,7 +130,10 @@ def read_leaf(data: bytes) -> Leaf:
     payload: View | None = None
     if key == 0:
         try:
-            decoded = _decode(data[HEADER.size :])
+            content = data[HEADER.size :]
+            if kind in _SHAPES:
+                _SHAPES[kind](content)
+            decoded = _decode(content)
             payload = decoded if isinstance(decoded, dict) else None
         except (msgspec.MsgspecError, RecursionError):
             payload = None
