@@ -27,7 +27,7 @@ import weakref
 from collections.abc import Callable
 
 EXIT_STUCK = 70
-_GIL_MARGIN = 5.0
+_GIL_MARGIN = 15.0  # a process that was stopped or starved for a while is not stuck
 _GIL_PERIOD = 1.0
 
 _raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc

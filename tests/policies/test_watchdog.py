@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import time
 
 import pytest
 
-from onrecord.policies.watchdog import EXIT_STUCK, Interrupted, Watchdog
+from onrecord.policies.watchdog import EXIT_STUCK, Interrupted, Watchdog, _raise_in_thread
 
 STUCK = """
 import time
@@ -114,3 +115,24 @@ def test_the_thread_ends_with_its_watchdog():
     gc.collect()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_an_interrupt_that_is_on_its_way_when_the_call_ends_is_taken_back():
+    watchdog = Watchdog(5.0)
+    watchdog.thread = threading.get_ident()
+    announced = threading.Event()
+
+    def fire() -> None:  # what `check` does, stretched: announced, but not raised yet
+        watchdog.firing, watchdog.fired = True, 1.0
+        announced.set()
+        time.sleep(0.05)
+        _raise_in_thread(watchdog.thread, ctypes.py_object(Interrupted))
+        watchdog.firing = False
+
+    thread = threading.Thread(target=fire)
+    thread.start()
+    announced.wait()
+    watchdog.settle()
+    thread.join()
+    busy(0.05)  # the interrupt would come here
+    assert watchdog.fired is None
