@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
 from mitmproxy.certs import CertStore
+from typer.testing import CliRunner
 
 from onrecord.policies.config import IssuerConfig
+from onrecord.policies.errors import OnrecordError
 from onrecord.policies.identity import Authenticator
+from onrecord.scripts.agent import register
 
 CONFIG = """
 [gateway]
@@ -44,8 +50,15 @@ except OnrecordError as error:
 """
 
 
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class Agent:
-    """The three commands in a folder with a mitm.toml and a gateway CA."""
+    """The three commands in a folder with a mitm.toml and a gateway CA; `run` becomes a process, as it replaces it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -56,19 +69,22 @@ class Agent:
     def configure(self, issuer: str) -> None:
         (self.folder / "mitm.toml").write_text(CONFIG.format(issuer=issuer))
 
-    def __call__(
-        self, *arguments: str, stdin: str = "", env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> Done:
         base = {name: value for name, value in os.environ.items() if name != "ONRECORD_TOKEN"}
-        return subprocess.run(
-            [sys.executable, "-c", COMMAND, *arguments],
-            cwd=self.folder,
-            env={**base, "COLUMNS": "300", **(env or {})},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        variables = {**base, "COLUMNS": "300", **(env or {})}
+        if arguments[0] == "run":
+            command = [sys.executable, "-c", COMMAND, *arguments]
+            done = subprocess.run(
+                command, cwd=self.folder, env=variables, input=stdin, capture_output=True, text=True, timeout=60
+            )
+            return Done(done.returncode, done.stdout, done.stderr)
+        app = typer.Typer(pretty_exceptions_enable=False)
+        register(app)
+        with contextlib.chdir(self.folder):
+            result = CliRunner(env={"ONRECORD_TOKEN": None, **variables}).invoke(app, arguments, input=stdin)
+        if isinstance(result.exception, OnrecordError):
+            return Done(2, result.stdout, f"{result.stderr}{result.exception}")
+        return Done(result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture
