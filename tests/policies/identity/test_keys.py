@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from onrecord.policies.errors import IdentityError
 from onrecord.policies.identity import keys as keys_module
@@ -150,6 +151,11 @@ def test_an_eager_loop_gets_keys() -> None:
 
     assert asyncio.run(ask()) == FIRST
     assert issuer.asked == 1
+
+
+def test_a_uvloop_gets_keys() -> None:
+    issuer = Issuer()
+    assert uvloop.run(issuer.keys.current()) == FIRST
 
 
 async def test_a_key_file_is_read_again_when_it_changed(tmp_path: Path) -> None:
