@@ -158,7 +158,7 @@ def _own_action(template: Template) -> Action:
         action, _, what = reason.partition(": ")
         if what.startswith("EXECUTE (") or action not in _RANK:
             continue
-        strongest = max(strongest, action, key=_RANK.__getitem__)  # type: ignore[call-overload]  # a key of _RANK
+        strongest = max(strongest, action, key=_RANK.__getitem__)
     return strongest
 
 

@@ -7,7 +7,7 @@ import struct
 import uuid
 from collections.abc import Callable
 
-_EPOCH = dt.datetime(2000, 1, 1)  # noqa: DTZ001  # timestamps without time zone
+_EPOCH = dt.datetime(2000, 1, 1)  # as timestamps without time zone are
 _DAYS = dt.date(2000, 1, 1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,8 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from onrecord.policies.model import SqlCommand
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.postgres.commands import NOT_SUPPORTED, Prepared, Refusal, Template
-from onrecord.shims.postgres.deny import Denial, denial_of
-from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, Portal, SessionFatal
+from onrecord.shims.postgres.deciding import Deciding, Stall
+from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, Portal
 from onrecord.shims.postgres.messages import (
     Bind,
     decode_bind,
@@ -20,7 +19,7 @@ from onrecord.shims.postgres.messages import (
     decode_target,
     query_text,
 )
-from onrecord.shims.postgres.namespace import ALL, Change, Unsettled
+from onrecord.shims.postgres.namespace import Change
 from onrecord.shims.postgres.parameters import parameter_texts
 from onrecord.shims.postgres.results import Running
 from onrecord.shims.postgres.wire import CLIENT_LIMITS, HEADER_SIZE, MessageBuffer
@@ -32,7 +31,7 @@ _MISSING = "26000"
 MAX_EXPECTED = 32768
 
 
-class Requests:
+class Requests(Deciding):
     """The client's messages, in order. `feed` bytes, then `run` until it returns None.
 
     `run` returns an awaitable where a policy has to think: await it, then run again. It returns None when it needs
@@ -40,7 +39,7 @@ class Requests:
     """
 
     def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+        super().__init__(exchange)
         self._buffer = MessageBuffer(CLIENT_LIMITS)
         self._ahead: deque[tuple[int, bytes]] = deque()  # taken from the buffer and not handled yet
         self.stalled = False
@@ -78,7 +77,7 @@ class Requests:
                 return None
             try:
                 waiting = handlers[kind](data)
-            except _Stall:
+            except Stall:
                 self._stall(found)
                 return None
             if waiting is not None:
@@ -114,7 +113,7 @@ class Requests:
                 resolved, _ = self._resolved(template)
                 asked.append((resolved, resolved.command, resolved.detail))
                 changes.append(self._change_of(template))
-        except _Stall:
+        except Stall:
             self._exchange.take_back(changes)
             raise
         answers = [self._ask(*one) for one in asked]
@@ -162,10 +161,6 @@ class Requests:
         runs = tuple([Running(decision, limit) for decision in decisions])
         self._end_segment(Entry(Expect.QUERY, runs, tuple(changes)))
         exchange.to_upstream.append(data)
-
-    def _refuse_query(self, denial: Denial) -> None:
-        self._end_segment(Entry(Expect.QUERY, denial=denial))
-        self._exchange.to_upstream.append(self._exchange.trick.query)
 
     def _function_call(self, data: bytes) -> Waiting:
         refusal = Refusal("the FunctionCall message is not supported", "call the function with SELECT")
@@ -290,10 +285,6 @@ class Requests:
         )
         self._refuse_extended(Expect.BIND, self._denial(self._deny(template), template))
 
-    def _refuse_extended(self, kind: Expect, denial: Denial) -> None:
-        self._exchange.queue.append(Entry(kind, denial=denial))
-        self._exchange.to_upstream.append(self._exchange.trick.parse())
-
     def _describe(self, data: bytes) -> Waiting:
         what, name = decode_target(data)
         exchange = self._exchange
@@ -373,69 +364,3 @@ class Requests:
     def _terminate(self, data: bytes) -> Waiting:  # noqa: ARG002  # every handler takes the message
         self.terminated = True
         return None
-
-    # ------------------------------------------------------------------ deciding
-
-    def _ask(self, template: Template, command: SqlCommand, detail: bytes) -> Decision | Awaitable[Decision]:
-        exchange = self._exchange
-        if template.refusal is not None:
-            return self._deny(template, command)
-        return exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False)
-
-    def _deny(self, template: Template, command: SqlCommand | None = None) -> Decision:
-        refusal = template.refusal
-        if refusal is None:
-            raise SessionFatal("XX000", "internal error of the gateway")
-        return self._exchange.auditor.deny(
-            self._exchange.opened, command or template.command, refusal.reason, refusal.policy, refusal.hint
-        )
-
-    def _denial(self, decision: Decision, template: Template, sqlstate: str = "") -> Denial:
-        refusal = template.refusal
-        if refusal is not None:
-            sqlstate = sqlstate or refusal.sqlstate
-        return denial_of(decision, template.reasons, *([sqlstate] if sqlstate else []))
-
-    def _resolved(self, template: Template) -> tuple[Template, Prepared | None]:
-        """The template to decide, and the prepared statement that an EXECUTE in it means now."""
-        if template.executes is None:
-            return template, None
-        inner = self._lookup(template.executes)
-        return self._exchange.templates.executing(template, inner), inner
-
-    def _lookup(self, name: str) -> Prepared | None:
-        try:
-            return self._exchange.namespace.lookup(name)
-        except Unsettled:
-            raise _Stall from None
-
-    def _change_of(self, template: Template) -> Change | None:
-        """What an SQL statement does to the names of prepared statements."""
-        namespace = self._exchange.namespace
-        if template.prepares is not None:
-            inner = dataclasses.replace(template, prepares=None, special=False)
-            return namespace.change(template.prepares, Prepared(inner))
-        if template.deallocates == ALL:
-            return namespace.wipe()
-        if template.deallocates is not None:
-            return namespace.change(template.deallocates, None)
-        return None
-
-    def _skipped(self, decision: Decision | None) -> bool:
-        """While a policy thought, the pipeline failed: the server would ignore the message, so it is not sent."""
-        if not self._exchange.skipping:
-            return False
-        if decision is not None and decision.allowed:
-            error = "an earlier message of the pipeline failed"
-            Running(decision, 0).finish(self._exchange.auditor, "aborted", error=error)
-        return True
-
-    def _end_segment(self, entry: Entry) -> None:
-        namespace = self._exchange.namespace
-        entry.segment = namespace.segment
-        namespace.segment += 1
-        self._exchange.queue.append(entry)
-
-
-class _Stall(Exception):  # noqa: N818  # a signal, not an error
-    """Upstream's answers must come first."""

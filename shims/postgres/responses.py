@@ -60,7 +60,7 @@ class Responses:
         """Whether the client has only had whole messages."""
         return not self._streaming
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:  # noqa: C901  # the hot loop: a call a message costs more than it explains
         """Take bytes from upstream; what may be delivered is in the exchange's `to_client` afterwards."""
         exchange = self._exchange
         if self._tail:
@@ -81,7 +81,7 @@ class Responses:
                     if kind != ord("E") or size - position >= HEAD_OF_ERROR:
                         touched = self._begin_stream(kind, data, position, length)
                         position = size
-                elif length > BUFFER_LIMIT or kind not in handlers and kind != DATA_ROW:
+                elif length > BUFFER_LIMIT or (kind not in handlers and kind != DATA_ROW):
                     raise WireError(f"the server sent a message of type 0x{kind:02x} and {length} bytes")
                 break
             if kind == DATA_ROW:

@@ -25,30 +25,20 @@ from onrecord.recordings.datapath import DataPath
 from onrecord.recordings.records import RefusalRecord
 from onrecord.shims.postgres.backend import Backend
 from onrecord.shims.postgres.commands import PROTOCOL
+from onrecord.shims.postgres.entrance import Entrance
 from onrecord.shims.postgres.exchange import SessionFatal
-from onrecord.shims.postgres.link import Link
 from onrecord.shims.postgres.messages import (
-    AUTHENTICATION_CLEARTEXT,
     AUTHENTICATION_OK,
     encode_backend_key,
-    encode_negotiate,
     encode_status,
     fatal,
 )
-from onrecord.shims.postgres.negotiation import negotiate
 from onrecord.shims.postgres.relay import Relay
 from onrecord.shims.postgres.responses import check_setting
-from onrecord.shims.postgres.startup import (
-    LONG_KEYS,
-    NEWEST,
-    Cancel,
-    Startup,
-    check_length,
-    decode_packet,
-)
-from onrecord.shims.postgres.tls import ALPN, listener_context
+from onrecord.shims.postgres.startup import LONG_KEYS, Cancel, Startup
+from onrecord.shims.postgres.tls import listener_context
 from onrecord.shims.postgres.upstream import Login, UpstreamError
-from onrecord.shims.postgres.wire import HEADER_SIZE, PASSWORD_LIMITS, MessageBuffer, Reader, WireError, message
+from onrecord.shims.postgres.wire import WireError, message
 
 _log = logging.getLogger("onrecord.postgres")
 
@@ -134,7 +124,7 @@ class Server:
 
     async def _enter(self, sock: socket.socket, client: str) -> None:
         """A connection up to its session. Whatever goes wrong ends this connection and no other."""
-        entry = _Entrance(self, sock, client)
+        entry = Entrance(self, sock, client)
         self._entering += 1
         try:
             try:
@@ -157,7 +147,7 @@ class Server:
             self._refuse(PROTOCOL, f"the connection broke: {type(error).__name__}", client)
         except asyncio.CancelledError:
             entry.farewell(fatal("57P01", "onrecord: the gateway is shutting down"))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong, nothing passes
             _log.exception("connection of %s failed", client)
             self._refuse("onrecord:engine", f"internal error: {type(error).__name__}", client)
             entry.farewell(fatal("XX000", "onrecord: internal error of the gateway"))
@@ -168,7 +158,7 @@ class Server:
 
     # ------------------------------------------------------------------ sessions
 
-    async def _begin(self, entry: _Entrance, startup: Startup, identity: Identity, resource: PostgresResource) -> None:
+    async def _begin(self, entry: Entrance, startup: Startup, identity: Identity, resource: PostgresResource) -> None:
         """Open the session, connect to PostgreSQL, tell the client, and let the relay take over."""
         auditor = self._auditor
         seen = Resource(
@@ -189,7 +179,7 @@ class Server:
             backend = self._backends[resource.name]
             upstream, login = await backend.connect(startup.parameters)
         except UpstreamError as error:
-            _log.error("resource %s: PostgreSQL: %s", resource.name, error)  # noqa: TRY400  # no traceback: it is no bug
+            _log.error("resource %s: PostgreSQL: %s", resource.name, error)  # no traceback: it is no bug
             auditor.end_session(opened, f"PostgreSQL cannot be reached: {error}")
             text = f"the PostgreSQL of resource {resource.name} cannot be reached"
             raise SessionFatal("08006", text, hint="the gateway's log says why") from None
@@ -287,7 +277,7 @@ class Server:
     async def drain(self) -> None:
         """Give running commands a moment, then end all sessions."""
         deadline = asyncio.get_running_loop().time() + DRAIN
-        while any(relay.busy for relay in self._relays) and asyncio.get_running_loop().time() < deadline:
+        while any(relay.busy for relay in self._relays) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         for relay in list(self._relays):
             relay.end("the gateway is shutting down", fatal("57P01", "onrecord: the gateway is shutting down"))
@@ -329,116 +319,6 @@ class Server:
     @property
     def handshake_timeout(self) -> float:
         return self._gateway.handshake_timeout
-
-
-class _Entrance:
-    """One connection before it is a session."""
-
-    def __init__(self, server: Server, sock: socket.socket, client: str) -> None:
-        self._server, self._sock = server, sock
-        self.client = client
-        self.handed_over = False
-        self._link: Link | None = None
-        self._encrypted = False
-        self._data = b""
-
-    async def open(self) -> Startup | None:
-        """Up to the startup packet; None where there is nothing more to do."""
-        server = self._server
-        opening = await negotiate(self._sock)
-        if opening is None:
-            return None
-        loop = asyncio.get_running_loop()
-        if opening.tls:
-            _, self._link = await loop.connect_accepted_socket(
-                Link,
-                self._sock,
-                ssl=server.tls,
-                ssl_handshake_timeout=server.handshake_timeout,
-            )
-            self._encrypted = True
-            chosen = self._tls_object().selected_alpn_protocol()
-            if opening.direct and chosen != ALPN:
-                raise WireError("direct TLS without ALPN postgresql")
-        else:
-            _, self._link = await loop.connect_accepted_socket(Link, self._sock)
-        self._data = opening.first
-        packet = await self._packet()
-        if packet is None:
-            return None
-        decoded = decode_packet(packet)
-        if isinstance(decoded, Cancel):
-            await server.cancel(decoded, self.client)
-            return None
-        if self._data:
-            raise WireError("bytes behind the startup packet before the password was asked for")
-        if not self._encrypted and not server.plaintext_allowed:
-            raise WireError("this listener takes TLS only: connect with sslmode=require or stricter", "28000")
-        if decoded.must_negotiate:
-            self._link.write(encode_negotiate(min(decoded.version, NEWEST), decoded.unknown_options))
-        return decoded
-
-    async def identify(self, startup: Startup) -> tuple[Identity, PostgresResource]:
-        """Ask for the token and check it, and what it opens."""
-        link = self._require_link()
-        link.write(AUTHENTICATION_CLEARTEXT)
-        buffer = MessageBuffer(PASSWORD_LIMITS)
-        while (found := buffer.next()) is None:
-            data = await link.read()
-            if not data:
-                raise ConnectionResetError
-            buffer.feed(data)
-        reader = Reader(found[1], HEADER_SIZE)
-        token = reader.text()
-        reader.end()
-        if buffer.pending:
-            raise WireError("bytes behind the password message before it was answered")
-        certificate = self._tls_object().getpeercert(True) if self._encrypted else None
-        identity = await self._server.authenticate(token, startup, self.client, certificate)
-        return identity, self._server.authorised(identity, startup.database, self.client)
-
-    def hand_over(self) -> Link:
-        """From here on the relay owns the connection."""
-        self.handed_over = True
-        return self._require_link()
-
-    def farewell(self, answer: bytes) -> None:
-        """Tell the client why the connection ends."""
-        if self._link is not None:
-            self._link.write(answer)
-        else:
-            with contextlib.suppress(OSError):
-                self._sock.send(answer)
-
-    def close(self) -> None:
-        if self._link is not None:
-            self._link.close()
-        else:
-            self._sock.close()
-
-    async def _packet(self) -> bytes | None:
-        """The startup or cancel packet."""
-        link = self._require_link()
-        while len(self._data) < 4 or len(self._data) < int.from_bytes(self._data[:4], "big"):
-            if len(self._data) >= 4:
-                check_length(int.from_bytes(self._data[:4], "big"))
-            data = await link.read()
-            if not data:
-                return None
-            self._data += data
-        length = int.from_bytes(self._data[:4], "big")
-        check_length(length)
-        packet, self._data = self._data[:length], self._data[length:]
-        return packet
-
-    def _tls_object(self) -> Any:
-        link = self._require_link()
-        return link.transport.get_extra_info("ssl_object") if link.transport is not None else None
-
-    def _require_link(self) -> Link:
-        if self._link is None:
-            raise ConnectionResetError
-        return self._link
 
 
 async def serve(datapath: DataPath, *, ready: Callable[[], None]) -> None:

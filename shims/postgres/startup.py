@@ -14,10 +14,30 @@ LONG_KEYS = (3 << 16) | 2
 
 # Startup parameters that change neither how a statement reads nor who runs it.
 HARMLESS = frozenset(
-    """application_name bytea_output client_min_messages datestyle default_transaction_deferrable
-    default_transaction_isolation default_transaction_read_only extra_float_digits geqo
-    idle_in_transaction_session_timeout idle_session_timeout intervalstyle jit lc_messages lc_monetary lc_numeric
-    lc_time lock_timeout statement_timeout tcp_user_timeout timezone transaction_timeout""".split()
+    {
+        "application_name",
+        "bytea_output",
+        "client_min_messages",
+        "datestyle",
+        "default_transaction_deferrable",
+        "default_transaction_isolation",
+        "default_transaction_read_only",
+        "extra_float_digits",
+        "geqo",
+        "idle_in_transaction_session_timeout",
+        "idle_session_timeout",
+        "intervalstyle",
+        "jit",
+        "lc_messages",
+        "lc_monetary",
+        "lc_numeric",
+        "lc_time",
+        "lock_timeout",
+        "statement_timeout",
+        "tcp_user_timeout",
+        "timezone",
+        "transaction_timeout",
+    }
 )
 ENCODINGS = frozenset({"utf8", "utf-8", "unicode"})
 # Sent upstream always: RESET and DISCARD ALL go back to these, whatever the role or the database has set.
@@ -144,9 +164,7 @@ def _options(text: str) -> list[tuple[str, str]]:
         word = words.pop(0)
         if word == "-c" and words:
             setting = words.pop(0)
-        elif word.startswith("-c"):
-            setting = word[2:]
-        elif word.startswith("--"):
+        elif word.startswith(("-c", "--")):
             setting = word[2:]
         else:
             raise StartupError(f"the option {word[:100]!r} is not supported by the gateway", "0A000")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
-import scramp
+import scramp  # untyped
 
 from onrecord.policies.errors import OnrecordError
 from onrecord.shims.postgres.messages import decode_fields, decode_status
@@ -37,7 +38,7 @@ class Login:
     authenticated: bool = False
     ready: bool = False
     channel_binding: bool = False
-    _scram: scramp.ScramClient | None = None
+    _scram: Any = None
     _expects: int = _OK  # the SASL step that may come next, _OK before any
     _verified: bool = True
 
@@ -103,7 +104,7 @@ class Login:
         else:
             raise UpstreamError(f"the server offers no known SASL mechanism: {', '.join(offered)[:200]}")
         try:
-            self._scram = scramp.ScramClient(mechanisms, self.user, self.password, channel_binding=binding)
+            self._scram = _client(mechanisms, self.user, self.password, channel_binding=binding)
             first = self._scram.get_client_first().encode()
         except scramp.ScramException as error:
             raise UpstreamError(f"SCRAM: {error}") from None
@@ -131,13 +132,16 @@ class Login:
         return b""
 
 
+_client: Any = scramp.ScramClient
+
+
 def _md5(user: str, password: str, salt: bytes) -> bytes:
     inner = hashlib.md5(password.encode() + user.encode()).hexdigest()  # noqa: S324  # the protocol's method
     return b"md5" + hashlib.md5(inner.encode() + salt).hexdigest().encode()  # noqa: S324
 
 
 def endpoint_hash(certificate: bytes) -> bytes:
-    """tls-server-end-point (RFC 5929): the hash of the certificate's own signature algorithm, SHA-256 for MD5, SHA-1."""
+    """tls-server-end-point (RFC 5929): the signature algorithm's hash, SHA-256 instead of MD5 and SHA-1."""
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
 

@@ -15,8 +15,15 @@ import pytest
 import uvloop
 
 from onrecord.policies import dev_issuer
-from onrecord.policies.config import Address, Config, GatewayConfig, IssuerConfig, PostgresResource, RecordingsConfig
-from onrecord.policies.config import SecretRef
+from onrecord.policies.config import (
+    Address,
+    Config,
+    GatewayConfig,
+    IssuerConfig,
+    PostgresResource,
+    RecordingsConfig,
+    SecretRef,
+)
 from onrecord.policies.identity import Authenticator
 from onrecord.policies.model import Command, Outcome, Session
 from onrecord.policies.secrets import Secrets

@@ -1,0 +1,93 @@
+"""Asking the auditor about a client's messages, and what follows from the answer. No I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable
+
+from onrecord.policies.model import SqlCommand
+from onrecord.recordings.auditor import Decision
+from onrecord.shims.postgres.commands import Prepared, Template
+from onrecord.shims.postgres.deny import Denial, denial_of
+from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFatal
+from onrecord.shims.postgres.namespace import ALL, Change, Unsettled
+from onrecord.shims.postgres.results import Running
+
+
+class Stall(Exception):  # noqa: N818  # a signal, not an error
+    """Upstream's answers must come first."""
+
+
+class Deciding:
+    """What handlers of client messages share."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def _ask(self, template: Template, command: SqlCommand, detail: bytes) -> Decision | Awaitable[Decision]:
+        exchange = self._exchange
+        if template.refusal is not None:
+            return self._deny(template, command)
+        return exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False)
+
+    def _deny(self, template: Template, command: SqlCommand | None = None) -> Decision:
+        refusal = template.refusal
+        if refusal is None:
+            raise SessionFatal("XX000", "internal error of the gateway")
+        return self._exchange.auditor.deny(
+            self._exchange.opened, command or template.command, refusal.reason, refusal.policy, refusal.hint
+        )
+
+    def _denial(self, decision: Decision, template: Template, sqlstate: str = "") -> Denial:
+        refusal = template.refusal
+        if refusal is not None:
+            sqlstate = sqlstate or refusal.sqlstate
+        return denial_of(decision, template.reasons, *([sqlstate] if sqlstate else []))
+
+    def _resolved(self, template: Template) -> tuple[Template, Prepared | None]:
+        """The template to decide, and the prepared statement that an EXECUTE in it means now."""
+        if template.executes is None:
+            return template, None
+        inner = self._lookup(template.executes)
+        return self._exchange.templates.executing(template, inner), inner
+
+    def _lookup(self, name: str) -> Prepared | None:
+        try:
+            return self._exchange.namespace.lookup(name)
+        except Unsettled:
+            raise Stall from None
+
+    def _change_of(self, template: Template) -> Change | None:
+        """What an SQL statement does to the names of prepared statements."""
+        namespace = self._exchange.namespace
+        if template.prepares is not None:
+            inner = dataclasses.replace(template, prepares=None, special=False)
+            return namespace.change(template.prepares, Prepared(inner))
+        if template.deallocates == ALL:
+            return namespace.wipe()
+        if template.deallocates is not None:
+            return namespace.change(template.deallocates, None)
+        return None
+
+    def _skipped(self, decision: Decision | None) -> bool:
+        """While a policy thought, the pipeline failed: the server would ignore the message, so it is not sent."""
+        if not self._exchange.skipping:
+            return False
+        if decision is not None and decision.allowed:
+            error = "an earlier message of the pipeline failed"
+            Running(decision, 0).finish(self._exchange.auditor, "aborted", error=error)
+        return True
+
+    def _end_segment(self, entry: Entry) -> None:
+        namespace = self._exchange.namespace
+        entry.segment = namespace.segment
+        namespace.segment += 1
+        self._exchange.queue.append(entry)
+
+    def _refuse_query(self, denial: Denial) -> None:
+        self._end_segment(Entry(Expect.QUERY, denial=denial))
+        self._exchange.to_upstream.append(self._exchange.trick.query)
+
+    def _refuse_extended(self, kind: Expect, denial: Denial) -> None:
+        self._exchange.queue.append(Entry(kind, denial=denial))
+        self._exchange.to_upstream.append(self._exchange.trick.parse())
