@@ -10,6 +10,7 @@ from collections import OrderedDict
 from typing import Any
 
 from onrecord.policies.model import NameSet
+from onrecord.policies.sql import queries, utility  # noqa: F401 - they register their handlers
 from onrecord.policies.sql.errors import SqlError
 from onrecord.policies.sql.names import resolve
 from onrecord.policies.sql.parser import SMALL, parse

@@ -28,28 +28,31 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 _ARITHMETIC: dict[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub}
 
 
-def is_vacuous(where: Node | None) -> bool:
+def is_vacuous(where: Node | None, target: str | None = None) -> bool:
     """Whether a condition lets all rows through or none by choice; True for a missing one.
+
+    `target` is the name that the rows' relation has in the condition: a column of another relation chooses none of its
+    rows (`DELETE FROM orders USING s WHERE s.one = 1`). A column without a relation's name may be the target's.
 
     `WHERE false` chooses no row and is no danger: not vacuous.
     """
-    return where is None or truth(where) in {"true", "same"}
+    return where is None or truth(where, 0, target) in {"true", "same"}
 
 
-def truth(node: Node, depth: int = 0) -> Truth:
+def truth(node: Node, depth: int = 0, target: str | None = None) -> Truth:
     """The truth of an expression over all rows; "same" past `_DEPTH` levels, so that depth hides nothing."""
     if depth > _DEPTH:
         return "same"
     name, fields = next(iter(node.items()))
     handler = _HANDLERS.get(name)
-    found = handler(fields, depth + 1) if handler is not None else None
+    found = handler(fields, depth + 1, target) if handler is not None else None
     if found is not None:
         return found
-    return "varies" if mentions_row(node) else "same"
+    return "varies" if mentions_row(node, target) else "same"
 
 
-def mentions_row(node: Any) -> bool:
-    """Whether a column or the cursor's row is named anywhere below; `*` alone (EXISTS (SELECT * …)) is not."""
+def mentions_row(node: Any, target: str | None = None) -> bool:
+    """Whether a column of the target or the cursor's row may be named below; `*` alone (EXISTS (SELECT * …)) is not."""
     stack = [node]
     while stack:
         item = stack.pop()
@@ -59,10 +62,16 @@ def mentions_row(node: Any) -> bool:
             if "CurrentOfExpr" in item:
                 return True
             column = item.get("ColumnRef")
-            if column is not None and "A_Star" not in column.get("fields", [{}])[-1]:
+            if column is not None and _of_target(column.get("fields", []), target):
                 return True
             stack.extend(value for value in item.values() if isinstance(value, dict | list))
     return False
+
+
+def _of_target(fields: list[Node], target: str | None) -> bool:
+    if not fields or "A_Star" in fields[-1]:
+        return False
+    return len(fields) < 2 or target is None or fields[-2].get("String", {}).get("sval") == target
 
 
 def bare(node: Any) -> Any:
@@ -121,7 +130,7 @@ def _operator(fields: Node) -> str:
     return str(fields.get("name", [{}])[-1].get("String", {}).get("sval", ""))
 
 
-def _const(fields: Node, depth: int) -> Truth | None:  # noqa: ARG001
+def _const(fields: Node, depth: int, target: str | None) -> Truth | None:  # noqa: ARG001
     value = _literal(fields)
     if value is None:
         return "same"
@@ -132,13 +141,13 @@ def _const(fields: Node, depth: int) -> Truth | None:  # noqa: ARG001
     return "true" if value[0] else "never"
 
 
-def _cast(fields: Node, depth: int) -> Truth | None:
-    return truth(fields["arg"], depth) if "arg" in fields else None
+def _cast(fields: Node, depth: int, target: str | None) -> Truth | None:
+    return truth(fields["arg"], depth, target) if "arg" in fields else None
 
 
-def _bool(fields: Node, depth: int) -> Truth | None:
+def _bool(fields: Node, depth: int, target: str | None) -> Truth | None:
     kind, args = fields.get("boolop"), fields.get("args", [])
-    parts = [truth(arg, depth) for arg in args]
+    parts = [truth(arg, depth, target) for arg in args]
     if kind == "NOT_EXPR":
         flipped: dict[Truth, Truth] = {"true": "never", "never": "true", "same": "same", "varies": "varies"}
         return flipped[parts[0]]
@@ -180,13 +189,13 @@ def _opposite(left: Node, right: Node) -> bool:
     return False
 
 
-def _expression(fields: Node, depth: int) -> Truth | None:
+def _expression(fields: Node, depth: int, target: str | None) -> Truth | None:
     kind, name = fields.get("kind"), _operator(fields)
     left, right = fields.get("lexpr"), fields.get("rexpr")
-    if kind == "AEXPR_OP" and left and right and "ColumnRef" in left and ("ParamRef" in right or _is_number(right)):
+    if left and right and target is None and kind == "AEXPR_OP" and "ColumnRef" in left and _is_plain(right):
         return "varies"  # `id = $1`: by far the most common condition
     if kind in {"AEXPR_OP", "AEXPR_NOT_DISTINCT", "AEXPR_DISTINCT"}:
-        return _comparison(kind == "AEXPR_NOT_DISTINCT", name, left, right, depth)
+        return _comparison(kind == "AEXPR_NOT_DISTINCT", name, left, right, depth, target)
     if kind in {"AEXPR_LIKE", "AEXPR_ILIKE"}:
         pattern = constant(right)
         if name in {"~~", "~~*"} and pattern and isinstance(pattern[0], str) and pattern[0].strip("%") == "":
@@ -202,12 +211,13 @@ def _expression(fields: Node, depth: int) -> Truth | None:
     return None
 
 
-def _is_number(node: Node) -> bool:
-    const = node.get("A_Const")
-    return const is not None and "ival" in const
+def _is_plain(node: Node) -> bool:
+    return "ParamRef" in node or "ival" in node.get("A_Const", {})
 
 
-def _comparison(not_distinct: bool, name: str, left: Node | None, right: Node | None, depth: int) -> Truth | None:
+def _comparison(
+    not_distinct: bool, name: str, left: Node | None, right: Node | None, depth: int, target: str | None
+) -> Truth | None:
     first, second = constant(left), constant(right)
     if first and second and name in _COMPARE:
         if first[0] is None or second[0] is None:
@@ -221,16 +231,16 @@ def _comparison(not_distinct: bool, name: str, left: Node | None, right: Node | 
     if name in {"=", "<=", ">=", "~~", "~~*", "@>", "<@"} and same(left, right):
         return "same"  # true but for NULL
     if first and isinstance(first[0], bool) and right is not None and name == "=":
-        inner = truth(right, depth)
+        inner = truth(right, depth, target)
         return inner if first[0] and inner in {"true", "same"} else None
     if second and isinstance(second[0], bool) and left is not None and name == "=":
-        inner = truth(left, depth)
+        inner = truth(left, depth, target)
         return inner if second[0] and inner in {"true", "same"} else None
     return None
 
 
-def _boolean_test(fields: Node, depth: int) -> Truth | None:
-    inner = truth(fields["arg"], depth)
+def _boolean_test(fields: Node, depth: int, target: str | None) -> Truth | None:
+    inner = truth(fields["arg"], depth, target)
     kind = fields.get("booltesttype", "IS_TRUE")
     if inner in {"true", "never"} and kind in {"IS_TRUE", "IS_NOT_FALSE"}:
         return inner if kind == "IS_TRUE" else "true" if inner == "true" else "same"
@@ -239,42 +249,42 @@ def _boolean_test(fields: Node, depth: int) -> Truth | None:
     return "same" if inner != "varies" else None
 
 
-def _null_test(fields: Node, depth: int) -> Truth | None:  # noqa: ARG001
+def _null_test(fields: Node, depth: int, target: str | None) -> Truth | None:  # noqa: ARG001
     value = constant(fields.get("arg"))
     if value is None:
         return None
     return "true" if (value[0] is None) == (fields.get("nulltesttype", "IS_NULL") == "IS_NULL") else "never"
 
 
-def _coalesce(fields: Node, depth: int) -> Truth | None:
-    parts = [truth(arg, depth) for arg in fields.get("args", [])]
+def _coalesce(fields: Node, depth: int, target: str | None) -> Truth | None:
+    parts = [truth(arg, depth, target) for arg in fields.get("args", [])]
     # `coalesce(x, true)` still depends on x; `coalesce(true, x)` does not.
     return parts[0] if parts and parts[0] == "true" else None
 
 
-def _case(fields: Node, depth: int) -> Truth | None:
+def _case(fields: Node, depth: int, target: str | None) -> Truth | None:
     results = [arm["CaseWhen"]["result"] for arm in fields.get("args", []) if "result" in arm.get("CaseWhen", {})]
     if "defresult" not in fields:
         return None
-    outcomes = {truth(result, depth) for result in [*results, fields["defresult"]]}
+    outcomes = {truth(result, depth, target) for result in [*results, fields["defresult"]]}
     return "true" if outcomes == {"true"} else None
 
 
-def _sublink(fields: Node, depth: int) -> Truth | None:
+def _sublink(fields: Node, depth: int, target: str | None) -> Truth | None:
     select = fields.get("subselect", {}).get("SelectStmt", {})
     kind = fields.get("subLinkType")
     if kind == "EXPR_SUBLINK" and not select.get("fromClause") and len(select.get("targetList", [])) == 1:
         value = select["targetList"][0].get("ResTarget", {}).get("val")
         if value and "whereClause" not in select:
-            return truth(value, depth)
+            return truth(value, depth, target)
     if kind == "EXISTS_SUBLINK" and "whereClause" not in select and "havingClause" not in select:
         # Whether the other relation is empty is the same for every row of ours.
         sources = select.get("fromClause", [])
-        return "same" if not mentions_row(sources) else None
+        return "same" if not mentions_row(sources, target) else None
     return None
 
 
-_HANDLERS: dict[str, Callable[[Node, int], Truth | None]] = {
+_HANDLERS: dict[str, Callable[[Node, int, str | None], Truth | None]] = {
     "A_Const": _const,
     "TypeCast": _cast,
     "BoolExpr": _bool,

@@ -8,7 +8,7 @@ from onrecord.policies.sql import nodes
 from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.nodes import STATEMENTS
 from onrecord.policies.sql.settings import changes_of, constant_text
-from onrecord.policies.sql.walker import RANK, Handler, Walker
+from onrecord.policies.sql.walker import RANK, UTILITY, Walker
 from onrecord.policies.sql.wordlists import words
 
 Node = dict[str, Any]
@@ -204,6 +204,17 @@ def _code(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> No
     walker.children(fields, level, scope)
 
 
+def _schema(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
+    """CREATE SCHEMA s CREATE TABLE t …: names without a schema are in the new one."""
+    schema = fields.get("schemaname") or fields.get("authrole", {}).get("rolename", "")
+    for element in fields.get("schemaElts", []):
+        for inner in element.values():
+            for key in ("relation", "view", "sequence"):
+                if key in inner and schema:
+                    inner[key].setdefault("schemaname", schema)
+    walker.children(fields, level, scope)
+
+
 def _vacuum(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
     if not fields.get("is_vacuumcmd"):
         walker.kind = "ANALYZE"
@@ -216,25 +227,28 @@ def _grant(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> N
     walker.children(fields, level, scope)
 
 
-UTILITY: dict[str, Handler] = {
-    "ExplainStmt": _explain,
-    "PrepareStmt": _prepare,
-    "ExecuteStmt": _execute,
-    "DeallocateStmt": _deallocate,
-    "CopyStmt": _copy,
-    "TransactionStmt": _transaction,
-    "VariableSetStmt": _set,
-    "DiscardStmt": _discard,
-    "DropStmt": _drop,
-    "CommentStmt": _comment,
-    "AlterTableStmt": _alter_table,
-    "RenameStmt": _rename,
-    "AlterObjectSchemaStmt": _rename,
-    "DefineStmt": _define,
-    "AlterTypeStmt": _alter_type,
-    "CreateFunctionStmt": _code,
-    "RuleStmt": _code,
-    "VacuumStmt": _vacuum,
-    "GrantStmt": _grant,
-    "GrantRoleStmt": _grant,
-}
+UTILITY.update(
+    {
+        "ExplainStmt": _explain,
+        "PrepareStmt": _prepare,
+        "ExecuteStmt": _execute,
+        "DeallocateStmt": _deallocate,
+        "CopyStmt": _copy,
+        "TransactionStmt": _transaction,
+        "VariableSetStmt": _set,
+        "DiscardStmt": _discard,
+        "DropStmt": _drop,
+        "CommentStmt": _comment,
+        "AlterTableStmt": _alter_table,
+        "RenameStmt": _rename,
+        "AlterObjectSchemaStmt": _rename,
+        "DefineStmt": _define,
+        "AlterTypeStmt": _alter_type,
+        "CreateFunctionStmt": _code,
+        "RuleStmt": _code,
+        "CreateSchemaStmt": _schema,
+        "VacuumStmt": _vacuum,
+        "GrantStmt": _grant,
+        "GrantRoleStmt": _grant,
+    }
+)
