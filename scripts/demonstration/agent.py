@@ -30,6 +30,7 @@ class Agent:
     def environment(self) -> dict[str, str]:
         """Nothing of ours but PATH: no secret of the gateway or of an upstream can be in it."""
         base = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+        base["PGCONNECT_TIMEOUT"] = "20"
         return base | dict(self.variables)
 
     def run(self, *argv: str) -> str:

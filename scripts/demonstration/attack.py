@@ -112,7 +112,7 @@ def _edited_byte(screen: Screen, stage: Stage) -> None:
     screen.chapter("One edited byte", "Someone who can write the database makes the record say another order.")
     edited = _edit_one_byte(stage.gateway.setup.store)
     screen.terminal("mallory: recordings.db, one byte changed", edited, bad=True)
-    status = screen.command(["verify", "-c", stage.config])
+    status = screen.command(stage.config.parent, "verify")
     _expect(status == 1, f"verify ended with status {status}")
     screen.done("verify names the record")
 

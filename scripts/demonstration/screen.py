@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.panel import Panel
@@ -49,10 +49,9 @@ class Screen:
         style = "red" if bad else "blue"
         self.console.print(Panel(shown, title=who, title_align="left", border_style=style))
 
-    def command(self, words: Sequence[str]) -> int:
-        """Show an onrecord command and run it on this terminal; its exit status."""
+    def command(self, folder: Path, *words: str) -> int:
+        """Show an onrecord command and run it on this terminal, in the folder of mitm.toml; its exit status."""
         self.console.print(Text("$ onrecord " + " ".join(words), style="bold"))
         sys.stdout.flush()
-        return subprocess.run(
-            [sys.executable, "-m", "onrecord.scripts.main", *words], check=False, stdin=subprocess.DEVNULL
-        ).returncode
+        argv = [sys.executable, "-m", "onrecord.scripts.main", *words]
+        return subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, cwd=folder).returncode

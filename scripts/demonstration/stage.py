@@ -38,8 +38,8 @@ class Stage:
     tls: bool
 
     @property
-    def config(self) -> str:
-        return str(self.gateway.setup.path)
+    def config(self) -> Path:
+        return self.gateway.setup.path
 
     def variables(self, token: str) -> dict[str, str]:
         """What `onrecord env` gives an agent with this token."""

