@@ -21,12 +21,13 @@ import re2
 
 from onrecord.policies.errors import SecretError
 from onrecord.policies.redaction_patterns import (
-    GENERIC,
-    GENERIC_GROUPS,
     GENERIC_PREFILTER,
     MARK,
     MIN_SECRET,
+    PART,
+    PART_GROUPS,
     SECRET_NAMES,
+    WHOLE,
     needles,
     parts_of,
 )
@@ -50,9 +51,10 @@ def _compile(pattern: str, *, longest: bool = False) -> Any:
     raise SecretError(f"a pattern of {len(pattern)} characters is too long: the secrets are too many or too large")
 
 
-_generic = _compile(GENERIC)
+_whole = _compile(WHOLE)
+_part = _compile(PART)
 _generic_prefilter = _compile(GENERIC_PREFILTER)
-_MEMBER = GENERIC_GROUPS.index("name") + 1
+_MEMBER = PART_GROUPS.index("name") + 1
 # The seams of a long value's parts; base64 leaves a character there that belongs to two parts.
 _merge = _compile(r"\[redacted\](?:[A-Za-z0-9+/_-]{0,2}\[redacted\])+")
 
@@ -163,17 +165,15 @@ def clean_generic(text: str) -> str:
 
 
 def _sub_generic(data: bytes) -> bytes:
-    """Replace every generic secret in `data`: the group that matched, the string after a member's name, or all."""
+    """Replace every generic secret in `data`: what is one as a whole, then the secret parts."""
+    data = _whole.sub(_MARK, data)
     pieces: list[bytes] = []
     position = copied = 0
-    while (match := _generic.search(data, position)) is not None:
-        start, end = match.span()
-        group = match.lastindex or 0
+    while (match := _part.search(data, position)) is not None:
+        group = match.lastindex
+        start, end = match.span(group)
         if group == _MEMBER:
-            start = match.end(group)
-            end = _member_end(data, start, match.group(group))
-        elif group:
-            start, end = match.span(group)
+            start, end = end, _member_end(data, end, match.group(group))
         if end > start:
             pieces += (data[copied:start], _MARK)
             copied = end

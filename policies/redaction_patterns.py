@@ -51,19 +51,19 @@ _TOKENS = (
 )
 _JWT = r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){0,2}"
 _PEM = rf"-----BEGIN{_SPACE}{_PEM_KIND}-----(?s:.*?)(?:-----END{_SPACE}{_PEM_KIND}-----|\z)"
-_USERINFO = r"""[A-Za-z][A-Za-z0-9+.-]*:(?:\\*/){2}[^\s/?#"'<>@:\\]*:(?P<userinfo>[^\s/?#"'<>\\]+)@"""
+_USERINFO = r"""[A-Za-z][A-Za-z0-9+.-]{0,15}:(?:\\*/){2}[^\s/?#"'<>@:\\]{0,256}:(?P<userinfo>[^\s/?#"'<>\\]{1,1000})@"""
 _FIELD = rf"""(?:^|[^A-Za-z0-9_-]|\\[nrtbf])(?i:{_NAMES})=(?P<field>[^&\s"'<>\\;,]+)"""
 _MEMBER = rf"""(?P<name>\\*["'](?i:{_NAMES})\\*["']\s*:\s*\\*")"""
 _HEADER = r"""(?i:authorization)\\*["']?\s*[:=]\s*\\*["']?(?i:Bearer|Basic|Token)\s+(?P<header>[^\s"'\\]+)"""
 
-# What is replaced: the named group, or (name) the string that follows it, or the whole match.
-GENERIC = "|".join(
-    (_JWT, _PEM, rf"{_EDGE}(?P<token>{'|'.join(_TOKENS)})", _USERINFO, _MEMBER, _FIELD, _HEADER)
-)  # fmt: skip
+# Two passes. A search is slow where an earlier, longer candidate stays open behind every match: so what may run on
+# without end (WHOLE) is not searched together with what is found inside such a run, and the others are bounded.
+# What is replaced: all of a match of WHOLE; of PART the named group or, for `name`, the string that follows it.
+WHOLE = f"{_JWT}|{_PEM}"
+PART = "|".join((rf"{_EDGE}(?P<token>{'|'.join(_TOKENS)})", _USERINFO, _MEMBER, _FIELD, _HEADER))
+PART_GROUPS = ("token", "userinfo", "name", "field", "header")
 
-GENERIC_GROUPS = ("token", "userinfo", "name", "field", "header")
-
-# The same without edges, for encoded JSON, where an escape may stand before anything: finds at least all of GENERIC.
+# The same without edges, for encoded JSON, where an escape may stand before anything: finds at least all of both.
 GENERIC_PREFILTER = "|".join(
     (
         r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.",
