@@ -12,20 +12,19 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import time
-import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable
 from threading import get_ident
 from time import monotonic
 from typing import Any, NamedTuple
 
+from onrecord.policies.answers import presentable, sound
 from onrecord.policies.built_in import ASK, BROKEN, NOT_LOADED, STALE, default_of, rule_on_action
 from onrecord.policies.errors import PolicyError
 from onrecord.policies.hooks import Hook, LoadedSet
 from onrecord.policies.model import Command, Outcome, Session
 from onrecord.policies.policy_set import PolicySet
 from onrecord.policies.verdict import Allow, Deny, Hold, Ruling, combine
-from onrecord.policies.watchdog import Interrupted, Watchdog
+from onrecord.policies.watchdog import Interrupted, Watchdog, stepwise
 
 _log = logging.getLogger("onrecord.policies")
 
@@ -125,7 +124,10 @@ class PolicyEngine:
         self._stale_since = since if self._stale_since is None else min(since, self._stale_since)
         if error != self._stale_error:
             self._stale_error = error
-            _log.error("policies could not be reloaded; the old ones hold for %g s: %s", self._stale_after, error)
+            if self._loaded is None:
+                _log.error("no policies could be loaded, so everything is denied: %s", error)
+            else:
+                _log.error("policies could not be reloaded; the old ones hold for %g s: %s", self._stale_after, error)
 
     # -- decisions ---------------------------------------------------------------------------------------------------
 
@@ -301,7 +303,7 @@ class PolicyEngine:
         """One async hook's answer; what it raises comes back as a _Failure (asyncio lets SystemExit end the loop)."""
         started = monotonic()
         try:
-            answer = await _stepwise(self._watch, hook.policy, hook.call(*arguments))
+            answer = await stepwise(self._watch, hook.policy, hook.call(*arguments))
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001
@@ -319,8 +321,8 @@ class PolicyEngine:
                 return Ruling(answer, policy)  # type: ignore[arg-type]
             _log.error("policy %s: asks for masks that this gateway cannot apply: %r", policy, masks)
             return Ruling(Deny(f"policy {policy} asks for masking that is not available", ASK), "onrecord:engine")
-        if isinstance(answer, Deny | Hold) and kind in (Deny, Hold) and _sound(answer):
-            return Ruling(answer, policy)
+        if isinstance(answer, Deny | Hold) and kind in (Deny, Hold) and sound(answer):
+            return Ruling(presentable(answer), policy)
         if isinstance(answer, _Failure):
             return self._failed(policy, answer)
         if inspect.iscoroutine(answer):
@@ -388,43 +390,3 @@ def _result(task: asyncio.Task[Any]) -> Any:
 def _timeout(policy: str) -> Ruling:
     _log.error("policy %s: a hook did not end in time", policy)
     return Ruling(Deny(f"policy {policy} did not answer in time", "try again; " + ASK), "onrecord:timeout")
-
-
-def _sound(verdict: Deny | Hold) -> bool:
-    """Whether the fields hold what they should (msgspec does not check a constructor's arguments)."""
-    if isinstance(verdict, Deny):
-        return isinstance(verdict.reason, str) and isinstance(verdict.hint, str)
-    return (
-        isinstance(verdict.approvers, str)
-        and isinstance(verdict.reason, str)
-        and isinstance(verdict.timeout, int | float)
-    )
-
-
-@types.coroutine
-def _stepwise(watch: Watchdog, policy: str, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Run a coroutine with the watchdog over each of its steps: one that blocks the loop is interrupted too."""
-    value: Any = None
-    thrown: BaseException | None = None
-    while True:
-        watch.name, watch.thread = policy, get_ident()
-        watch.started = time.monotonic()
-        try:
-            if thrown is None:
-                waited = work.send(value)
-            else:
-                error, thrown = thrown, None
-                waited = work.throw(error)
-        except StopIteration as stop:
-            return stop.value
-        finally:
-            watch.started = None
-            if watch.fired is not None:
-                watch.settle()
-        try:
-            value = yield waited
-        except GeneratorExit:
-            work.close()
-            raise
-        except BaseException as error:  # noqa: BLE001
-            thrown = error

@@ -23,8 +23,10 @@ import faulthandler
 import os
 import threading
 import time
+import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
 
 EXIT_STUCK = 70
 _GIL_MARGIN = 15.0  # a process that was stopped or starved for a while is not stuck
@@ -123,6 +125,35 @@ def end_process(name: str, seconds: float) -> None:
     with contextlib.suppress(OSError):
         os.write(2, text.encode())
     os._exit(EXIT_STUCK)
+
+
+@types.coroutine
+def stepwise(watch: Watchdog, name: str, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Run a coroutine with the watchdog over each of its steps: one that blocks the loop is interrupted too."""
+    value: Any = None
+    thrown: BaseException | None = None
+    while True:
+        watch.name, watch.thread = name, threading.get_ident()
+        watch.started = time.monotonic()
+        try:
+            if thrown is None:
+                waited = work.send(value)
+            else:
+                error, thrown = thrown, None
+                waited = work.throw(error)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            watch.started = None
+            if watch.fired is not None:
+                watch.settle()
+        try:
+            value = yield waited
+        except GeneratorExit:
+            work.close()
+            raise
+        except BaseException as error:  # noqa: BLE001
+            thrown = error
 
 
 _live: set[int] = set()

@@ -187,7 +187,8 @@ async def test_a_hook_that_raises_is_a_deny_that_tells_the_client_nothing(body, 
     "value",
     [
         "True", "False", "0", "''", "'allow'", "Allow", "Deny", "[Allow()]", "(Allow(), )", "{'type': 'allow'}",
-        "object()", "Deny(None)", "Deny('x', hint=5)", "Hold(timeout='1')", "Hold(approvers=None)",
+        "object()", "Deny(None)", "Deny('x', hint=5)", "Hold(timeout='1')", "Hold(timeout=float('nan'))",
+        "Hold(timeout=-1)", "Hold(approvers=None)",
         "type('A', (Allow,), {})()", "Allow(mask=('email',))", "Allow(mask='email')", "Allow(mask=5)",
     ],
 )  # fmt: skip
@@ -197,6 +198,15 @@ async def test_what_is_no_sound_verdict_is_a_deny(value, before):
     found = answer if isinstance(answer, Ruling) else await answer
     assert isinstance(found.verdict, Deny)
     assert found.policy == "onrecord:engine"
+
+
+@pytest.mark.parametrize("made_of", ["Deny({0}, {0})", "Hold({0}, {0})"])
+def test_texts_that_quote_the_agent_cannot_break_a_protocol_a_log_or_a_terminal(made_of):
+    nasty = r"'a\x00b\r\nX-Admin: 1\x1b[2J\u202ec\ud800' + 'x' * 5000"
+    verdict = rule(engine(hook("return " + made_of.format(nasty))), sql(default="allow")).verdict
+    for text in (verdict.reason, getattr(verdict, "hint", None) or verdict.approvers):
+        assert text.startswith("a\ufffdb  X-Admin: 1\ufffd[2J\ufffdc\ufffdx")
+        assert len(text) == 1000
 
 
 def test_a_plain_hook_that_returns_a_coroutine_is_a_deny():

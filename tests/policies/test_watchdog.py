@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import gc
@@ -12,7 +13,7 @@ import time
 
 import pytest
 
-from onrecord.policies.watchdog import EXIT_STUCK, Interrupted, Watchdog, _raise_in_thread
+from onrecord.policies.watchdog import EXIT_STUCK, Interrupted, Watchdog, _raise_in_thread, stepwise
 
 STUCK = """
 import time
@@ -136,3 +137,42 @@ def test_an_interrupt_that_is_on_its_way_when_the_call_ends_is_taken_back():
     thread.join()
     busy(0.05)  # the interrupt would come here
     assert watchdog.fired is None
+
+
+async def test_a_coroutine_is_watched_step_by_step_and_what_it_waits_for_is_not():
+    watchdog = Watchdog(0.05)
+    watchdog.start()
+
+    async def waits() -> str:
+        await asyncio.sleep(0.15)
+        return "waited"
+
+    async def blocks() -> None:
+        await asyncio.sleep(0)
+        endless()
+
+    assert await stepwise(watchdog, "p", waits()) == "waited"
+    with pytest.raises(Interrupted):
+        await stepwise(watchdog, "p", blocks())
+    assert watchdog.started is None
+
+
+async def test_a_watched_coroutine_can_be_cancelled_and_clean_up():
+    ended: list[str] = []
+
+    async def waits() -> None:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async def work() -> None:
+        await stepwise(Watchdog(5.0), "p", waits())
+
+    task = asyncio.ensure_future(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == ["cancelled"]
