@@ -85,10 +85,13 @@ def measure(rounds: int, seconds: float) -> Result:
             "pgbouncer": bouncer,
             "onrecord": Target(gateway.setup.postgres_port, "orders", "bench", gateway.setup.mint("bench")),
         }
-        result = Result("PostgreSQL", ["direct", "pgbouncer", "onrecord", "onrecord / pgbouncer", "onrecord / direct"])
+        result = Result(
+            "PostgreSQL: pgbench -S and a 100k-row result",
+            ["direct", "pgbouncer", "onrecord", "onrecord / pgbouncer", "onrecord / direct"],
+        )
         for mode in MODES:
             for clients in CLIENTS:
-                case = f"pgbench -S -M {mode} -c {clients}, tps"
+                case = f"{mode} c{clients}, tps"
                 taken = in_turns(
                     {
                         name: partial(pgbench, server, target, mode, clients, seconds)
