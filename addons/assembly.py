@@ -21,6 +21,7 @@ from onrecord.addons.connections import Connections
 from onrecord.addons.egress import Destinations
 from onrecord.addons.http_audit import HttpRequests
 from onrecord.addons.http_response import HttpResponses
+from onrecord.addons.listener_tls import ListenerTls
 from onrecord.addons.next_layer import NextLayers
 from onrecord.addons.peers import Peers
 from onrecord.addons.proxy_identity import ProxyIdentity
@@ -149,7 +150,8 @@ class Gateway:
         handlers: Any = proxyserver.connections
         return [
             Connections(peers, destinations, identity, auditor, handlers),
-            NextLayers(peers),
+            NextLayers(peers, tls=config.gateway.tls is not None),
+            ListenerTls(peers, config.gateway.tls),
             UpstreamTls(peers, datapath.secrets),
             _Only(tls, "tls_start_client"),
             requests,

@@ -19,24 +19,17 @@ from h11._readers import ChunkedReader
 from mitmproxy import hooks
 from mitmproxy.connection import Client
 from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.proxy.layers.http import _http1, _http2
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 
 from onrecord.addons.http_head import MAX_HEAD
+from onrecord.addons.problem import problem
 from onrecord.addons.strict_dispatch import StrictDispatch
 
 log = logging.getLogger(__name__)
 
 MAX_PIPELINED = 256 * 1024
-_PROBLEM = (
-    b'{"type":"urn:onrecord:refusal:onrecord:protocol","title":"Header fields too large","status":431,'
-    b'"detail":"onrecord:protocol: the request head is over the limit"}'
-)
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/problem+json\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_PROBLEM), _PROBLEM)
-)
 
 Commands = Generator[commands.Command, Any, None]
 _background: set[asyncio.Future[None]] = set()
@@ -146,7 +139,7 @@ def _install_http1(on_partial_head: Callable[[str], None]) -> None:
         yield from read_request(self, event)
         if self.buf and self.state == self.read_headers:
             if len(self.buf) > MAX_HEAD:
-                yield commands.SendData(self.conn, _TOO_LARGE)
+                yield commands.SendData(self.conn, make_error_response(431))
                 yield commands.CloseConnection(self.conn)
                 self.state = self.done
             elif isinstance(self.conn, Client):
@@ -182,8 +175,22 @@ def _install_http1(on_partial_head: Callable[[str], None]) -> None:
         (client, "read_headers", read_response_headers),
         (connection, "wait", bounded_wait),
         (module, "make_body_reader", make_body_reader),
+        (module, "make_error_response", make_error_response),
+        (_http2, "format_error", lambda status, _message: _problem(status)),
     ):
         setattr(target, name, function)
+
+
+def _problem(status: int) -> bytes:
+    reason = "the request is malformed" if status < 500 else "the upstream gave no answer that can be delivered"
+    return problem(status, policy="onrecord:protocol", reason=reason).raw_content or b""
+
+
+def make_error_response(status_code: int, message: str = "") -> bytes:  # noqa: ARG001
+    """In place of mitmproxy's page, whose message may quote bytes that nobody has recorded."""
+    content = _problem(status_code)
+    head = b"HTTP/1.1 %d Refused\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\n"
+    return head % (status_code, len(content)) + b"connection: close\r\n\r\n" + content
 
 
 def _starts_interim(start: bytes) -> bool:

@@ -121,9 +121,14 @@ class HttpRequests:
             if peer is not None and peer.identity is not None:
                 self._record(flow, peer, PROTOCOL, "malformed request", message[:500], "")
             return
-        if exchange.decision is not None and exchange.decision.allowed and not exchange.finished:
-            exchange.finished = True
-            self._auditor.abort(exchange.decision, message[:500])
+        decision = exchange.decision
+        if decision is None or not decision.allowed or exchange.finished:
+            return
+        exchange.finished = True
+        self._auditor.abort(decision, message[:500])
+        if flow.client_conn.connected and (flow.response is None or not flow.response.stream):
+            reason = "the upstream gave no answer that can be delivered"
+            self._answer(flow, 502, "onrecord:gateway", reason, "see the record", decision.id)
 
     # --- who and where
 

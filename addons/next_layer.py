@@ -26,8 +26,8 @@ class NotHttpError(DecodeError):
 class NextLayers:
     """Decides the next layer from the stack so far and the first bytes; refuses by raising."""
 
-    def __init__(self, peers: Peers) -> None:
-        self._peers = peers
+    def __init__(self, peers: Peers, *, tls: bool) -> None:
+        self._peers, self._tls = peers, tls
 
     def next_layer(self, nextlayer: NextLayer) -> None:
         """Called by mitmproxy when bytes came and no layer handles them yet."""
@@ -36,14 +36,20 @@ class NextLayers:
 
     def _choose(self, context: Context, data: bytes) -> Layer | None:
         stack = [type(layer) for layer in context.layers]
-        if stack == [HttpProxy]:
-            return layers.HttpLayer(context, HTTPMode.regular)
         peer = self._peers.get(context.client.id)
+        if stack == [HttpProxy] and self._tls:
+            if len(data) < 3:
+                return None
+            if not starts_like_tls_record(data):
+                raise NotHttpError("the listener speaks TLS")
+            return layers.ClientTLSLayer(context)
+        if stack in ([HttpProxy], [HttpProxy, layers.ClientTLSLayer]):
+            return layers.HttpLayer(context, HTTPMode.regular)
         if peer is None or peer.tunnel is None:
             raise NotHttpError("a tunnel without a route")
         if stack[-1] is layers.ClientTLSLayer:
             return layers.HttpLayer(context, HTTPMode.transparent)
-        if peer.tls_inside or layers.ClientTLSLayer in stack:
+        if peer.tls_inside:
             raise NotHttpError("a tunnel inside a tunnel")
         if len(data) < 3:
             return None

@@ -30,6 +30,7 @@ class Peer:
     identity: Identity | None = None
     login: str = ""
     token: bytes = b""
+    certificate: str | None = None
     tunnel: Route | None = None
     tls_inside: bool = False
     blocked: str = ""

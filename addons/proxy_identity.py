@@ -78,13 +78,15 @@ class ProxyIdentity:
         except CredentialError as error:
             raise self._refused(peer, text, str(error), "send the token as the proxy password") from None
         if peer.identity is not None and peer.is_same_token(token):
-            known = self._authenticator.cached(token, client=peer.address)
+            known = self._authenticator.cached(token, client=peer.address, cert_sha256=peer.certificate)
             if known is not None:
                 return peer.identity
         try:
-            identity = self._authenticator.cached(token, client=peer.address)
+            identity = self._authenticator.cached(token, client=peer.address, cert_sha256=peer.certificate)
             if identity is None:
-                identity = await self._authenticator.authenticate(token, client=peer.address)
+                identity = await self._authenticator.authenticate(
+                    token, client=peer.address, cert_sha256=peer.certificate
+                )
         except IdentityError as error:
             raise self._refused(peer, text, error.detail, str(error)) from None
         if peer.identity is not None and _principal(peer.identity) != _principal(identity):

@@ -33,9 +33,11 @@ class UpstreamTls:
         """An agent whose upstream is known to speak only HTTP/1.1 gets that too: one connection then serves many."""
         client = data.conn
         peer = self._peers.get(client.id)
-        if peer is None or peer.tunnel is None or not isinstance(client, Client):
-            raise RuntimeError("TLS without a tunnel")
+        if peer is None or not isinstance(client, Client):
+            raise RuntimeError("TLS without a connection")
         route = peer.tunnel
+        if route is None:
+            return  # the listener's own TLS: listener_tls.py
         if (route.upstream_host, route.upstream_port) in self._speaks_http1 and b"http/1.1" in client.alpn_offers:
             client.alpn = b"http/1.1"
 

@@ -34,7 +34,7 @@ def main() -> None:
     def with_bombs(self: assembly.Gateway, *arguments: Any) -> list[object]:
         return [Bomb("first", file), *assemble(self, *arguments), Bomb("last", file)]
 
-    assembly.Gateway._assemble = with_bombs  # type: ignore[method-assign]
+    assembly.Gateway._assemble = with_bombs  # type: ignore[method-assign,assignment]
     worker.main([sys.argv[1]])
 
 

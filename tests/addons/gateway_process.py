@@ -98,11 +98,11 @@ class GatewayProcess:
 
     def records(self, kind: Kind | None = None) -> list[Record]:
         """What the worker's journals hold, in order."""
-        found = []
+        found: list[Record] = []
         for path in sorted((self.setup.state / "journal").glob("gateway-*.journal")):
             data = path.read_bytes()
-            for frame in decode_frames(data[FILE_HEADER_SIZE:], read_file_header(data)):
-                found.append(Record(frame.kind, id_text(frame.id), id_text(frame.command), json.loads(frame.payload)))
+            frames = decode_frames(data[FILE_HEADER_SIZE:], read_file_header(data))
+            found += [Record(f.kind, id_text(f.id), id_text(f.command), json.loads(f.payload)) for f in frames]
         return [record for record in found if kind is None or record.kind is kind]
 
     def commands(self) -> list[dict[str, Any]]:
