@@ -19,7 +19,7 @@ import msgspec
 from onrecord.policies.errors import OnrecordError, StoreError
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Run, Session
 from onrecord.policies.verdict import Allow, Deny, Hold, Ruling
-from onrecord.recordings.frames import Kind, id_text, new_id
+from onrecord.recordings.frames import FrameError, Kind, id_text, new_id
 from onrecord.recordings.journal import Journal
 from onrecord.recordings.records import (
     ChunkRecord,
@@ -31,6 +31,9 @@ from onrecord.recordings.records import (
     SessionRecord,
     verdict_record,
 )
+
+MAX_DENIED = 8 * 1024 * 1024  # bytes of a denied command's record; a longer one is shortened
+SHORT_TEXT = 64 * 1024
 
 _encode = msgspec.json.Encoder().encode
 
@@ -284,7 +287,7 @@ class Auditor:
         raw = new_id(self._now())
         policies = self._engine.digest
         allowed = isinstance(ruling.verdict, Allow)
-        applied = allowed or not (self._observing() and not ruling.policy.startswith("onrecord:"))
+        applied = allowed or not (self._observing() and _is_observable(ruling))
         payload = self._command_payload(command, ruling, policies, detail, applied=applied)
         if allowed or not applied:
             try:
@@ -316,7 +319,7 @@ class Auditor:
     def _record_denied(self, decision: Decision, payload: bytes) -> None:
         """The command and its outcome "refused"; from the reserve if need be."""
         journal = self.journal
-        clean = msgspec.Raw(self._redact(payload))
+        clean = msgspec.Raw(self._redact(payload if len(payload) <= MAX_DENIED else _shortened(decision, len(payload))))
         journal.refuse(Kind.COMMAND, clean, id=decision.raw, session=decision.opened.raw, command=decision.raw)
         outcome = OutcomeRecord(status="refused", error=decision.message)
         journal.refuse(Kind.OUTCOME, outcome, session=decision.opened.raw, command=decision.raw)
@@ -343,12 +346,33 @@ class Auditor:
         command: bytes = bytes(16),
         at: int = 0,
     ) -> None:
-        self.journal.append_payload(kind, self._redact(payload), id=id, session=session, command=command, at=at)
+        try:
+            self.journal.append_payload(kind, self._redact(payload), id=id, session=session, command=command, at=at)
+        except FrameError as error:  # over the limit of one frame
+            raise StoreError(str(error)) from None
+
+
+def _is_observable(ruling: Ruling) -> bool:
+    """Whether `mode = "observe"` may let the command pass: policies and defaults, never identity or decoding."""
+    return not ruling.policy.startswith("onrecord:") or ruling.policy in {"onrecord:default", "onrecord:admin"}
 
 
 def elapsed_ms(started: int) -> float:
     """Milliseconds since `started` (time.perf_counter_ns)."""
     return round((time.perf_counter_ns() - started) / 1e6, 3)
+
+
+def _shortened(decision: Decision, size: int) -> bytes:
+    """The record of a denied command that is too long for one record: its beginning, its size and its digest."""
+    command, ruling = decision.command, decision.ruling
+    record = CommandRecord(
+        kind=command.command_kind,
+        action=command.action,
+        text=command.text[:SHORT_TEXT],
+        detail={"shortened": True, "size": size, "digest": command.digest},
+        verdict=verdict_record(ruling.verdict, ruling.policy, decision.policies),
+    )
+    return _encode(record)
 
 
 def _outcome_record(outcome: Outcome) -> OutcomeRecord:
