@@ -69,19 +69,20 @@ class Backend:
     async def _reach(self) -> Link:
         """A connection, encrypted as `sslmode` says. Never falls back to plaintext."""
         loop = asyncio.get_running_loop()
+        link = Link()
         sock = await self._dial()
         try:
             if not self._made:
                 self._context, self._made = upstream_context(self.resource, self.secrets), True
             if self._context is None:
-                _, link = await loop.create_connection(Link, sock=sock)
+                await loop.create_connection(lambda: link, sock=sock)
                 return link
             await loop.sock_sendall(sock, SSL_REQUEST)
             answer = await loop.sock_recv(sock, 1)
             if answer != b"S":
                 raise UpstreamError("the server does not speak TLS, and sslmode requires it")
             name = self.resource.host
-            _, link = await loop.create_connection(Link, sock=sock, ssl=self._context, server_hostname=name)
+            await loop.create_connection(lambda: link, sock=sock, ssl=self._context, server_hostname=name)
             return link
         except BaseException:
             sock.close()

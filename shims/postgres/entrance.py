@@ -55,19 +55,22 @@ class Entrance:
         if opening is None:
             return None
         loop = asyncio.get_running_loop()
+        link = Link()
         if opening.tls:
-            _, self._link = await loop.connect_accepted_socket(
-                Link,
+            await loop.connect_accepted_socket(
+                lambda: link,
                 self._sock,
                 ssl=server.tls,
                 ssl_handshake_timeout=server.handshake_timeout,
             )
+            self._link = link
             self._encrypted = True
             chosen = self._tls_object().selected_alpn_protocol()
             if opening.direct and chosen != ALPN:
                 raise WireError("direct TLS without ALPN postgresql")
         else:
-            _, self._link = await loop.connect_accepted_socket(Link, self._sock)
+            await loop.connect_accepted_socket(lambda: link, self._sock)
+            self._link = link
         self._data = opening.first
         packet = await self._packet()
         if packet is None:
@@ -81,7 +84,7 @@ class Entrance:
         if not self._encrypted and not server.plaintext_allowed:
             raise WireError("this listener takes TLS only: connect with sslmode=require or stricter", "28000")
         if decoded.must_negotiate:
-            self._link.write(encode_negotiate(min(decoded.version, NEWEST), decoded.unknown_options))
+            link.write(encode_negotiate(min(decoded.version, NEWEST), decoded.unknown_options))
         return decoded
 
     async def identify(self, startup: Startup) -> tuple[Identity, PostgresResource]:
