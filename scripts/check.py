@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from onrecord.policies.config import Config
+    from onrecord.policies.config import Config, TlsConfig
     from onrecord.policies.errors import Problem
     from onrecord.scripts.checks.finding import Finding
 
@@ -77,7 +77,27 @@ def _files(config: Config) -> list[Finding]:
     except PolicyError as error:
         findings.append(Finding("policies", "failed", str(error)))
     findings += [Finding(p.path, "failed", p.reason, p.fix) for p in check_files(config)]
+    if config.gateway.tls is not None:
+        findings.append(_listener_tls(config.gateway.tls))
     return [*findings, *_notes(config)]
+
+
+def _listener_tls(tls: TlsConfig) -> Finding:
+    """Whether the listeners' certificate and key belong together."""
+    import ssl
+
+    from onrecord.scripts.checks.finding import Finding
+
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls.cert, tls.key, password=lambda: "")  # "": never ask on the terminal
+        if tls.client_ca is not None:
+            context.load_verify_locations(tls.client_ca)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or str(error)
+        fix = "cert holds the chain, key its private key without passphrase"
+        return Finding("gateway.tls", "failed", f"cannot be used: {reason}", fix)
+    return Finding("gateway.tls", "ok", "certificate and key belong together")
 
 
 def _notes(config: Config) -> list[Finding]:

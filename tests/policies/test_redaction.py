@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import urllib.parse
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given, settings
@@ -31,7 +32,7 @@ def encode(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-ENCODINGS = {
+ENCODINGS: dict[str, Callable[[str], str]] = {
     "plain": lambda s: s,
     "json": lambda s: json.dumps(s, ensure_ascii=False),
     "json ascii": json.dumps,
@@ -81,7 +82,7 @@ def test_valid_json_stays_valid_json_of_the_same_shape(value, secret):
     assert result["password"] == MARK
     assert secret not in json.dumps(result, ensure_ascii=False)
 
-    def shape(item):
+    def shape(item: object) -> object:
         if isinstance(item, dict):
             return "dict"
         return [shape(one) for one in item] if isinstance(item, list) else type(item).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,23 +14,23 @@ from onrecord.policies.errors import SecretError
 from onrecord.policies.secrets import Secrets, check_program
 
 
-def file(tmp_path, content=b"hunter2\n", mode=0o600):
+def file(tmp_path: Path, content: bytes = b"hunter2\n", mode: int = 0o600) -> SecretRef:
     path = tmp_path / "secret"
     path.write_bytes(content)
     path.chmod(mode)
     return SecretRef("file", str(path))
 
 
-def program(tmp_path, script, mode=0o700):
+def program(tmp_path: Path, script: str, mode: int = 0o700) -> SecretRef:
     path = tmp_path / "program"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(mode)
     return SecretRef("exec", f"{path} first 'second one'", "mitm.toml: resources.x.password")
 
 
-def refusal(ref, **arguments):
+def refusal(ref: SecretRef, env: dict[str, str] | None = None) -> str:
     with pytest.raises(SecretError) as error:
-        Secrets(**arguments).resolve(ref)
+        Secrets(env).resolve(ref)
     assert "hunter2" not in str(error.value)
     return str(error.value)
 
@@ -122,7 +123,7 @@ def test_a_program_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_secret_is_read_once_and_told_once(tmp_path):
-    told = []
+    told: list[str] = []
     resolver = Secrets({"A": "first-value"}, on_new=told.append)
     ref = program(tmp_path, f"echo x >> {tmp_path}/runs; echo value")
     assert [resolver.resolve(ref), resolver.resolve(ref), resolver.resolve(SecretRef("env", "A"))] == [

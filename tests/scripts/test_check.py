@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from onrecord.policies.errors import ConfigError
 from onrecord.scripts import check
+from onrecord.scripts.parts.certs import Authority
 from tests.helpers import http_resource, make_config, postgres_resource
 
 SECRET = "hunter2-very-secret"
@@ -188,3 +189,13 @@ def test_a_person_reads_marks_and_fixes(tmp_path):
     done = CliRunner().invoke(app, ["-c", str(setup.path)])
     assert done.exit_code == 1
     assert "✗ mitm.toml: gateway.workres: unknown key (did you mean workers?)" in done.stdout
+
+
+def test_a_listeners_certificate_and_key_must_belong_together(tmp_path, run):
+    authority = Authority(tmp_path / "ca")
+    pairs = [authority.issue("gateway.internal", file=name) for name in ("one", "two")]
+    for key, status in ((pairs[0].key, 0), (pairs[1].key, 1)):
+        setup = make_config(tmp_path, gateway={"tls": {"cert": f"file:{pairs[0].cert}", "key": f"file:{key}"}})
+        code, findings, _ = run(setup, "--offline")
+        assert code == status, findings
+        assert ("gateway.tls", "failed" if status else "ok") in findings

@@ -7,7 +7,7 @@ import pytest
 from tests.policies.config.loading import GATEWAY, HTTP, PEM, POSTGRES, UPSTREAM, load, one_problem, problems
 
 
-def gateway(**listeners):
+def gateway(**listeners: str) -> str:
     return "[gateway]\n" + "".join(f'{name} = "{at}"\n' for name, at in listeners.items())
 
 
@@ -54,7 +54,7 @@ def test_a_private_key_that_others_can_read_is_refused(tmp_path):
     assert "gateway.tls.key: others can read the private key" in one_problem(tmp_path, text)
 
 
-def issuer(url="https://idp.example.com", more=""):
+def issuer(url: str = "https://idp.example.com", more: str = "") -> str:
     return f'[[issuers]]\nissuer = "{url}"\naudience = "onrecord"\n{more}\n'
 
 

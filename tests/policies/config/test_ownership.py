@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +40,7 @@ def folder(tmp_path):
     return place
 
 
-def problems(folder, **arguments):
+def problems(folder: Path, **arguments: bool) -> list[str]:
     return [str(problem) for problem in check_files(load_config(folder / "mitm.toml"), **arguments)]
 
 

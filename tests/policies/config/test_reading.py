@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,7 +104,7 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path, monkeypatch):
     assert config.gateway.state == tmp_path / "state"
     assert config.recordings.store == tmp_path / "state" / "recordings.db"
     monkeypatch.chdir(tmp_path)
-    assert load_config("mitm.toml").path == tmp_path / "mitm.toml"
+    assert load_config(Path("mitm.toml")).path == tmp_path / "mitm.toml"
 
 
 toml_values = st.recursive(
@@ -126,9 +129,7 @@ RESOURCE_KEYS = [
 ]
 
 
-def toml(value):
-    import json
-
+def toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
