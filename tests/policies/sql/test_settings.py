@@ -1,0 +1,54 @@
+"""What changing a setting means."""
+
+from __future__ import annotations
+
+import pgparse
+import pytest
+
+from onrecord.policies.sql.settings import changes_of, classify_setting, constant_text
+
+
+@pytest.mark.parametrize("name", ["statement_timeout", "application_name", "timezone", "work_mem", "client_encoding"])
+def test_ordinary_settings_are_harmless(name):
+    assert classify_setting(name)[0] == "read"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "role",
+        "session_authorization",
+        "session_replication_role",
+        "log_statement",
+        "local_preload_libraries",
+        "nonsense",
+    ],
+)
+def test_settings_that_reach_further_are_admin(name):
+    assert classify_setting(name)[0] == "admin"
+
+
+def test_settings_of_applications_and_extensions_write():
+    assert classify_setting("app.tenant")[0] == "write"
+
+
+@pytest.mark.parametrize(
+    ("sql", "changes"),
+    [
+        ("set a.b = 1", [("a.b", "1")]),
+        ("set a.b = on", [("a.b", "on")]),
+        ("set a.b = 1.5", [("a.b", "1.5")]),
+        ("set search_path = a, 'B'", [("search_path", "a, B")]),
+        ("set session characteristics as transaction read only", [("default_transaction_read_only", "1")]),
+        ("set transaction snapshot 'x'", [("transaction_snapshot", "x")]),
+        ("reset a.b", [("a.b", None)]),
+    ],
+)
+def test_names_and_values(sql, changes):
+    (raw,) = pgparse.parse(sql)
+    assert changes_of(raw["stmt"]["VariableSetStmt"]) == changes
+
+
+def test_a_parameter_is_no_constant():
+    assert constant_text({"ParamRef": {"number": 1}}) is None
+    assert constant_text(None) is None
