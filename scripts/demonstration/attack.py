@@ -6,9 +6,9 @@ import contextlib
 import os
 import signal
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ DELETE = "DELETE FROM payments WHERE order_id = 21;"
 
 def attack(screen: Screen, stage: Stage) -> None:
     """All attacks in turn. Raises PartError where one gets through."""
-    screen.chapter("Under attack", "Each attack is real; on the left what the attacker sees, then what is on record.")
+    screen.chapter("Under attack", "Each attack is real: first what the attacker sees, then what is on record.")
     _forged_token(screen, stage)
     _expired_token(screen, stage)
     _stolen_token(screen, stage)
@@ -90,13 +90,13 @@ def _kill_in_mid_delete(screen: Screen, stage: Stage) -> None:
     shim = _child(stage.gateway.process.pid, "onrecord.shims.postgres")
     before = {view["id"] for view in stage.log("--kind", "sql")}
     with _row_locked(stage):
-        shown: list[str] = []
-        thread = threading.Thread(target=lambda: shown.append(stage.agent.query(DELETE)))
-        thread.start()
-        _wait(lambda: _waiting_deletes(stage) == 1, "the DELETE to reach the database")
-        os.kill(shim, signal.SIGKILL)
-        thread.join()
-    screen.terminal("devin: psql -d orders", shown[0], bad=True)
+        agent = stage.agent
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(agent.run, agent.psql, "-X", "-d", "orders", "-U", "devin", "-c", DELETE)
+            _wait(lambda: _waiting_deletes(stage) == 1, "the DELETE to reach the database")
+            os.kill(shim, signal.SIGKILL)
+            shown = running.result()
+    screen.terminal("devin: psql, while the shim is killed", f"$ psql -d orders -c '{DELETE}'\n{shown}", bad=True)
     _wait(lambda: _child(stage.gateway.process.pid, "onrecord.shims.postgres") != shim, "the shim to come back")
     view = _wait(lambda: _fresh(stage, before), "the record")
     outcome = view["outcome"] or {}

@@ -12,7 +12,10 @@ from rich.panel import Panel
 from rich.rule import Rule
 from rich.text import Text
 
-REFUSED = re.compile(r"^(ERROR|FATAL|DETAIL|HINT|psql: error|curl: \(\d+\)|.*\b40[137]\b.*)", re.MULTILINE)
+REFUSED = re.compile(
+    r"^(ERROR|FATAL|DETAIL|HINT|psql: error|SSL SYSCALL|connection to server was lost|curl: \(\d+\)|.*\b40[137]\b.*)",
+    re.MULTILINE,
+)
 TYPED = re.compile(r"^(\w+=> |[$] ).*", re.MULTILINE)
 
 

@@ -57,7 +57,7 @@ def _api(screen: Screen, stage: Stage) -> None:
 
 def _record(screen: Screen, stage: Stage) -> None:
     found = stage.settled(len(STATEMENTS) + 2)
-    screen.chapter("What is on record", "Written before each command went upstream; masked secrets never reach it.")
+    screen.chapter("What is on record", "Each command was written down before its first byte went upstream.")
     screen.command(stage.config.parent, "log")
     session = next((view["session"] for view in found if view["kind"] == "sql"), None)
     if session is None:
