@@ -19,13 +19,14 @@ import msgspec
 from onrecord.policies.errors import OnrecordError, StoreError
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Run, Session
 from onrecord.policies.verdict import Allow, Deny, Hold, Ruling
-from onrecord.recordings.frames import FrameError, Kind, id_text, new_id
+from onrecord.recordings.frames import NO_ID, FrameError, Kind, id_text, new_id
 from onrecord.recordings.journal import Journal
 from onrecord.recordings.records import (
     ChunkRecord,
     CommandRecord,
     Direction,
     OutcomeRecord,
+    Record,
     RefusalRecord,
     SessionEndRecord,
     SessionRecord,
@@ -187,7 +188,7 @@ class Auditor:
             return
         opened.ended = True
         self._engine.session_end(opened.session)
-        self.journal.refuse(
+        self._record_anyway(
             Kind.SESSION_END, SessionEndRecord(reason=reason, commands=opened.commands), session=opened.raw
         )
 
@@ -246,13 +247,12 @@ class Auditor:
     def abort(self, decision: Decision, error: str) -> None:
         """Record that a command's answer never came to its end. Never raises."""
         outcome = Outcome(status="aborted", error=error, duration_ms=elapsed_ms(decision.started))
-        self.journal.refuse(Kind.OUTCOME, _outcome_record(outcome), session=decision.opened.raw, command=decision.raw)
+        self._record_anyway(Kind.OUTCOME, _outcome_record(outcome), session=decision.opened.raw, command=decision.raw)
         self._engine.outcome(decision.command, outcome)
 
     def refuse(self, refusal: RefusalRecord) -> str:
         """Record a refusal that has no session: a bad token, an unknown host, junk. Never raises; returns its id."""
-        clean = msgspec.json.decode(self._redact(_encode(refusal)), type=RefusalRecord)
-        return id_text(self.journal.refuse(Kind.REFUSAL, clean))
+        return id_text(self._record_anyway(Kind.REFUSAL, refusal))
 
     def flush(self) -> None:
         """Put on disk what was recorded with `flush=False`. Raises StoreError."""
@@ -322,7 +322,7 @@ class Auditor:
         clean = msgspec.Raw(self._redact(payload if len(payload) <= MAX_DENIED else _shortened(decision, len(payload))))
         journal.refuse(Kind.COMMAND, clean, id=decision.raw, session=decision.opened.raw, command=decision.raw)
         outcome = OutcomeRecord(status="refused", error=decision.message)
-        journal.refuse(Kind.OUTCOME, outcome, session=decision.opened.raw, command=decision.raw)
+        self._record_anyway(Kind.OUTCOME, outcome, session=decision.opened.raw, command=decision.raw)
 
     def _refuse_session(self, session: Session, ruling: Ruling) -> None:
         record = RefusalRecord(
@@ -335,6 +335,11 @@ class Auditor:
             identity=session.identity,
         )
         raise RefusedError(ruling, self.refuse(record))
+
+    def _record_anyway(self, kind: Kind, record: Record, *, session: bytes = NO_ID, command: bytes = NO_ID) -> bytes:
+        """Write what must be written even on a full disk, from the reserve. Never raises; returns its id."""
+        clean = msgspec.Raw(self._redact(_encode(record)))
+        return self.journal.refuse(kind, clean, session=session, command=command)
 
     def _append(
         self,

@@ -21,7 +21,7 @@ from typing import Literal
 import msgspec
 
 from onrecord.policies.errors import StoreError
-from onrecord.recordings.frames import NO_ID, Kind, encode_frame, file_header, new_id
+from onrecord.recordings.frames import NO_ID, FrameError, Kind, encode_frame, file_header, new_id
 from onrecord.recordings.records import GapRecord, Record
 
 Durability = Literal["process", "power"]
@@ -66,6 +66,7 @@ class Journal:
         self._broken = False
         self._dropped = False
         self._unwritten = False
+        self._named_at = 0
         self.losses = 0  # how often records that were appended could not be written
         self.path = Path()
         self._open()
@@ -168,7 +169,15 @@ class Journal:
                 self.flush()
             except StoreError:
                 self._dropped = True  # whoever appended them learns of it when it flushes
-        id = self.append_payload(kind, _encode(record), id=id, session=session, command=command)
+        id = id or new_id(self._now())
+        try:
+            self.append_payload(kind, _encode(record), id=id, session=session, command=command)
+        except FrameError:  # over the limit of one frame: counted, for it cannot be written
+            self._buffer.clear()
+            self._chain = self._flushed_chain
+            self._lost += 1
+            self._lost_since = self._lost_since or self._now()
+            return id
         data, chain = b"".join(self._buffer), self._chain
         self._buffer.clear()
         try:
@@ -193,7 +202,8 @@ class Journal:
         if self._fd < 0:
             return
         try:
-            self.flush()
+            if self._buffer:
+                self.flush()
         finally:
             os.ftruncate(self._fd, self._size)
             os.close(self._fd)
@@ -201,7 +211,8 @@ class Journal:
 
     def _open(self) -> None:
         """Begin a new file. Raises StoreError; then nothing has changed and the new file is gone."""
-        path = self._folder / f"{self._name}-{new_id(self._now()).hex()}.journal"
+        self._named_at = max(self._now(), self._named_at + 1_000_000)  # names sort in the order of their making
+        path = self._folder / f"{self._name}-{new_id(self._named_at).hex()}.journal"
         seed = self._flushed_chain or os.urandom(32)
         header = file_header(seed)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import subprocess
@@ -83,7 +84,7 @@ def test_it_takes_in_while_it_runs_and_the_rest_when_it_is_told_to_end(setup: Se
 
 def test_a_second_recorder_does_not_start(setup: Setup, recorder: Recorder) -> None:
     recorder.start()
-    wait_until(lambda: (setup.state / "control.sock").exists())
+    wait_until((setup.state / "control.sock").exists)
     second = recorder.start()
     _, errors = second.communicate(timeout=30)
     assert second.returncode == 2
@@ -96,11 +97,15 @@ def test_killed_and_started_again_it_goes_on_where_it_was(setup: Setup, recorder
     for number in range(3):
         process = recorder.start()
         writer.command(session, f"SELECT {number}")
-        wait_until(lambda number=number: count(setup) == number + 1)
+        wait_until(functools.partial(reaches, setup, number + 1))
         process.kill()
         process.wait(30)
     writer.journal.close()
     assert count(setup) == 3
+
+
+def reaches(setup: Setup, number: int) -> bool:
+    return count(setup) == number
 
 
 async def test_processes_learn_that_the_store_cannot_write_and_that_it_can_again(setup: Setup) -> None:

@@ -1,5 +1,7 @@
 """Every way to alter a store is found, at random places, and the first bad record is named."""
 
+# ruff: noqa: S311  # random places, not secrets
+
 from __future__ import annotations
 
 import random
@@ -237,8 +239,8 @@ DERIVED: dict[str, str] = {
     "another outcome": "UPDATE commands SET outcome = outcome + 1 WHERE seq = (SELECT min(seq) FROM commands)",
     "another session": "UPDATE commands SET session = zeroblob(16) WHERE seq = (SELECT min(seq) FROM commands)",
     "another id": "UPDATE commands SET id = zeroblob(16) WHERE seq = (SELECT min(seq) FROM commands)",
-    "an extra command": "INSERT INTO commands SELECT 99999, id, session, kind, verdict, status, at, outcome, NULL, NULL,"
-    " NULL FROM commands LIMIT 1",
+    "an extra command": "INSERT INTO commands SELECT 99999, id, session, kind, verdict, status, at, outcome, NULL,"
+    " NULL, NULL FROM commands LIMIT 1",
     "another subject": "UPDATE sessions SET subject = 'mallory' WHERE seq = (SELECT min(seq) FROM sessions)",
     "another human": "UPDATE sessions SET on_behalf_of = NULL",
     "another run": "UPDATE sessions SET run = 'run-9'",
@@ -372,7 +374,11 @@ def waiting(tmp_path: Path) -> Iterator[tuple[Recorded, Writer, Callable[[], Non
     ingest.close()
     recorded = object.__new__(Recorded)
     recorded.state, recorded.path = state, path
-    yield recorded, writer, lambda: writer.command(session, "SELECT 2") and None
+
+    def add() -> None:
+        writer.command(session, "SELECT 2")
+
+    yield recorded, writer, add
     writer.journal.close()
 
 
