@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ import msgspec
 
 from onrecord.policies.config.tables import Table
 from onrecord.policies.config.types import Config
-from onrecord.policies.config.values import BadValue
+from onrecord.policies.config.values import BadValue, shown
 from onrecord.policies.errors import ConfigError, Problem
 
 MAX_FILE = 1024 * 1024
@@ -65,7 +66,11 @@ class Reader:
             try:
                 values[name] = msgspec.convert(value, fields[name])
             except msgspec.ValidationError as error:
-                self.problem(at, _type_error(str(error)))
+                choices = typing.get_args(fields[name]) if typing.get_origin(fields[name]) is typing.Literal else ()
+                if choices and isinstance(value, str):
+                    self.problem(at, f"no such choice: {shown(value)}", "one of " + ", ".join(f'"{c}"' for c in choices))
+                else:
+                    self.problem(at, _type_error(str(error)))
         for name in kind.REQUIRED:
             if name not in data:
                 self.problem(f"{key}.{name}", "missing", _REQUIRED_FIX.get(name, ""))
@@ -181,16 +186,17 @@ def _suggestion(name: str, known: list[str]) -> str:
     return f"did you mean {near[0]}?" if near else "known here: " + ", ".join(known)
 
 
+_PLAIN = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "array": "a list",
+    "object": "a table",
+    "bool": "true or false",
+}
+
+
 def _type_error(text: str) -> str:
-    """msgspec's message in plain words: it names types and literals, never the value it read (but a bad choice)."""
-    for old, new in (("`", ""), ("Expected", "expected"), (" - at $", " at ")):
-        text = text.replace(old, new)
-    for old, new in (
-        ("str", "text"),
-        ("int", "a whole number"),
-        ("array", "a list"),
-        ("object", "a table"),
-        ("bool", "true or false"),
-    ):
-        text = " ".join(new + word[len(old) :] if word.rstrip(",|") == old else word for word in text.split(" "))
-    return text
+    """msgspec's message in plain words. It names types and bounds, never the value that was read."""
+    text = text.partition(" - at ")[0].replace("`", "").replace(" | null", "").replace(" |", " or")
+    return " ".join(_PLAIN.get(word.rstrip(","), word.lower()) + "," * word.endswith(",") for word in text.split(" "))

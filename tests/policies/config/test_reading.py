@@ -91,11 +91,29 @@ def test_an_empty_file_says_what_is_missing(tmp_path):
         ("resources = []", "resources: not a table"),
         ("resources.x = 1", "resources.x: not a table"),
         ("gateway.tls = true", "gateway.tls: expected"),
-        ("issuers = 3\n[recordings]\ndurability = 'none'", "recordings.durability: invalid"),
+        (
+            "issuers = 3\n[recordings]\ndurability = 'none'",
+            'recordings.durability: no such choice: \'none\' (one of "process", "power")',
+        ),
     ],
 )
 def test_a_wrong_shape_is_a_problem_and_no_crash(tmp_path, text, where):
     assert any(line.lower().startswith(where.lower()) for line in problems(tmp_path, text)), problems(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("http = 8080", "http: expected text, got a whole number"),
+        ("workers = 0", "workers: expected a whole number >= 1"),
+        ("tls = true", "tls: expected a table, got true or false"),
+        ("stale_policy = true", "stale_policy: expected a number or text, got true or false"),
+        ("egress = 1.5", "egress: expected text, got a number"),
+    ],
+)
+def test_wrong_types_are_said_in_plain_words(tmp_path, line, text):
+    rest = GATEWAY if not line.startswith("http") else "[gateway]\n"
+    assert one_problem(tmp_path, rest + line) == f"gateway.{text}"
 
 
 def test_relative_paths_start_at_the_folder_of_the_file(tmp_path, monkeypatch):
