@@ -68,7 +68,8 @@ class Reader:
             except msgspec.ValidationError as error:
                 choices = typing.get_args(fields[name]) if typing.get_origin(fields[name]) is typing.Literal else ()
                 if choices and isinstance(value, str):
-                    self.problem(at, f"no such choice: {shown(value)}", "one of " + ", ".join(f'"{c}"' for c in choices))
+                    fix = "one of " + ", ".join(f'"{choice}"' for choice in choices)
+                    self.problem(at, f"no such choice: {shown(value)}", fix)
                 else:
                     self.problem(at, _type_error(str(error)))
         for name in kind.REQUIRED:
