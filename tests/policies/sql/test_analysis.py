@@ -169,7 +169,7 @@ def test_analysis_is_shared_and_cannot_be_changed():
     statement = one("select 1")
     assert one("select 1") is statement
     with pytest.raises(AttributeError):
-        statement.kind = "DELETE"
+        statement.kind = "DELETE"  # type: ignore[misc]
 
 
 def test_detail_json_is_what_the_command_records():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pgparse
+import pgparse  # type: ignore[import-not-found]
 import pytest
 
 from onrecord.policies.sql.analysis import analyse

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pgparse
+import pgparse  # type: ignore[import-not-found]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

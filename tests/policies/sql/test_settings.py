@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pgparse
+import pgparse  # type: ignore[import-not-found]
 import pytest
 
 from onrecord.policies.sql.settings import changes_of, classify_setting, constant_text
