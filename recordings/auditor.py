@@ -36,7 +36,25 @@ from onrecord.recordings.records import (
 MAX_DENIED = 8 * 1024 * 1024  # bytes of a denied command's record; a longer one is shortened
 SHORT_TEXT = 64 * 1024
 
-_encode = msgspec.json.Encoder().encode
+_encode_strict = msgspec.json.Encoder().encode
+
+
+def _encode(record: Record) -> bytes:
+    """A record as JSON; lone surrogates (bytes that were no UTF-8) become visible escapes."""
+    try:
+        return _encode_strict(record)
+    except UnicodeEncodeError:
+        return _encode_strict(_escape(msgspec.to_builtins(record, str_keys=True)))
+
+
+def _escape(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_escape(name): _escape(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escape(item) for item in value]
+    return value
 
 
 class Engine(Protocol):

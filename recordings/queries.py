@@ -110,10 +110,10 @@ class Reader:
         for column, value in (("s.run", filters.run), ("s.resource", filters.resource)):
             if value is not None:
                 conditions.append(f"{column} = ?")
-                values.append(value)
+                values.append(encodable(value))
         if filters.identity is not None:
             conditions.append("(s.subject = ? OR s.on_behalf_of = ?)")
-            values += [filters.identity] * 2
+            values += [encodable(filters.identity)] * 2
         since = filters.since if filters.since is not None else 0
         sql = (
             "SELECT s.seq, s.ended, (SELECT count(*) FROM commands c WHERE c.session = s.id) FROM sessions s"  # noqa: S608
@@ -258,7 +258,7 @@ class Reader:
         if filters.identity is not None:
             conditions.append("? IN (s.subject, s.on_behalf_of, c.subject, c.on_behalf_of)")
             values.append(filters.identity)
-        return " AND ".join(conditions), values
+        return " AND ".join(conditions), [encodable(value) if isinstance(value, str) else value for value in values]
 
     def _command(self, seq: int, outcome: int | None, *, whole: bool = False) -> View | None:
         leaf = self.leaf(seq)
@@ -296,6 +296,11 @@ class Reader:
             row = self._connection.execute("SELECT seq FROM sessions WHERE id = ? ORDER BY seq", (id,)).fetchone()
             self._sessions[id] = self.leaf(row[0]) if row else None
         return self._sessions[id]
+
+
+def encodable(text: str) -> str:
+    """`text` without lone surrogates, which a command line can hold and a database cannot."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _id_range(text: str) -> tuple[bytes, bytes]:

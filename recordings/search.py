@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onrecord.recordings.frames import Kind
-from onrecord.recordings.queries import Reader
+from onrecord.recordings.queries import Reader, encodable
 from onrecord.recordings.views import View, record_view
 
 _MAX_TERMS = 32
@@ -16,7 +16,7 @@ def fts_query(text: str) -> str:
     in double quotes stays together; `*` behind a word asks for its beginning.
     """
     terms: list[str] = []
-    for index, part in enumerate(text.replace("\x00", " ").split('"')):
+    for index, part in enumerate(encodable(text).replace("\x00", " ").split('"')):
         if index % 2:
             terms.append(_quoted(part))
         else:

@@ -7,6 +7,7 @@ FULL-synchronous transaction. Everything it remembers changes only when that tra
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -173,12 +174,18 @@ class StoreWriter:
         return note
 
 
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. On a read-only medium, where SQLite could not lock, the file must stand still."""
+    medium = "immutable=1" if not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists() else "mode=ro"
+    return sqlite3.connect(f"file:{quote(str(path))}?{medium}", uri=True, isolation_level=None, timeout=5.0)
+
+
 def open_reader(path: Path) -> sqlite3.Connection:
     """A read-only connection. Raises StoreError where there is no store or it is of another version."""
     if not path.is_file():
         raise StoreError(f"{path}: there is no store (has `onrecord up` run with this mitm.toml?)")
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
+        connection = connect_read_only(path)
         try:
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA query_only = ON")

@@ -171,14 +171,17 @@ def tail(
     )
     with quiet_pipe(), contextlib.suppress(KeyboardInterrupt), open_store(config, store) as reader:
         position = reader.newest()
-        if limit:
-            _print(reader.log(filters), "tail", as_json=as_json)
+        ended: set[str] = set()  # a command that ended just now may be found both ways
+        if limit and (views := reader.log(filters)):
+            _print(views, "tail", as_json=as_json)
+            ended = {view["id"] for view in views if view["outcome"] is not None}
         while True:
             sys.stdout.flush()
             time.sleep(0.2)
             newest = min(reader.newest(), position + 5000)
             if newest > position:
-                views = list(reader.finished_since(position, newest, filters))
+                views = [view for view in reader.finished_since(position, newest, filters) if view["id"] not in ended]
+                ended.clear()
                 if views:
                     _print(views, "tail", as_json=as_json)
                 position = newest

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import sqlite3
-from collections.abc import Iterator
 
 from onrecord.recordings.evidence.merkle import Frontier
 from onrecord.recordings.frames import HEADER, id_text
@@ -111,17 +112,13 @@ def _compare_search(store: sqlite3.Connection, scratch: sqlite3.Connection) -> N
     if seq is not None:
         raise Damage(_record_id(store, seq), f"the full-text index of record number {seq} was altered")
     sql = "SELECT rowid FROM search WHERE search MATCH ? ORDER BY rowid"
-    for word in _words(scratch):
-        quoted = ('"' + word.replace('"', '""') + '"',)
-        if store.execute(sql, quoted).fetchall() != (rows := scratch.execute(sql, quoted).fetchall()):
-            seq = rows[0][0] if rows else 0
+    postings = scratch.execute("SELECT term, doc FROM temp.postings")  # by term, then by record
+    for word, group in itertools.groupby(postings, key=operator.itemgetter(0)):
+        expected = list(dict.fromkeys(doc for _, doc in group))
+        found = [row[0] for row in store.execute(sql, ('"' + word.replace('"', '""') + '"',))]
+        if found != expected:
+            seq = min(set(found).symmetric_difference(expected))
             raise Damage(_record_id(store, seq), f"the full-text index does not find {word!r} where it stands")
-
-
-def _words(scratch: sqlite3.Connection) -> Iterator[str]:
-    scratch.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, search, row)")
-    for (word,) in scratch.execute("SELECT term FROM temp.words"):
-        yield word
 
 
 def _record_id(store: sqlite3.Connection, seq: int) -> str:

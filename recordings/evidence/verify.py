@@ -11,7 +11,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 import msgspec
 
@@ -22,7 +21,7 @@ from onrecord.recordings.evidence.merkle import Frontier, leaf_hash
 from onrecord.recordings.evidence.pending import JournalCheck, check_journals
 from onrecord.recordings.frames import HEADER, FrameError, Kind, id_text, split_leaf
 from onrecord.recordings.migrations import VERSION, expected_schema, read_schema, schema_version
-from onrecord.recordings.store import FIRST_LINK, LINK_SIZE, next_link
+from onrecord.recordings.store import FIRST_LINK, LINK_SIZE, connect_read_only, next_link
 
 _BATCH = 2000
 
@@ -82,9 +81,8 @@ def verify(
             if outside or trusted:
                 raise Damage("", f"{store}: the store is gone; {checkpoints_file} proves that there were records")
             raise StoreError(f"{store}: there is no store (has `onrecord up` run with this mitm.toml?)")
-        # not query_only: the full-text check needs temporary tables; mode=ro protects the file
-        uri = f"file:{quote(str(store))}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)) as connection:
+        # not query_only: the full-text check needs temporary tables; the file itself is opened read-only
+        with closing(connect_read_only(store)) as connection:
             return _verify(connection, store, verifier, outside, trusted, journal_folder)
     except Damage as damage:
         return Report(ok=False, first_bad=damage.record, damage=damage.text)

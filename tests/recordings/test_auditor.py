@@ -269,6 +269,11 @@ def test_a_command_over_the_limit_of_a_record_is_refused_and_its_beginning_is_on
         case.auditor.finish(decision, Outcome(status="ok", sample="x" * (65 * 1024 * 1024)))
 
 
+def test_text_that_is_no_unicode_is_recorded_with_escapes(case: Case) -> None:
+    assert case.submit(case.open(), "SELECT '\udcff'").allowed
+    assert case.records()[1][1]["text"] == "SELECT '\\udcff'"
+
+
 def test_a_session_ends_once(case: Case) -> None:
     opened = case.open()
     case.submit(opened)
