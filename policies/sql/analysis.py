@@ -6,6 +6,7 @@ The cache key is the whole text and the search_path: a fingerprint would let `SE
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import OrderedDict
 from typing import Any
 
@@ -23,7 +24,7 @@ _Key = tuple[str, tuple[str, ...]]
 
 _ENTRIES = 4096
 _BYTES = 16 * 1024 * 1024
-_OVERHEAD = 2048  # a guess at what an entry takes beside its text
+_SPACE = " \t\n\r\f\v"  # PostgreSQL's: others, such as U+00A0, are letters to it
 
 
 class _Cache:
@@ -33,6 +34,7 @@ class _Cache:
         self._entries = entries
         self._limit = size
         self._size = 0
+        self._lock = threading.Lock()
         self._map: OrderedDict[_Key, Analysis] = OrderedDict()
 
     def __len__(self) -> int:
@@ -46,17 +48,23 @@ class _Cache:
         return found
 
     def put(self, key: _Key, analysis: Analysis) -> None:
-        if key in self._map:
-            return
-        self._map[key] = analysis
-        self._size += _cost(key)
-        while len(self._map) > self._entries or self._size > self._limit:
-            old, _ = self._map.popitem(last=False)
-            self._size -= _cost(old)
+        with self._lock:
+            if key in self._map:
+                return
+            self._map[key] = analysis
+            self._size += _cost(key, analysis)
+            while len(self._map) > self._entries or self._size > self._limit:
+                old, forgotten = self._map.popitem(last=False)
+                self._size -= _cost(old, forgotten)
 
 
-def _cost(key: _Key) -> int:
-    return _OVERHEAD + 12 * len(key[0])
+def _cost(key: _Key, analysis: Analysis) -> int:
+    """About what an entry takes, in bytes."""
+    size = 512 + 4 * len(key[0])
+    for statement in analysis.statements:
+        names = len(statement.tables_read) + len(statement.columns_read) + len(statement.functions)
+        size += 2048 + 4 * len(statement.text) + 256 * names
+    return size
 
 
 _cache = _Cache(_ENTRIES, _BYTES)
@@ -76,7 +84,7 @@ def analyse(sql: str, *, search_path: tuple[str, ...] = ("public",)) -> Analysis
         analysis = Analysis(tuple(_statement(sql, statement, search_path) for statement in _slices(sql, raw)))
     except RecursionError:
         raise SqlError("the text nests too deeply to be analysed") from None
-    except (KeyError, IndexError, TypeError, AttributeError, StopIteration) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, StopIteration) as error:
         raise SqlError(f"the parser's tree has a shape that onrecord does not know: {type(error).__name__}") from error
     if len(sql) <= SMALL:
         _cache.put(key, analysis)
@@ -91,7 +99,7 @@ def _slices(sql: str, raw: list[Node]) -> list[tuple[str, str, Node]]:
             start, length = entry.get("stmt_location", 0), entry.get("stmt_len", 0)
             text = sql[start : start + length] if length else sql[start:]
             name, fields = next(iter(entry["stmt"].items()))
-            found.append((text.strip(), name, fields))
+            found.append((text.strip(_SPACE), name, fields))
         return found
     data = sql.encode()
     found = []
@@ -99,7 +107,7 @@ def _slices(sql: str, raw: list[Node]) -> list[tuple[str, str, Node]]:
         start, length = entry.get("stmt_location", 0), entry.get("stmt_len", 0)
         piece = data[start : start + length] if length else data[start:]
         name, fields = next(iter(entry["stmt"].items()))
-        found.append((piece.decode().strip(), name, fields))
+        found.append((piece.decode().strip(_SPACE), name, fields))
     return found
 
 

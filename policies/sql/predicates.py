@@ -52,26 +52,51 @@ def truth(node: Node, depth: int = 0, target: str | None = None) -> Truth:
 
 
 def mentions_row(node: Any, target: str | None = None) -> bool:
-    """Whether a column of the target or the cursor's row may be named below; `*` alone (EXISTS (SELECT * …)) is not."""
-    stack = [node]
+    """Whether a column of the target or the cursor's row may be named below; `*` alone (EXISTS (SELECT * …)) is not.
+
+    In a subquery with a FROM, a column without a relation's name is taken for the subquery's own: whoever refers to the
+    target from there must say so (`orders.id`).
+    """
+    stack: list[tuple[Any, bool, bool]] = [(node, False, False)]
     while stack:
-        item = stack.pop()
+        item, inner, hidden = stack.pop()
         if isinstance(item, list):
-            stack.extend(item)
+            stack.extend((value, inner, hidden) for value in item)
         elif isinstance(item, dict):
             if "CurrentOfExpr" in item:
                 return True
             column = item.get("ColumnRef")
-            if column is not None and _of_target(column.get("fields", []), target):
+            if column is not None and _of_target(column.get("fields", []), target, inner=inner, hidden=hidden):
                 return True
-            stack.extend(value for value in item.values() if isinstance(value, dict | list))
+            sources = item.get("fromClause") if target is not None else None
+            if sources:
+                inner, hidden = True, hidden or _names_alias(sources, target)
+            stack.extend((value, inner, hidden) for value in item.values() if isinstance(value, dict | list))
     return False
 
 
-def _of_target(fields: list[Node], target: str | None) -> bool:
+def _names_alias(sources: list[Node], name: str | None) -> bool:
+    """Whether FROM brings in a relation under `name`, which then hides the target's."""
+    stack: list[Node] = list(sources)
+    while stack:
+        for kind, fields in stack.pop().items():
+            if kind == "JoinExpr":
+                stack += [fields[side] for side in ("larg", "rarg") if side in fields]
+            elif isinstance(fields, dict):
+                alias = fields.get("alias", {}).get("aliasname") or fields.get("relname")
+                if alias == name:
+                    return True
+    return False
+
+
+def _of_target(fields: list[Node], target: str | None, *, inner: bool, hidden: bool) -> bool:
     if not fields or "A_Star" in fields[-1]:
         return False
-    return len(fields) < 2 or target is None or fields[-2].get("String", {}).get("sval") == target
+    if target is None:
+        return True
+    if len(fields) < 2:
+        return not inner
+    return not hidden and fields[-2].get("String", {}).get("sval") == target
 
 
 def bare(node: Any) -> Any:

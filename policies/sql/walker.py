@@ -95,6 +95,8 @@ class Walker:
         tables = names.qualify(relation, self.search_path)
         self.read.update(tables)
         for table in tables:
+            if table == names.SETTINGS_RELATION and self.kind == "CREATE":
+                self.raise_to("admin", "admin: an object on pg_settings makes an UPDATE of it a hidden SET")
             if table in names.SECRET_RELATIONS:
                 self.raise_to("admin", f"admin: {table} holds password hashes")
         return tables

@@ -211,8 +211,16 @@ def test_the_cache_forgets_the_least_recently_used():
 def test_the_cache_is_bounded_by_bytes():
     cache = _Cache(1000, 10_000)
     for number in range(100):
-        cache.put((str(number) + "x" * 200, ()), analyse(""))
+        cache.put((str(number), ()), analyse("select 1; select 2"))
     assert len(cache) < 5
+
+
+def test_a_letter_that_looks_like_space_stays_in_the_text():
+    assert one("select 1 as \u00a0").text == "select 1 as \u00a0"
+
+
+def test_an_object_on_pg_settings_is_admin():
+    assert one("create view v as select * from pg_settings").action == "admin"
 
 
 _WORDS = (

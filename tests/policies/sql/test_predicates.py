@@ -43,6 +43,9 @@ VACUOUS = [
     "random() < 2",
     "u.x = 1",
     "exists (select 1 from u where u.x = 1)",
+    "exists (select 1 from u where x = 1)",
+    "exists (select 1 from u as t where t.x = 1)",
+    "(select max(id) from u) > 0",
 ]
 CHOOSING = [
     "id = 1",
@@ -61,6 +64,8 @@ CHOOSING = [
     "coalesce(paid, true)",
     "exists (select 1 from u where u.id = t.id)",
     "id in (select id from u)",
+    "id = (select max(id) from u)",
+    "exists (select 1 from u join v using (a) where u.id = t.id)",
     "current of c",
     "false",
     "1 = 2",
