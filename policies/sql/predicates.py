@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Node = dict[str, Any]
 
@@ -16,6 +16,14 @@ Node = dict[str, Any]
 Truth = Literal["true", "never", "same", "varies"]
 
 _DEPTH = 64
+
+
+class Target(NamedTuple):
+    """The relation whose rows a condition chooses: the name it has there, and its own."""
+
+    alias: str
+    relation: str
+
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
@@ -28,18 +36,18 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 _ARITHMETIC: dict[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub}
 
 
-def is_vacuous(where: Node | None, target: str | None = None) -> bool:
+def is_vacuous(where: Node | None, target: Target | None = None) -> bool:
     """Whether a condition lets all rows through or none by choice; True for a missing one.
 
-    `target` is the name that the rows' relation has in the condition: a column of another relation chooses none of its
-    rows (`DELETE FROM orders USING s WHERE s.one = 1`). A column without a relation's name may be the target's.
+    `target` is the relation whose rows are chosen: a column of another relation chooses none of its rows
+    (`DELETE FROM orders USING s WHERE s.one = 1`). A column without a relation's name may be the target's.
 
     `WHERE false` chooses no row and is no danger: not vacuous.
     """
     return where is None or truth(where, 0, target) in {"true", "same"}
 
 
-def truth(node: Node, depth: int = 0, target: str | None = None) -> Truth:
+def truth(node: Node, depth: int = 0, target: Target | None = None) -> Truth:
     """The truth of an expression over all rows; "same" past `_DEPTH` levels, so that depth hides nothing."""
     if depth > _DEPTH:
         return "same"
@@ -51,7 +59,7 @@ def truth(node: Node, depth: int = 0, target: str | None = None) -> Truth:
     return "varies" if mentions_row(node, target) else "same"
 
 
-def mentions_row(node: Any, target: str | None = None) -> bool:
+def mentions_row(node: Any, target: Target | None = None) -> bool:
     """Whether a column of the target or the cursor's row may be named below; `*` alone (EXISTS (SELECT * …)) is not.
 
     In a subquery with a FROM, a column without a relation's name is taken for the subquery's own: whoever refers to the
@@ -70,12 +78,12 @@ def mentions_row(node: Any, target: str | None = None) -> bool:
                 return True
             sources = item.get("fromClause") if target is not None else None
             if sources:
-                inner, hidden = True, hidden or _names_alias(sources, target)
+                inner, hidden = True, hidden or (target is not None and _names_alias(sources, target.alias))
             stack.extend((value, inner, hidden) for value in item.values() if isinstance(value, dict | list))
     return False
 
 
-def _names_alias(sources: list[Node], name: str | None) -> bool:
+def _names_alias(sources: list[Node], name: str) -> bool:
     """Whether FROM brings in a relation under `name`, which then hides the target's."""
     stack: list[Node] = list(sources)
     while stack:
@@ -89,14 +97,14 @@ def _names_alias(sources: list[Node], name: str | None) -> bool:
     return False
 
 
-def _of_target(fields: list[Node], target: str | None, *, inner: bool, hidden: bool) -> bool:
+def _of_target(fields: list[Node], target: Target | None, *, inner: bool, hidden: bool) -> bool:
     if not fields or "A_Star" in fields[-1]:
         return False
     if target is None:
         return True
     if len(fields) < 2:
         return not inner
-    return not hidden and fields[-2].get("String", {}).get("sval") == target
+    return not hidden and fields[-2].get("String", {}).get("sval") == target.alias
 
 
 def bare(node: Any) -> Any:
@@ -155,7 +163,7 @@ def _operator(fields: Node) -> str:
     return str(fields.get("name", [{}])[-1].get("String", {}).get("sval", ""))
 
 
-def _const(fields: Node, depth: int, target: str | None) -> Truth | None:  # noqa: ARG001
+def _const(fields: Node, depth: int, target: Target | None) -> Truth | None:  # noqa: ARG001
     value = _literal(fields)
     if value is None:
         return "same"
@@ -166,11 +174,11 @@ def _const(fields: Node, depth: int, target: str | None) -> Truth | None:  # noq
     return "true" if value[0] else "never"
 
 
-def _cast(fields: Node, depth: int, target: str | None) -> Truth | None:
+def _cast(fields: Node, depth: int, target: Target | None) -> Truth | None:
     return truth(fields["arg"], depth, target) if "arg" in fields else None
 
 
-def _bool(fields: Node, depth: int, target: str | None) -> Truth | None:
+def _bool(fields: Node, depth: int, target: Target | None) -> Truth | None:
     kind, args = fields.get("boolop"), fields.get("args", [])
     parts = [truth(arg, depth, target) for arg in args]
     if kind == "NOT_EXPR":
@@ -214,7 +222,7 @@ def _opposite(left: Node, right: Node) -> bool:
     return False
 
 
-def _expression(fields: Node, depth: int, target: str | None) -> Truth | None:
+def _expression(fields: Node, depth: int, target: Target | None) -> Truth | None:
     kind, name = fields.get("kind"), _operator(fields)
     left, right = fields.get("lexpr"), fields.get("rexpr")
     if left and right and target is None and kind == "AEXPR_OP" and "ColumnRef" in left and _is_plain(right):
@@ -241,7 +249,7 @@ def _is_plain(node: Node) -> bool:
 
 
 def _comparison(
-    not_distinct: bool, name: str, left: Node | None, right: Node | None, depth: int, target: str | None
+    not_distinct: bool, name: str, left: Node | None, right: Node | None, depth: int, target: Target | None
 ) -> Truth | None:
     first, second = constant(left), constant(right)
     if first and second and name in _COMPARE:
@@ -264,7 +272,7 @@ def _comparison(
     return None
 
 
-def _boolean_test(fields: Node, depth: int, target: str | None) -> Truth | None:
+def _boolean_test(fields: Node, depth: int, target: Target | None) -> Truth | None:
     inner = truth(fields["arg"], depth, target)
     kind = fields.get("booltesttype", "IS_TRUE")
     if inner in {"true", "never"} and kind in {"IS_TRUE", "IS_NOT_FALSE"}:
@@ -274,20 +282,20 @@ def _boolean_test(fields: Node, depth: int, target: str | None) -> Truth | None:
     return "same" if inner != "varies" else None
 
 
-def _null_test(fields: Node, depth: int, target: str | None) -> Truth | None:  # noqa: ARG001
+def _null_test(fields: Node, depth: int, target: Target | None) -> Truth | None:  # noqa: ARG001
     value = constant(fields.get("arg"))
     if value is None:
         return None
     return "true" if (value[0] is None) == (fields.get("nulltesttype", "IS_NULL") == "IS_NULL") else "never"
 
 
-def _coalesce(fields: Node, depth: int, target: str | None) -> Truth | None:
+def _coalesce(fields: Node, depth: int, target: Target | None) -> Truth | None:
     parts = [truth(arg, depth, target) for arg in fields.get("args", [])]
     # `coalesce(x, true)` still depends on x; `coalesce(true, x)` does not.
     return parts[0] if parts and parts[0] == "true" else None
 
 
-def _case(fields: Node, depth: int, target: str | None) -> Truth | None:
+def _case(fields: Node, depth: int, target: Target | None) -> Truth | None:
     results = [arm["CaseWhen"]["result"] for arm in fields.get("args", []) if "result" in arm.get("CaseWhen", {})]
     if "defresult" not in fields:
         return None
@@ -295,13 +303,15 @@ def _case(fields: Node, depth: int, target: str | None) -> Truth | None:
     return "true" if outcomes == {"true"} else None
 
 
-def _sublink(fields: Node, depth: int, target: str | None) -> Truth | None:
+def _sublink(fields: Node, depth: int, target: Target | None) -> Truth | None:
     select = fields.get("subselect", {}).get("SelectStmt", {})
     kind = fields.get("subLinkType")
     if kind == "EXPR_SUBLINK" and not select.get("fromClause") and len(select.get("targetList", [])) == 1:
         value = select["targetList"][0].get("ResTarget", {}).get("val")
         if value and "whereClause" not in select:
             return truth(value, depth, target)
+    if kind == "ANY_SUBLINK" and target is not None and "operName" not in fields and _is_all(fields, select, target):
+        return "same"
     if kind == "EXISTS_SUBLINK" and "whereClause" not in select and "havingClause" not in select:
         # Whether the other relation is empty is the same for every row of ours.
         sources = select.get("fromClause", [])
@@ -309,7 +319,19 @@ def _sublink(fields: Node, depth: int, target: str | None) -> Truth | None:
     return None
 
 
-_HANDLERS: dict[str, Callable[[Node, int, str | None], Truth | None]] = {
+def _is_all(fields: Node, select: Node, target: Target) -> bool:
+    """`id IN (SELECT id FROM orders)` on orders itself, with nothing that leaves rows out."""
+    sources, columns = select.get("fromClause", []), select.get("targetList", [])
+    narrowed = {"whereClause", "groupClause", "havingClause", "limitCount", "limitOffset"} & set(select)
+    if len(sources) != 1 or len(columns) != 1 or narrowed:
+        return False
+    asked = fields.get("testexpr", {}).get("ColumnRef", {}).get("fields", [])
+    given = columns[0].get("ResTarget", {}).get("val", {}).get("ColumnRef", {}).get("fields", [])
+    own = sources[0].get("RangeVar", {}).get("relname") == target.relation
+    return own and bool(asked) and bool(given) and bool(bare(asked[-1]) == bare(given[-1]))
+
+
+_HANDLERS: dict[str, Callable[[Node, int, Target | None], Truth | None]] = {
     "A_Const": _const,
     "TypeCast": _cast,
     "BoolExpr": _bool,

@@ -7,7 +7,7 @@ from typing import Any
 from onrecord.policies.sql import names
 from onrecord.policies.sql.functions import OPERATORS, classify
 from onrecord.policies.sql.names import Level, Scope
-from onrecord.policies.sql.predicates import is_vacuous
+from onrecord.policies.sql.predicates import Target, is_vacuous
 from onrecord.policies.sql.settings import constant_text
 from onrecord.policies.sql.walker import HANDLERS, Walker
 from onrecord.policies.sql.wordlists import words
@@ -60,11 +60,11 @@ def _insert(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> 
     _modify(walker, "INSERT", fields, level, scope)
 
 
-def _target(fields: Node) -> str | None:
-    """The name that the written relation has in conditions."""
+def _target(fields: Node) -> Target:
+    """The relation that is written, under the name that it has in conditions."""
     relation = fields.get("relation", {})
-    name: str | None = relation.get("alias", {}).get("aliasname") or relation.get("relname")
-    return name
+    name = relation.get("relname", "")
+    return Target(relation.get("alias", {}).get("aliasname") or name, name)
 
 
 def _update(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
