@@ -134,7 +134,7 @@ class Exchange:
     def put_portal(self, name: str, portal: Portal) -> None:
         """Bind made a portal; one of the same name is gone when the server has come to it."""
         old = self.portals.get(name)
-        if old is not None:
+        if old is not None and not old.running.finished:
             self.stale.append(old)
         self.portals[name] = portal
 
@@ -146,6 +146,11 @@ class Exchange:
 
     def end_portals(self, segment: int, *, all_of_them: bool) -> None:
         """The server has answered up to `segment`: what stale portals (or all, with the transaction) ran has ended."""
+        if all_of_them and not self.stale and len(self.portals) == 1:
+            (only,) = self.portals.values()
+            if only.segment <= segment and only.running.finished:
+                self.portals.clear()
+                return
         if all_of_them:
             self.stale.extend(portal for portal in self.portals.values() if portal.segment <= segment)
             self.portals = {name: portal for name, portal in self.portals.items() if portal.segment > segment}

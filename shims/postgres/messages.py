@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from onrecord.shims.postgres.wire import HEADER_SIZE, Reader, WireError, message, utf8
+
+_U16 = struct.Struct(">H").unpack_from
+_I32 = struct.Struct(">i").unpack_from
+_SHORT = 128
 
 SYNC = message(b"S")
 TERMINATE = message(b"X")
@@ -59,30 +64,59 @@ def decode_parse(data: bytes) -> Parse:
 
 
 def decode_bind(data: bytes) -> Bind:
-    reader = Reader(data, HEADER_SIZE)
-    portal, statement = reader.text(), reader.text()
-    formats = _formats(reader)
-    values: list[bytes | None] = []
-    for _ in range(reader.u16()):
-        size = reader.i32()
-        values.append(None if size == -1 else reader.take(size))
-    if len(formats) > 1 and len(formats) != len(values):
-        raise WireError(f"a Bind message has {len(formats)} formats for {len(values)} parameters")
-    result_formats = _formats(reader)
-    reader.end()
+    """Hand-unrolled: every execution of a prepared statement passes here."""
+    try:
+        end = data.index(0, HEADER_SIZE)
+        portal = data[HEADER_SIZE:end].decode()
+        start, end = end + 1, data.index(0, end + 1)
+        statement = data[start:end].decode()
+        formats, at = _formats(data, end + 1)
+        (count,) = _U16(data, at)
+        at += 2
+        values: list[bytes | None] = []
+        for _ in range(count):
+            (size,) = _I32(data, at)
+            at += 4
+            if size < 0:
+                if size != -1:
+                    raise WireError("a parameter of a Bind message has an impossible length")
+                values.append(None)
+                continue
+            value = data[at : at + size]
+            if len(value) != size:
+                raise WireError("a Bind message ends in the middle of a parameter")
+            values.append(value)
+            at += size
+        result_formats, at = _formats(data, at)
+    except UnicodeDecodeError:
+        raise WireError("a text is not valid UTF-8", "22021") from None
+    except (ValueError, struct.error):
+        raise WireError("a Bind message ends in the middle of a field") from None
+    if at != len(data):
+        raise WireError("a Bind message has bytes behind its last field")
+    if len(formats) > 1 and len(formats) != count:
+        raise WireError(f"a Bind message has {len(formats)} formats for {count} parameters")
     return Bind(portal, statement, formats, tuple(values), result_formats)
 
 
-def _formats(reader: Reader) -> tuple[int, ...]:
-    formats = tuple(reader.i16() for _ in range(reader.u16()))
-    for code in formats:
-        if code not in (0, 1):
-            raise WireError(f"unknown format code {code}")
-    return formats
+def _formats(data: bytes, at: int) -> tuple[tuple[int, ...], int]:
+    """Format codes at `at`, and the position behind them. Raises struct.error where they are cut off."""
+    (count,) = _U16(data, at)
+    at += 2
+    if not count:
+        return (), at
+    formats = struct.unpack_from(f">{count}h", data, at)
+    if max(formats) > 1 or min(formats) < 0:
+        raise WireError("a Bind message has an unknown format code")
+    return formats, at + 2 * count
 
 
 def decode_execute(data: bytes) -> tuple[str, int]:
     """Portal name and the greatest number of rows (0: all)."""
+    return _known_execute(data) if len(data) < _SHORT else _decode_execute(data)
+
+
+def _decode_execute(data: bytes) -> tuple[str, int]:
     reader = Reader(data, HEADER_SIZE)
     portal, limit = reader.text(), reader.i32()
     reader.end()
@@ -91,12 +125,21 @@ def decode_execute(data: bytes) -> tuple[str, int]:
 
 def decode_target(data: bytes) -> tuple[str, str]:
     """What a Describe or Close message is about: "S" or "P", and its name."""
+    return _known_target(data) if len(data) < _SHORT else _decode_target(data)
+
+
+def _decode_target(data: bytes) -> tuple[str, str]:
     reader = Reader(data, HEADER_SIZE)
     what, name = chr(reader.u8()), reader.text()
     reader.end()
     if what not in "SP":
         raise WireError("a Describe or Close message names neither a statement nor a portal")
     return what, name
+
+
+# Clients send the same few of these over and over.
+_known_execute = functools.lru_cache(maxsize=1024)(_decode_execute)
+_known_target = functools.lru_cache(maxsize=1024)(_decode_target)
 
 
 @functools.lru_cache(maxsize=512)

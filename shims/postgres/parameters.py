@@ -119,6 +119,8 @@ def parameter_texts(
     values: tuple[bytes | None, ...], formats: tuple[int, ...], types: tuple[int, ...]
 ) -> tuple[str | None, ...]:
     """The bind values; `formats` as in a Bind message, `types` as far as they are known."""
+    if not values:
+        return ()
     known = len(types)
     one = formats[0] if len(formats) == 1 else 0
     several = len(formats) > 1

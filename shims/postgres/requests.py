@@ -63,12 +63,14 @@ class Requests(Deciding):
 
     def run(self) -> Waiting:
         """Handle messages until bytes, a decision or an answer are missing."""
-        exchange, take, handlers = self._exchange, self._buffer.next, self._handlers
+        exchange, ahead, handlers = self._exchange, self._ahead, self._handlers
         self.stalled = False
         while not self.terminated:
-            found = self._ahead.popleft() if self._ahead else take()
-            if found is None:
-                return None
+            if not ahead:
+                ahead.extend(self._buffer.all())
+                if not ahead:
+                    return None
+            found = ahead.popleft()
             kind, data = found
             if exchange.skipping and kind not in b"SX":
                 continue  # the server would ignore it
@@ -211,10 +213,7 @@ class Requests(Deciding):
     def _bind_follows(self, name: str) -> bool:
         """Whether the next message is here and is a Bind of the statement `name`."""
         if not self._ahead:
-            found = self._buffer.next()
-            if found is None:
-                return False
-            self._ahead.append(found)
+            return False
         kind, data = self._ahead[0]
         if kind != ord("B"):
             return False

@@ -107,6 +107,30 @@ class MessageBuffer:
             return kind, data
         return kind, data[position:end]
 
+    def all(self) -> list[tuple[int, bytes]]:
+        """All messages that are here whole, as `next` gives them. Raises WireError only if the first is bad."""
+        found: list[tuple[int, bytes]] = []
+        unpack, limits = HEADER.unpack_from, self.limits
+        while not self._wanted:
+            data, position = self._data, self._position
+            size = len(data)
+            while size - position >= HEADER_SIZE:
+                kind, length = unpack(data, position)
+                end = position + length + 1
+                limit = limits.get(kind)
+                if end > size or limit is None or not 4 <= length <= limit:
+                    break
+                found.append((kind, data[position:end]))
+                position = end
+            self._position = position
+            if found:
+                return found
+            one = self.next()  # an unfinished or a bad message
+            if one is None:
+                return found
+            found.append(one)
+        return found
+
     @property
     def pending(self) -> int:
         """Bytes that are here and not yet given out."""
