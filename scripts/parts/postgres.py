@@ -215,9 +215,13 @@ class PostgresPart:
     def _reach_binaries(self) -> None:
         if self._user is None or _reachable(self._bindir):
             return
-        copy = self.folder / "install"
-        shutil.copytree(self._bindir.parent, copy, symlinks=True)
-        for path in (copy, *copy.rglob("*")):
+        installed = self._bindir.parent
+        root = self.folder / "install"
+        copy = root / installed.parent.name / installed.name
+        shutil.copytree(installed, copy, symlinks=True)
+        for libraries in installed.parents[1].glob(f"{installed.parent.name}.libs"):
+            shutil.copytree(libraries, root / libraries.name)  # the wheel's own, found by a path relative to bin
+        for path in (root, *root.rglob("*")):
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
         self._bindir = copy / self._bindir.name

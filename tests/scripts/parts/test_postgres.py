@@ -1,7 +1,10 @@
+import os
+import shutil
+
 import psycopg
 import pytest
 
-from onrecord.scripts.parts.postgres import PartError, PostgresPart
+from onrecord.scripts.parts.postgres import PartError, PostgresPart, embedded_bindir
 
 
 def test_the_shop_has_rows_and_its_login_has_no_superuser_rights(shop):
@@ -40,3 +43,15 @@ def test_halt_keeps_the_data_and_stop_removes_the_folder():
 def test_a_server_that_cannot_start_says_why():
     with pytest.raises(PartError, match="no_such_setting"):
         PostgresPart(settings={"no_such_setting": "1"}).start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands the server to another user")
+def test_binaries_below_a_closed_folder_are_copied_for_the_other_user(tmp_path):
+    closed = tmp_path / "site-packages"
+    embedded = embedded_bindir().parents[1]
+    shutil.copytree(embedded / "pginstall18", closed / embedded.name / "pginstall18", symlinks=True)
+    shutil.copytree(embedded.parent / f"{embedded.name}.libs", closed / f"{embedded.name}.libs")
+    tmp_path.chmod(0o700)
+    with PostgresPart(bindir=closed / embedded.name / "pginstall18" / "bin") as server:
+        assert server.sql("SELECT 1") == [[1]]
+        assert server.bindir.is_relative_to(server.folder)
