@@ -159,10 +159,12 @@ def render_verdict(verdict: View) -> RenderableType:
         line.append("  observed only, not applied", style="yellow")
     rows: list[tuple[str, RenderableType]] = [("", line)]
     rows += [
-        (key, Text(clean(verdict[key], lines=True), style="dim" if key == "policies" else ""))
-        for key in ("policy", "reason", "hint", "approvers", "policies")
+        (key, Text(clean(verdict[key], lines=True)))
+        for key in ("policy", "reason", "hint", "approvers")
         if verdict.get(key)
     ]
+    if verdict.get("policies"):
+        rows.append(("policies", Text(clean(verdict["policies"][:23]) + "…", style="dim")))
     return _facts(rows)
 
 
@@ -228,6 +230,8 @@ def redacted(text: str) -> Text:
 def _inline(value: Any) -> Text:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return redacted(", ".join(clean(item) for item in value))
+    if isinstance(value, list) and all(isinstance(item, list) and len(item) == 2 for item in value):
+        return redacted("\n".join(f"{clean(name)}: {clean(item)}" for name, item in value))
     if isinstance(value, str):
         return redacted(clean(value, lines=True))
     return redacted(clean(json.dumps(value, ensure_ascii=False)))

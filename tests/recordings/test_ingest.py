@@ -171,6 +171,26 @@ def test_sessions_go_on_over_a_rotation(recorded: Recorded) -> None:
     assert recorded.verify().ok
 
 
+def test_a_process_whose_files_are_far_behind_is_read_in_order(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onrecord.recordings.follow.READ_SIZE", 3000)
+    writer = Writer(recorded.state, rotate_at=20_000)
+    session = writer.session()
+    for number in range(150):
+        writer.command(session, f"SELECT {number}")
+    writer.end(session)
+    writer.journal.close()
+    assert len(list((recorded.state / "journal").iterdir())) > 2
+    take_in(recorded)
+    assert [view["text"] for view in logged(recorded)] == [f"SELECT {number}" for number in range(150)]
+    with Reader(recorded.path) as reader:
+        assert [view["reason"] for view in reader.sessions(Filters())] == ["closed"]
+        positions = [seq for view in reader.log(Filters()) for _, seq in [reader.find(str(view["id"]))]]
+    assert positions == sorted(positions)
+    assert recorded.verify().ok
+
+
 def test_an_unfinished_frame_of_a_dead_process_is_noted_and_no_damage(recorded: Recorded) -> None:
     writer = Writer(recorded.state)
     session = writer.session()

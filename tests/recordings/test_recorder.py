@@ -102,6 +102,8 @@ def test_killed_and_started_again_it_goes_on_where_it_was(setup: Setup, recorder
         process.wait(30)
     writer.journal.close()
     assert count(setup) == 3
+    recorder.start()
+    wait_until(lambda: not list((setup.state / "journal").glob("*.journal")), what="covered journals are deleted")
 
 
 def reaches(setup: Setup, number: int) -> bool:
