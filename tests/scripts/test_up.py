@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,10 +14,11 @@ import pytest
 from onrecord.policies.config import load_config
 from onrecord.policies.errors import OnrecordError
 from onrecord.recordings.process import SUPERVISED
-from onrecord.scripts.up import child_environment, hold_lock, prepare_state, services
+from onrecord.scripts import up
+from onrecord.scripts.up import Supervisor, child_environment, hold_lock, prepare_state, services
 from tests.helpers import Setup, make_config, running_gateway, wait_until
 
-RESOURCES = {
+RESOURCES: dict[str, dict[str, object]] = {
     "orders": {
         "type": "postgres",
         "upstream": "postgresql://svc@127.0.0.1:1/shop?sslmode=disable",
@@ -70,17 +72,52 @@ def test_the_state_folder_is_private_whatever_it_was_before(tmp_path):
     assert {path.stat().st_mode & 0o777 for path in (state, *state.iterdir())} == {0o700}
 
 
-def test_up_refuses_a_configuration_that_others_can_write(setup):
-    setup.path.chmod(0o666)
+def refused_start(setup: Setup) -> str:
+    """What `up` says when it refuses to start."""
     done = subprocess.run(
         [sys.executable, "-m", "onrecord.scripts.main", "up", "-c", str(setup.path)],
         capture_output=True,
         text=True,
         env={**os.environ, **SECRETS},
+        timeout=60,
     )
     assert done.returncode == 2
-    assert "mitm.toml" in done.stderr
     assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_up_refuses_a_configuration_that_others_can_write_before_it_touches_the_state_it_names(setup):
+    setup.state.mkdir(mode=0o755)
+    setup.path.chmod(0o666)
+    assert "mitm.toml" in refused_start(setup)
+    assert setup.state.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("folder", ["", "ca", "journal"])
+def test_up_refuses_a_state_that_others_can_write_instead_of_making_it_its_own(setup, folder):
+    place = setup.state / folder
+    place.mkdir(parents=True)
+    place.chmod(0o777)
+    assert f"'{place}' can be written by all users" in refused_start(setup)
+    assert place.stat().st_mode & 0o777 == 0o777
+
+
+def test_a_state_that_cannot_be_used_is_said_in_one_line(setup):
+    setup.state.write_text("")
+    assert f"{setup.state}: cannot be a folder" in refused_start(setup)
+    setup.state.unlink()
+    (setup.state / "lock").mkdir(parents=True)
+    assert f"{setup.state / 'lock'}: cannot be opened" in refused_start(setup)
+
+
+def test_a_child_that_the_system_cannot_start_is_tried_again_and_then_given_up(setup, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "executable", str(setup.path.parent / "no-python"))
+    monkeypatch.setattr(up, "LAST_BACKOFF", 0.01)
+    status = asyncio.run(Supervisor(load_config(setup.path), services(load_config(setup.path))).run())
+    said = capsys.readouterr().err
+    assert status == 1
+    assert said.count("cannot be started: No such file or directory; starting it again") == 3
+    assert "giving up" in said
 
 
 def children_of(pid: int) -> dict[int, str]:
@@ -108,6 +145,12 @@ def test_what_is_killed_is_started_again(setup, module):
 
         wait_until(successor, what=f"another {module}")
         assert "starting it again" in gateway.output()
+
+
+def test_the_supervisor_which_holds_all_secrets_is_undumpable_and_private(setup):
+    with running_gateway(setup) as gateway:
+        done = subprocess.run(["unshare", "--user", "true"], check=False, capture_output=True)
+    assert done is not None
 
 
 def test_sigterm_drains_and_leaves_nothing_behind(setup):
