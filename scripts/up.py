@@ -21,10 +21,10 @@ from typing import Annotated
 import typer
 
 from onrecord.policies.config import Config, load_config
-from onrecord.policies.config.ownership import check_files
-from onrecord.policies.errors import ConfigError, OnrecordError
+from onrecord.policies.config.ownership import check_files, weak_places
+from onrecord.policies.errors import ConfigError, OnrecordError, Problem
 from onrecord.recordings.datapath import secret_references, state_paths
-from onrecord.recordings.process import READY_FD, SUPERVISED
+from onrecord.recordings.process import READY_FD, SUPERVISED, harden
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "TERM")
 START_TIMEOUT = 60.0
@@ -125,17 +125,20 @@ class Supervisor:
         backoff = FIRST_BACKOFF
         while not self._stopping.is_set():
             began = time.monotonic()
-            process = await self._spawn(child)
-            code = await process.wait()
+            try:
+                process = await self._spawn(child)
+                end = f"ended with status {await process.wait()}"
+            except OSError as error:  # no memory, no descriptors, no processes: that passes
+                end = f"cannot be started: {error.strerror}"
             if self._stopping.is_set():
                 return
             if not child.ready.is_set() and child.restarts >= 3:
-                _say(f"{child.service.name} does not start (exit status {code}); giving up")
+                _say(f"{child.service.name} does not start ({end}); giving up")
                 self._stopping.set()
                 return
             child.restarts += 1
             backoff = FIRST_BACKOFF if time.monotonic() - began > 10 else min(backoff * 2, LAST_BACKOFF)
-            _say(f"{child.service.name} ended with status {code}; starting it again")
+            _say(f"{child.service.name} {end}; starting it again")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), backoff)
 
@@ -156,6 +159,9 @@ class Supervisor:
                 pass_fds=(writer,),
                 start_new_session=True,  # a Ctrl-C goes to the supervisor, which drains
             )
+        except BaseException:
+            os.close(reader)
+            raise
         finally:
             os.close(writer)
         child.process = process
@@ -196,7 +202,10 @@ class Supervisor:
 
 def hold_lock(state: Path) -> int:
     """Take the supervisor's lock; the descriptor holds it. Raises OnrecordError where another one runs."""
-    fd = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        raise OnrecordError(f"{state / 'lock'}: cannot be opened: {error.strerror} (remove it)") from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -205,12 +214,29 @@ def hold_lock(state: Path) -> int:
     return fd
 
 
-def prepare_state(state: Path) -> None:
-    """Create what is missing of the state folder, private to this user."""
+def prepare_state(state: Path, *, trusted: bool = True) -> None:
+    """Create what is missing of the state folder, private to this user. Raises OnrecordError.
+
+    Unless it is `trusted`, one that others can write is refused: what they left there would become ours.
+    """
     os.umask(0o077)
-    for folder in state_paths(state):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
+    place = state
+    try:
+        for place in state_paths(state):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not trusted:
+            refuse_weak("gateway.state", *state_paths(state))
+        for place in state_paths(state):
+            place.chmod(0o700)
+    except OSError as error:
+        raise OnrecordError(f"{place}: cannot be a folder of the gateway's state: {error.strerror}") from None
+
+
+def refuse_weak(what: str, *paths: Path) -> None:
+    """Raise ConfigError where others can write one of `paths`."""
+    weak = {str(place): (reason, fix) for path in paths for place, reason, fix in weak_places(path)}
+    if weak:
+        raise ConfigError([Problem(what, f"{place!r} {reason}", fix) for place, (reason, fix) in weak.items()])
 
 
 def _say(text: str) -> None:
@@ -235,8 +261,13 @@ def up(
 
     Example: onrecord up -c mitm.toml
     """
+    if not without_gateway:
+        os.environ.pop(SUPERVISED, None)  # left over from elsewhere: nobody supervises us
+    harden()  # it holds the secrets of all children
     config = load_config(config_path)
-    prepare_state(config.gateway.state)
+    if not trust_files:
+        refuse_weak(f"{config.path.name}: (the file itself)", config.path)  # before any folder that it names is touched
+    prepare_state(config.gateway.state, trusted=trust_files)
     if not trust_files and (problems := check_files(config)):
         raise ConfigError(problems)
     lock = hold_lock(config.gateway.state)
