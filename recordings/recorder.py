@@ -19,7 +19,7 @@ from pathlib import Path
 
 from onrecord.policies.config import Config, load_config
 from onrecord.policies.errors import OnrecordError, StoreError
-from onrecord.recordings.control import ControlServer, PolicyWatcher
+from onrecord.recordings.control import ControlServer, PolicyWatcher, Refusals
 from onrecord.recordings.datapath import CONTROL_SOCKET
 from onrecord.recordings.ingest import Ingest, take_lock
 from onrecord.recordings.process import harden, notify_ready
@@ -97,7 +97,7 @@ async def run_recorder(config: Config, *, ready: Callable[[], None] = lambda: No
     """
     state = config.gateway.state
     lock = take_lock(state / "recorder.lock")
-    server = ControlServer(state / CONTROL_SOCKET)
+    server = ControlServer(state / CONTROL_SOCKET, on_message=_lost_refusals)
     loop = asyncio.get_running_loop()
     first = asyncio.Event()
     reported: list[str | None] = [""]
@@ -135,6 +135,11 @@ async def run_recorder(config: Config, *, ready: Callable[[], None] = lambda: No
             await asyncio.gather(watching, return_exceptions=True)
         await server.close()
         os.close(lock)
+
+
+def _lost_refusals(process: str, message: Refusals) -> None:
+    """A process could only count its refusals; its journal gets the count when there is room again."""
+    _log.error("%s could not record %d refusals: %s", process, message.count, message.reason)
 
 
 async def _main(path: Path) -> None:

@@ -26,13 +26,13 @@ def fts_query(text: str) -> str:
     return " ".join([term for term in terms if term][:_MAX_TERMS])
 
 
-def search(reader: Reader, text: str, limit: int) -> list[View]:
+def search(reader: Reader, text: str, limit: int | None) -> list[View]:
     """Commands, refusals and sessions with a record in which all words of `text` stand (`match`), oldest first."""
     query = fts_query(text)
     found: dict[str, View] = {}
     if not query:
         return []
-    for seq, leaf in reader.match(query, 4 * limit):
+    for seq, leaf in reader.match(query, -1 if limit is None else 4 * limit + 4):
         view: View | None
         if leaf.kind == Kind.SESSION:
             view = reader.session_of(seq) | {"kind": "session"}
@@ -43,7 +43,7 @@ def search(reader: Reader, text: str, limit: int) -> list[View]:
         if view["id"] not in found:
             part = Kind(leaf.kind).name.lower() if leaf.kind in list(Kind) else "unknown"
             found[view["id"]] = view | {"match": {"record": leaf.id, "part": part}}
-        if len(found) >= limit:
+        if limit is not None and len(found) >= limit:
             break
     return sorted(found.values(), key=lambda view: str(view["at"]))
 

@@ -26,7 +26,10 @@ ResourceOption = Annotated[str | None, typer.Option("--resource", help="Only thi
 KindOption = Annotated[str | None, typer.Option("--kind", help="Only this kind: sql, http, refusal, …")]
 VerdictOption = Annotated[str | None, typer.Option("--verdict", help="Only allow, deny or hold.")]
 SinceOption = Annotated[str | None, typer.Option("--since", help="Not before: 15m, 2h, 1d, or an ISO 8601 time.")]
-LimitOption = Annotated[int, typer.Option("--limit", min=0, help="At most so many, the newest.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=0, help="At most so many, the newest; 100 in a table, all with --json.")
+]
+SHOWN = 100
 
 
 def open_store(config: Path, store: Path | None) -> Reader:
@@ -48,7 +51,7 @@ def log(
     kind: KindOption = None,
     verdict: VerdictOption = None,
     since: SinceOption = None,
-    limit: LimitOption = 100,
+    limit: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List commands, the newest last.
@@ -59,7 +62,7 @@ def log(
 
     filters = Filters(
         session=session, run=run, identity=identity, resource=resource, kind=kind, verdict=verdict,
-        since=parse_since(since), limit=limit,
+        since=parse_since(since), limit=_limit(limit, as_json=as_json),
     )  # fmt: skip
     with quiet_pipe(), open_store(config, store) as reader:
         _print(reader.log(filters), "log", as_json=as_json)
@@ -98,7 +101,7 @@ def sessions(
     identity: IdentityOption = None,
     resource: ResourceOption = None,
     since: SinceOption = None,
-    limit: LimitOption = 100,
+    limit: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List sessions (one connection's life each), the newest last.
@@ -107,7 +110,9 @@ def sessions(
     """
     from onrecord.scripts.since import parse_since
 
-    filters = Filters(run=run, identity=identity, resource=resource, since=parse_since(since), limit=limit)
+    filters = Filters(
+        run=run, identity=identity, resource=resource, since=parse_since(since), limit=_limit(limit, as_json=as_json)
+    )
     with quiet_pipe(), open_store(config, store) as reader:
         _print(reader.sessions(filters), "sessions", as_json=as_json)
 
@@ -117,7 +122,7 @@ def runs(
     store: StoreOption = None,
     identity: IdentityOption = None,
     since: SinceOption = None,
-    limit: LimitOption = 100,
+    limit: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List runs: one task of one agent each, over all its sessions; the latest last.
@@ -126,7 +131,7 @@ def runs(
     """
     from onrecord.scripts.since import parse_since
 
-    filters = Filters(identity=identity, since=parse_since(since), limit=limit)
+    filters = Filters(identity=identity, since=parse_since(since), limit=_limit(limit, as_json=as_json))
     with quiet_pipe(), open_store(config, store) as reader:
         _print(reader.runs(filters), "runs", as_json=as_json)
 
@@ -137,7 +142,7 @@ def search(
     ],
     config: ConfigOption = Path("mitm.toml"),
     store: StoreOption = None,
-    limit: LimitOption = 50,
+    limit: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find commands, refusals and sessions by words in texts, errors, reasons and recorded results.
@@ -147,7 +152,7 @@ def search(
     from onrecord.recordings.search import search as find
 
     with quiet_pipe(), open_store(config, store) as reader:
-        _print(find(reader, " ".join(text), limit), "log", as_json=as_json)
+        _print(find(reader, " ".join(text), _limit(limit, as_json=as_json)), "log", as_json=as_json)
 
 
 def tail(
@@ -159,7 +164,7 @@ def tail(
     resource: ResourceOption = None,
     kind: KindOption = None,
     verdict: VerdictOption = None,
-    limit: LimitOption = 10,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="How many of the newest to begin with.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Follow: print the newest commands, then each one as it ends, until Ctrl-C.
@@ -219,6 +224,10 @@ def replay(
                 sys.stdout.flush()
                 time.sleep(wait)
             screen.play(event)
+
+
+def _limit(limit: int | None, *, as_json: bool) -> int | None:
+    return limit if limit is not None or as_json else SHOWN
 
 
 def _print(views: list[View], what: str, *, as_json: bool) -> None:

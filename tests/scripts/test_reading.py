@@ -98,6 +98,12 @@ def test_log_filters(store: Store, arguments: list[str], expected: list[str]) ->
     assert ids(store, "log", *arguments) == [getattr(store, name) for name in expected]
 
 
+def test_limits_count_the_newest(store: Store) -> None:
+    assert ids(store, "log", "--limit", "0") == []
+    assert ids(store, "search", "SELECT", "--limit", "1") == [store.open]
+    assert len(ids(store, "sessions", "--limit", "1")) == len(ids(store, "runs", "--limit", "1")) == 1
+
+
 def test_log_of_one_session(store: Store) -> None:
     assert ids(store, "log", "--session", store.session) == [store.allowed, store.denied]
 
