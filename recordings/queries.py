@@ -135,7 +135,8 @@ class Reader:
             run = runs.setdefault(
                 session["run"] or "",
                 {
-                    "run": session["run"], "at": session["at"], "last": session["at"], "identity": session["identity"],
+                    "id": session["run"], "run": session["run"], "at": session["at"], "last": session["at"],
+                    "identity": session["identity"],
                     "resources": [], "sessions": 0, "commands": 0, "denied": 0,
                 },
             )  # fmt: skip
@@ -152,7 +153,7 @@ class Reader:
             if name in runs:
                 runs[name]["denied"] = denied
         ordered = sorted(runs.values(), key=lambda run: run["last"])
-        return ordered if filters.limit is None else ordered[-filters.limit :]
+        return ordered if filters.limit is None else ordered[max(0, len(ordered) - filters.limit) :]
 
     def find(self, text: str) -> tuple[str, int]:
         """What a unique beginning or end of an id names: "command", "session" or "record", and its number.
