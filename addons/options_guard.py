@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mitmproxy.optmanager import unset
+
 # What the gateway itself decides.
 FORCED: dict[str, Any] = {
     "rawtcp": False,
@@ -48,6 +50,7 @@ def forbidden(options: Any) -> list[str]:
                 problems.append(f"{name}={value!r}: the gateway needs {FORCED[name]!r}")
         elif name not in FREE and name not in OWN and value != option.default:
             problems.append(f"{name}={value!r}: this option is not on the gateway's allow-list")
+    problems += [f"{name}: no addon that may run here knows this option" for name in sorted(options.deferred)]
     return problems
 
 
@@ -58,6 +61,6 @@ def force(options: Any) -> None:
     untouched = {
         name: value
         for name, value in FORCED.items()
-        if name in known and not known[name].has_changed() and known[name].default != value
+        if name in known and known[name].value is unset and known[name].default != value
     }
     options.update(**untouched)
