@@ -89,7 +89,7 @@ class Entrance:
 
     async def identify(self, startup: Startup) -> tuple[Identity, PostgresResource]:
         """Ask for the token and check it, and what it opens."""
-        link = self._require_link()
+        link = self.link
         link.write(AUTHENTICATION_CLEARTEXT)
         buffer = MessageBuffer(PASSWORD_LIMITS)
         while (found := buffer.next()) is None:
@@ -106,10 +106,9 @@ class Entrance:
         identity = await self._server.authenticate(token, startup, self.client, certificate)
         return identity, self._server.authorised(identity, startup.database, self.client)
 
-    def hand_over(self) -> Link:
+    def hand_over(self) -> None:
         """From here on the relay owns the connection."""
         self.handed_over = True
-        return self._require_link()
 
     def farewell(self, answer: bytes) -> None:
         """Tell the client why the connection ends."""
@@ -127,7 +126,7 @@ class Entrance:
 
     async def _packet(self) -> bytes | None:
         """The startup or cancel packet."""
-        link = self._require_link()
+        link = self.link
         while len(self._data) < 4 or len(self._data) < int.from_bytes(self._data[:4], "big"):
             if len(self._data) >= 4:
                 check_length(int.from_bytes(self._data[:4], "big"))
@@ -141,10 +140,12 @@ class Entrance:
         return packet
 
     def _tls_object(self) -> Any:
-        link = self._require_link()
+        link = self.link
         return link.transport.get_extra_info("ssl_object") if link.transport is not None else None
 
-    def _require_link(self) -> Link:
+    @property
+    def link(self) -> Link:
+        """The connection. Raises ConnectionResetError where there is none yet."""
         if self._link is None:
             raise ConnectionResetError
         return self._link

@@ -20,13 +20,14 @@ from onrecord.policies.config import Address, PostgresResource
 from onrecord.policies.errors import ConfigError, IdentityError, Problem
 from onrecord.policies.identity import run_id
 from onrecord.policies.model import Identity, Resource
-from onrecord.recordings.auditor import RefusedError
+from onrecord.recordings.auditor import OpenSession, RefusedError
 from onrecord.recordings.datapath import DataPath
 from onrecord.recordings.records import RefusalRecord
 from onrecord.shims.postgres.backend import Backend
 from onrecord.shims.postgres.commands import PROTOCOL
 from onrecord.shims.postgres.entrance import Entrance
 from onrecord.shims.postgres.exchange import SessionFatal
+from onrecord.shims.postgres.link import Link
 from onrecord.shims.postgres.messages import (
     AUTHENTICATION_OK,
     encode_backend_key,
@@ -118,6 +119,7 @@ class Server:
                 sock.close()
                 continue
             self._connections += 1
+            self._entering += 1
             task = asyncio.get_running_loop().create_task(self._enter(sock, client))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -125,7 +127,6 @@ class Server:
     async def _enter(self, sock: socket.socket, client: str) -> None:
         """A connection up to its session. Whatever goes wrong ends this connection and no other."""
         entry = Entrance(self, sock, client)
-        self._entering += 1
         try:
             try:
                 async with asyncio.timeout(self._gateway.handshake_timeout):
@@ -187,17 +188,43 @@ class Server:
             auditor.end_session(opened, "cut off while connecting")
             raise
         try:
-            for name, value in login.parameters.items():
-                check_setting(name, value)
-            missing = {"client_encoding", "standard_conforming_strings"} - login.parameters.keys()
-            if missing:
-                raise SessionFatal("57P01", f"the server did not report {', '.join(sorted(missing))}")
-        except SessionFatal as error:
+            self._check_settings(login)
+            pid, secret = self._new_key(startup)
+            relay = self._relay(opened, entry, upstream, resource, login, pid)
+            hello = [AUTHENTICATION_OK]
+            hello += [encode_status(name, value) for name, value in login.parameters.items()]
+            hello += [encode_backend_key(pid, secret), READY]
+        except BaseException as error:
             upstream.abort()
-            auditor.end_session(opened, str(error))
+            auditor.end_session(opened, f"it could not begin: {type(error).__name__}")
             raise
-        link = entry.hand_over()
-        pid, secret = self._new_key(startup)
+        entry.hand_over()
+        self._relays.add(relay)
+        self._live[pid] = Live(secret, self._backends[resource.name], login, relay)
+        try:
+            entry.link.write(b"".join(hello))
+            relay.start(self._gateway.session_grace)
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong, nothing passes
+            relay.fail(error, "server")
+
+    def _check_settings(self, login: Login) -> None:
+        """Raises SessionFatal where the gateway could not decode what runs under the server's settings."""
+        for name, value in login.parameters.items():
+            check_setting(name, value)
+        missing = {"client_encoding", "standard_conforming_strings"} - login.parameters.keys()
+        if missing:
+            raise SessionFatal("57P01", f"the server did not report {', '.join(sorted(missing))}")
+
+    def _relay(
+        self,
+        opened: OpenSession,
+        entry: Entrance,
+        upstream: Link,
+        resource: PostgresResource,
+        login: Login,
+        pid: int,
+    ) -> Relay:
+        backend = self._backends[resource.name]
 
         def ended(cut_off: bool) -> None:
             self._live.pop(pid, None)
@@ -207,21 +234,15 @@ class Server:
                 self._spawn(backend.cancel(login.pid, login.secret))
 
         relay = Relay(
-            auditor,
+            self._auditor,
             opened,
-            link,
+            entry.link,
             upstream,
             role=resource.user,
             sample_limit=self._limit,
             on_end=ended,
         )
-        self._relays.add(relay)
-        self._live[pid] = Live(secret, backend, login, relay)
-        hello = [AUTHENTICATION_OK]
-        hello += [encode_status(name, value) for name, value in login.parameters.items()]
-        hello += [encode_backend_key(pid, secret), READY]
-        link.write(b"".join(hello))
-        relay.start(self._gateway.session_grace)
+        return relay
 
     def _new_key(self, startup: Startup) -> tuple[int, bytes]:
         pid = secrets.randbelow(2**31 - 1) + 1

@@ -149,7 +149,9 @@ def test_server_side_cursors_work_and_each_fetch_is_on_record(shim: Shim) -> Non
 
 def test_execute_is_decided_as_what_was_prepared(shim: Shim) -> None:
     shim.engine.rule = lambda command: (
-        Ruling(Deny("no"), "p") if "EXECUTE" in command.text and getattr(command, "kind", "") == "DELETE" else allow(command)
+        Ruling(Deny("no"), "p")
+        if "EXECUTE" in command.text and getattr(command, "kind", "") == "DELETE"
+        else allow(command)
     )
     with shim.connect() as connection:
         connection.execute("CREATE TEMP TABLE t (a int)")

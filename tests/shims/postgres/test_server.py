@@ -253,9 +253,7 @@ def test_plaintext_is_refused_where_tls_is_required(tmp_path: Path, shop: Shop) 
 
 
 def test_upstream_tls_uses_scram_with_channel_binding(tmp_path: Path, tls_shop: Shop) -> None:
-    for shim in start_shim(
-        tmp_path / "s", {"orders": resource_of(tls_shop)}, {"SHOP_PASSWORD": tls_shop.password}
-    ):
+    for shim in start_shim(tmp_path / "s", {"orders": resource_of(tls_shop)}, {"SHOP_PASSWORD": tls_shop.password}):
         with shim.connect() as connection:
             assert connection.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == (True,)
             assert shim.on_loop(lambda: next(iter(shim.server._live.values())).login.channel_binding)
@@ -264,7 +262,9 @@ def test_upstream_tls_uses_scram_with_channel_binding(tmp_path: Path, tls_shop: 
 def test_upstream_certificates_are_verified_and_nothing_leaks(tmp_path: Path, tls_shop: Shop) -> None:
     for change in ({"ca": None}, {"host": "localhost.localdomain"}, {"password": None}):
         resource = resource_of(tls_shop, **change)
-        for shim in start_shim(tmp_path / f"s{len(str(change))}", {"orders": resource}, {"SHOP_PASSWORD": tls_shop.password}):
+        for shim in start_shim(
+            tmp_path / f"s{len(str(change))}", {"orders": resource}, {"SHOP_PASSWORD": tls_shop.password}
+        ):
             done = psql(shim, "SELECT 1")
             assert done.returncode == 2
             assert "cannot be reached" in done.stderr

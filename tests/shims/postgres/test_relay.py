@@ -1,0 +1,201 @@
+"""Fail closed: whatever raises, and wherever, nothing passes, the session ends and the others do not notice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import psycopg
+import pytest
+
+from onrecord.policies.errors import StoreError
+from onrecord.policies.model import Command
+from onrecord.policies.verdict import Ruling
+from onrecord.recordings.frames import Kind
+from onrecord.shims.postgres import (
+    backend,
+    commands,
+    deciding,
+    entrance,
+    exchange,
+    namespace,
+    requests,
+    responses,
+    results,
+    server,
+)
+from onrecord.shims.postgres.link import Link
+from tests.shims.postgres.conftest import Shim
+
+SECRET = "marker-8f1c"
+
+
+class Bug(RuntimeError):
+    """What no code expects."""
+
+
+def bug(*_: Any, **__: Any) -> Any:
+    raise Bug(SECRET)
+
+
+# Every step of a session on which an allowed statement depends, before its bytes go upstream.
+BEFORE = [
+    (requests.Requests, "feed"),
+    (requests.Requests, "run"),
+    (requests.Requests, "_send_bind"),
+    (requests, "decode_parse"),
+    (requests, "decode_bind"),
+    (requests, "parameter_texts"),
+    (commands.Templates, "of"),
+    (commands.Template, "bound"),
+    (deciding.Deciding, "_resolved"),
+    (namespace.Namespace, "lookup"),
+    (namespace.Namespace, "change"),
+    (exchange.Exchange, "put_portal"),
+    (requests, "Running"),
+    (requests, "Entry"),
+]
+# Every step between PostgreSQL's answer and its delivery.
+AFTER = [
+    (responses.Responses, "feed"),
+    (responses.Responses, "_rows"),
+    (responses.Responses, "_head"),
+    (responses.Responses, "_finish"),
+    (responses, "decode_row_description"),
+    (results.Running, "add"),
+    (results.Running, "keep"),
+    (results.Running, "finish"),
+    (results.Running, "digest"),
+    (results, "decode_row"),
+]
+# Every step before a session is one.
+ENTRY = [
+    (entrance, "negotiate"),
+    (entrance, "decode_packet"),
+    (entrance.Entrance, "identify"),
+    (server.Server, "authenticate"),
+    (server.Server, "authorised"),
+    (server, "run_id"),
+    (backend.Backend, "connect"),
+    (backend, "encode_startup"),
+    (server, "check_setting"),
+    (server.Server, "_new_key"),
+]
+
+
+def written(shim: Shim) -> int:
+    """Rows that reached the table, counted past the gateway."""
+    resource = shim.server._backends["orders"].resource
+    with psycopg.connect(
+        host=resource.host,
+        port=resource.port,
+        dbname=resource.database,
+        user=resource.user,
+        password=shim.server._backends["orders"].secrets.resolve(resource.password),  # type: ignore[arg-type]
+    ) as direct:
+        row = direct.execute("SELECT count(*) FROM customers WHERE name = %s", [SECRET]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+INSERT = "INSERT INTO customers (name, email) VALUES (%s, 'x@example.com')"
+
+
+def name_of(step: tuple[Any, str]) -> str:
+    return f"{step[0].__name__.rpartition('.')[2]}.{step[1]}"
+
+
+@pytest.mark.parametrize("step", BEFORE, ids=name_of)
+def test_a_step_that_raises_before_the_command_goes_stops_it(
+    shim: Shim, monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str]
+) -> None:
+    with shim.connect() as other, shim.connect() as connection:
+        other.execute("SELECT 1")
+        with monkeypatch.context() as patch:
+            patch.setattr(*step, bug)
+            with pytest.raises(psycopg.Error) as caught:
+                connection.execute(INSERT, [SECRET])
+        assert "internal error of the gateway" in str(caught.value)
+        assert "Bug" not in str(caught.value)
+        assert other.execute("SELECT 1").fetchone() == (1,)
+    assert written(shim) == 0
+    shim.wait_ended()
+    assert shim.refusals()[-1]["what"] == "onrecord:engine"
+
+
+@pytest.mark.parametrize("step", AFTER, ids=name_of)
+def test_a_step_that_raises_before_the_answer_is_delivered_stops_it(
+    shim: Shim, monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str]
+) -> None:
+    with shim.connect() as other, shim.connect() as connection:
+        other.execute("SELECT 1")
+        with monkeypatch.context() as patch:
+            patch.setattr(*step, bug)
+            with pytest.raises(psycopg.Error) as caught:
+                connection.execute("SELECT 'secret' || 'row'")
+        assert "secretrow" not in str(caught.value)
+        assert other.execute("SELECT 1").fetchone() == (1,)
+    shim.wait_ended()
+    assert {outcome["status"] for text, _, outcome in shim.commands() if "secret" in text} == {"aborted"}
+
+
+@pytest.mark.parametrize("step", ENTRY, ids=name_of)
+def test_a_step_that_raises_during_login_lets_nobody_in(
+    shim: Shim, monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str]
+) -> None:
+    with shim.connect() as other:
+        with monkeypatch.context() as patch:
+            patch.setattr(*step, bug)
+            with pytest.raises(psycopg.Error) as caught:
+                shim.connect()
+        assert SECRET not in str(caught.value)
+        assert other.execute("SELECT 1").fetchone() == (1,)
+    shim.wait_ended()
+    sessions, ends = shim.of(Kind.SESSION), shim.of(Kind.SESSION_END)
+    assert len(sessions) == len(ends)
+
+
+def test_a_journal_that_cannot_write_stops_command_and_answer(shim: Shim, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise StoreError("the journal cannot be written: No space left on device")
+
+    with shim.connect() as connection:
+        connection.execute("SELECT 1")
+        with monkeypatch.context() as patch:
+            patch.setattr(shim.auditor.journal, "flush", full)
+            with pytest.raises(psycopg.Error, match="No space left"):
+                connection.execute(INSERT, [SECRET])
+    assert written(shim) == 0
+    with shim.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_policy_that_fails_while_it_waits_ends_the_session_and_nothing_passes(shim: Shim) -> None:
+    async def late(_: Command) -> Ruling:
+        await asyncio.sleep(0)
+        raise Bug(SECRET)
+
+    with shim.connect() as connection:
+        shim.engine.rule = late
+        with pytest.raises(psycopg.Error, match="internal error"):
+            connection.execute(INSERT, [SECRET])
+    assert written(shim) == 0
+
+
+def test_the_record_of_a_command_precedes_its_bytes_and_the_outcome_its_answer(
+    shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on disk is looked at from inside each write."""
+    seen: list[tuple[str, list[str]]] = []
+    real = Link.write
+
+    def spying(link: Link, data: bytes) -> None:
+        if data[:1] in (b"Q", b"T"):
+            kinds = [record.kind.name for record in shim.records() if record.kind in (Kind.COMMAND, Kind.OUTCOME)]
+            seen.append((data[:1].decode(), kinds))
+        real(link, data)
+
+    monkeypatch.setattr(Link, "write", spying)
+    with shim.connect() as connection:
+        connection.pgconn.exec_(b"SELECT 2")
+    assert seen == [("Q", ["COMMAND"]), ("T", ["COMMAND", "OUTCOME"])]
