@@ -16,6 +16,7 @@ import msgspec
 from onrecord import __version__
 from onrecord.policies.config import Config, ResourceConfig, SecretRef
 from onrecord.policies.engine import PolicyEngine
+from onrecord.policies.errors import ControlError
 from onrecord.policies.identity import Authenticator
 from onrecord.policies.redaction import RedactingFilter, Redactor
 from onrecord.policies.secrets import Secrets
@@ -55,7 +56,8 @@ class DataPath:
 async def open_datapath(config: Config, process: str, types: set[str]) -> DataPath:
     """Assemble the process named `process`, which serves the resources of `types`, and wait for its policies.
 
-    Raises SecretError, StoreError, or TimeoutError where the recorder does not answer in 30 s.
+    Raises SecretError, StoreError, PolicyError where the policies cannot be used, or ControlError where the recorder
+    does not answer in 30 s.
     """
     harden()
     redactor = Redactor()
@@ -91,9 +93,11 @@ async def open_datapath(config: Config, process: str, types: set[str]) -> DataPa
     try:
         async with asyncio.timeout(30):
             await control.ready()
-    except BaseException:
+    except BaseException as error:
         task.cancel()
         journal.close()
+        if isinstance(error, TimeoutError):
+            raise ControlError(f"{gateway.state / CONTROL_SOCKET}: the recorder does not answer") from None
         raise
     authenticator = Authenticator(config.issuers, gateway.state)
     return DataPath(config, process, auditor, authenticator, engine, control, secrets, redactor, task)

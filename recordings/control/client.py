@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Protocol, cast
 
-from onrecord.policies.errors import ControlError
+from onrecord.policies.errors import ControlError, PolicyError
 from onrecord.policies.policy_set import PolicySet
 from onrecord.recordings.control.messages import (
     MAX_TO_RECORDER,
@@ -73,7 +73,9 @@ class ControlClient:
         self._store_error = ""
         self._names: dict[str, tuple[str, ...]] = {}
         self._recorded: tuple[str, str] = ("", "")
+        self._policy_error = ""
         self._committed = asyncio.Event()
+        self._told = asyncio.Event()  # committed, or why not
         self._channel: _Channel | None = None
 
     @property
@@ -84,8 +86,10 @@ class ControlClient:
         return self._blocked or None
 
     async def ready(self) -> None:
-        """Wait until the first policy set is in force."""
-        await self._committed.wait()
+        """Wait until the first policy set is in force. Raises PolicyError where the newest one cannot be."""
+        await self._told.wait()
+        if not self._committed.is_set():
+            raise PolicyError(self._policy_error)
 
     async def run(self) -> None:
         """Connect, follow, and connect again, until cancelled."""
@@ -134,6 +138,8 @@ class ControlClient:
             self._commit(message.digest)
         elif isinstance(message, PolicyFailed):
             self._engine.mark_stale(message.error, age=message.age)
+            self._policy_error = message.error
+            self._told.set()
             self._record(self._engine.digest, message.error)
         self._set_blocked()
 
@@ -155,6 +161,7 @@ class ControlClient:
             self._record(digest, str(error))
             raise ControlError(f"cannot put policy set {digest} into force: {error}") from None
         self._committed.set()
+        self._told.set()
         self._record(digest, "")
 
     def _record(self, digest: str, error: str) -> None:

@@ -131,7 +131,10 @@ class ControlServer:
         if policies.digest != self._offered:
             self._offered, self._losses = policies.digest, 0
         if not self._peers:
-            self._good, self._error = policies, ""
+            if self._losses and self._good is not None:  # it may be what ended them: the good set stays for now
+                self._retry = asyncio.get_running_loop().call_later(self._retry_after, self.propose, policies)
+            else:
+                self._good, self._error = policies, ""
             return
         timer = asyncio.get_running_loop().call_later(self._round_timeout, self._round_is_over)
         self._round = _Round(policies, set(self._peers), timer)
@@ -177,10 +180,8 @@ class ControlServer:
         current = self._round
         if current is None or peer not in current.pending:
             return
-        self._losses += 1
         self.fail(f"process {peer.process} ended while it loaded them")
-        if self._losses < _MAX_LOSSES:
-            self._retry = asyncio.get_running_loop().call_later(self._retry_after, self.propose, current.policies)
+        self._try_again(current.policies)
 
     def received(self, peer: _Peer, message: ToRecorder) -> None:
         """One message. Raises ControlError where it makes no sense at this point."""
@@ -245,9 +246,20 @@ class ControlServer:
                 self._welcome(peer)
 
     def _round_is_over(self) -> None:
-        if self._round is not None:
-            late = ", ".join(sorted(peer.process for peer in self._round.pending))
+        """Who did not answer is disconnected: it refuses everything until it comes back, and the others can go on."""
+        current = self._round
+        if current is not None:
+            late = ", ".join(sorted(peer.process for peer in current.pending))
             self.fail(f"no answer within {self._round_timeout:g} s from {late}")
+            for peer in tuple(current.pending):
+                peer.abort()
+            self._try_again(current.policies)
+
+    def _try_again(self, policies: PolicySet) -> None:
+        """Whether it was the set or an accident shows when it is offered again; not for ever, it may be deadly."""
+        self._losses += 1
+        if self._losses < _MAX_LOSSES:
+            self._retry = asyncio.get_running_loop().call_later(self._retry_after, self.propose, policies)
 
     def _end_round(self) -> None:
         if self._round is not None:

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from onrecord.policies.errors import PolicyError
 from onrecord.recordings.control.messages import MAX_TO_RECORDER, Hello, Ready, Refusals, encode
 from onrecord.recordings.control.sockets import connect
 from tests.recordings.control import policies, process, serving, until
@@ -77,7 +78,10 @@ async def test_while_no_set_was_ever_good_a_process_is_told_and_waits(tmp_path):
             await until(lambda: one.records)
             assert one.records[0].error == "p.py: does not compile"
             assert one.client.refusal == "no policies are loaded"
+            with pytest.raises(PolicyError, match="does not compile"):
+                await one.client.ready()
             server.propose(policies())
+            await until(lambda: one.client.refusal is None)
             await one.client.ready()
             assert one.client.refusal is None
 
@@ -88,7 +92,10 @@ async def test_a_first_set_that_does_not_compile_leaves_every_process_refusing(t
         async with process(tmp_path) as one:
             await until(lambda: one.records)
             assert one.client.refusal == "no policies are loaded"
+            with pytest.raises(PolicyError, match="does not compile"):
+                await one.client.ready()
             server.propose(policies())
+            await until(lambda: one.client.refusal is None)
             await one.client.ready()
 
 
@@ -101,6 +108,17 @@ async def test_a_process_that_does_not_answer_fails_the_round(tmp_path):
             await until(lambda: server.status().error)
             assert server.status().error == "no answer within 0.1 s from mute"
             assert quick.engine.digest == ""
+
+
+async def test_a_process_that_hangs_is_cut_off_and_the_others_get_the_policies(tmp_path):
+    async with serving(tmp_path, round_timeout=0.1, retry_after=0.01) as server, process(tmp_path, "quick") as quick:
+        with connect(tmp_path / "control.sock") as mute:
+            mute.send(encode(Hello("mute", 1), MAX_TO_RECORDER))
+            await until(lambda: len(server.status().peers) == 2)
+            server.propose(policies())
+            await until(lambda: quick.engine.digest == policies().digest)
+            assert not server.status().error
+            assert [peer.process for peer in server.status().peers] == ["quick"]
 
 
 async def test_a_process_that_dies_while_loading_does_not_make_a_set_good(tmp_path):
@@ -127,8 +145,24 @@ async def test_a_process_that_only_happened_to_end_while_loading_costs_one_retry
             ends.send(encode(Hello("ends", 1), MAX_TO_RECORDER))
             await until(lambda: len(server.status().peers) == 2)
             server.propose(policies())
-        await lives.client.ready()
+        await until(lambda: lives.client.refusal is None)
         assert server.status().error == ""
+
+
+async def test_a_set_of_which_every_process_died_does_not_become_good_for_want_of_witnesses(tmp_path):
+    new = policies("return 1")
+    async with serving(tmp_path, retry_after=0.01) as server:
+        server.propose(policies())
+        with connect(tmp_path / "control.sock") as dies:
+            dies.send(encode(Hello("dies", 1), MAX_TO_RECORDER))
+            await until(lambda: server.status().peers)
+            server.propose(new)
+        await until(lambda: not server.status().peers)
+        await asyncio.sleep(0.05)
+        assert server.status().digest == policies().digest
+        async with process(tmp_path) as comes:
+            await until(lambda: comes.engine.digest == new.digest)
+            assert server.status().error == ""
 
 
 async def test_a_process_that_joins_in_the_middle_of_a_round_ends_up_with_the_result(tmp_path):
