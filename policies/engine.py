@@ -315,9 +315,7 @@ class PolicyEngine:
         kind = type(answer)
         if kind is Allow:
             masks = answer.mask  # type: ignore[attr-defined]
-            if not masks:
-                return Ruling(answer, policy)  # type: ignore[arg-type]
-            if isinstance(masks, tuple | list) and self._detectors.issuperset(masks):
+            if isinstance(masks, tuple | list) and (not masks or self._detectors.issuperset(masks)):
                 return Ruling(answer, policy)  # type: ignore[arg-type]
             _log.error("policy %s: asks for masks that this gateway cannot apply: %r", policy, masks)
             return Ruling(Deny(f"policy {policy} asks for masking that is not available", ASK), "onrecord:engine")
