@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from onrecord.scripts.benchmarks.load import Load
+from onrecord.scripts.benchmarks.processes import Meter, descendants
 from onrecord.scripts.benchmarks.report import Result, in_turns
 from onrecord.scripts.benchmarks.servers import mitmdump, nginx_origin, nginx_proxy, own_certificates
 from onrecord.scripts.parts.gateway import make_config, running_gateway
@@ -47,8 +48,8 @@ def measure(rounds: int, seconds: float) -> Result:
         authority, pair = own_certificates(folder, NAME)
         origin_port, nginx_port, stock_port = free_ports(3)
         stack.enter_context(nginx_origin(folder, pair, origin_port))
-        stack.enter_context(nginx_proxy(folder, pair, nginx_port, (NAME, origin_port), authority.cert))
-        stack.enter_context(mitmdump(folder, stock_port, authority.cert))
+        nginx = stack.enter_context(nginx_proxy(folder, pair, nginx_port, (NAME, origin_port), authority.cert))
+        stock = stack.enter_context(mitmdump(folder, stock_port, authority.cert))
         policy = folder / "policy.py"
         policy.write_text(POLICY)
         setup = make_config(
@@ -84,26 +85,36 @@ def measure(rounds: int, seconds: float) -> Result:
         }
         # stock mitmdump resolves the name itself: give it the address, and verify that name's certificate instead
         loads["mitmdump (stock)"] = replace(loads["mitmdump (stock)"], host="127.0.0.1")
-        many = in_turns(
-            {name: partial(run, load, "rps") for name, load in loads.items()}, rounds, say="16 connections,"
-        )
+        meters = {
+            "direct": Meter(),
+            "nginx (TLS proxy)": Meter(*descendants(nginx.pid)),
+            "mitmdump (stock)": Meter(stock.pid),
+            "onrecord": Meter(*descendants(gateway.process.pid)),
+        }
+        busy = {
+            name: meters[name].wrap(partial(run, load, "rps"), seconds + load.warmup) for name, load in loads.items()
+        }
+        many = in_turns(busy, rounds, say="16 connections,")
         single = {name: replace(load, connections=1, seconds=min(seconds, 2.0)) for name, load in loads.items()}
         one = in_turns(
             {name: partial(run, load, "p50_ms") for name, load in single.items()}, rounds, say="1 connection,"
         )
     result = Result(
-        "HTTPS, 300 B JSON, TLS on both sides", ["requests/s, 16 conn.", "x stock", "p50 ms, 1 conn.", "/ stock"]
+        "HTTPS, 300 B JSON, TLS on both sides",
+        ["requests/s, 16 conn.", "x stock", "CPU µs/request", "p50 ms, 1 conn.", "/ stock"],
     )
     for name in loads:
         result.rows[name] = {
             "requests/s, 16 conn.": many[name],
             "x stock": many[name] / many["mitmdump (stock)"],
+            "CPU µs/request": meters[name].median,
             "p50 ms, 1 conn.": one[name],
             "/ stock": one[name] / one["mitmdump (stock)"],
         }
     result.notes = [
         "bars: onrecord at least 1.6 x stock (aim 2), p50 at most 0.5 of stock's; one worker",
         "onrecord: identity, one policy, whole requests and answers in the journal before they pass",
+        "CPU: all processes of the proxy together, onrecord's recorder included",
         "direct and nginx are limited by the load process",
     ]
     return result

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from onrecord.scripts.benchmarks.postgres import USER, Target
+from onrecord.scripts.benchmarks.processes import descendants
 from onrecord.scripts.benchmarks.report import Result, progress
 from onrecord.scripts.parts.gateway import make_config, postgres_resource, running_gateway
 from onrecord.scripts.parts.postgres import PartError, PostgresPart
@@ -38,7 +39,7 @@ def measure(rounds: int, seconds: float) -> Result:
             env={"SHOP_PASSWORD": password},
         )
         gateway = stack.enter_context(running_gateway(setup))
-        pids = [gateway.process.pid, *_descendants(gateway.process.pid)]
+        pids = [gateway.process.pid, *descendants(gateway.process.pid)]
         for pid in pids:
             result.rows[f"idle: {_name(pid)}"] = _memory(pid)
         rows = list(result.rows.values())
@@ -69,23 +70,6 @@ def _connect(target: Target) -> Any:
     if connection.status != pq.ConnStatus.OK:
         raise PartError(connection.error_message.decode())
     return connection
-
-
-def _descendants(pid: int) -> list[int]:
-    """All living children of `pid`, theirs too."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                parents.setdefault(parent, []).append(int(entry.name))
-    found: list[int] = []
-    waiting = [pid]
-    while waiting:
-        children = parents.get(waiting.pop(), [])
-        found += children
-        waiting += children
-    return found
 
 
 def _name(pid: int) -> str:

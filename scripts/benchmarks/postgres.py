@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from onrecord.scripts.benchmarks.processes import Meter, descendants
 from onrecord.scripts.benchmarks.report import Result, in_turns
 from onrecord.scripts.benchmarks.servers import pgbouncer
 from onrecord.scripts.parts.gateway import Gateway, make_config, postgres_resource, running_gateway
@@ -24,6 +25,15 @@ from onrecord.scripts.parts.postgres import PartError, PostgresPart
 
 DATABASE, USER = "bench", "svc_agent"
 SCALE = 5
+COLUMNS = (
+    "direct",
+    "pgbouncer",
+    "onrecord",
+    "onrecord / pgbouncer",
+    "onrecord / direct",
+    "pgbouncer, CPU µs",
+    "onrecord, CPU µs",
+)
 MODES = ("simple", "extended", "prepared")
 CLIENTS = (1, 8)
 ROWS = "SELECT aid, bid, abalance, filler FROM pgbench_accounts LIMIT 100000"
@@ -78,33 +88,33 @@ def measure(rounds: int, seconds: float) -> Result:
         server = stack.enter_context(PostgresPart(settings={"shared_buffers": "256MB", "max_connections": "200"}))
         password = prepare(server)
         bouncer = Target(free_port(), DATABASE, USER, password)
-        stack.enter_context(pgbouncer(folder, bouncer.port, (server.host, server.port, DATABASE), USER, password))
+        pooler = stack.enter_context(
+            pgbouncer(folder, bouncer.port, (server.host, server.port, DATABASE), USER, password)
+        )
         gateway = stack.enter_context(start_gateway(folder, server, password))
         targets = {
             "direct": Target(server.port, DATABASE, USER, password),
             "pgbouncer": bouncer,
             "onrecord": Target(gateway.setup.postgres_port, "orders", "bench", gateway.setup.mint("bench")),
         }
-        result = Result(
-            "PostgreSQL: pgbench -S and a 100k-row result",
-            ["direct", "pgbouncer", "onrecord", "onrecord / pgbouncer", "onrecord / direct"],
-        )
+        pids = {"direct": (), "pgbouncer": (pooler.pid,), "onrecord": tuple(descendants(gateway.process.pid))}
+        result = Result("PostgreSQL: pgbench -S and a 100k-row result", COLUMNS)
+        length = max(1, round(seconds))
         for mode in MODES:
             for clients in CLIENTS:
                 case = f"{mode} c{clients}, tps"
-                taken = in_turns(
-                    {
-                        name: partial(pgbench, server, target, mode, clients, seconds)
-                        for name, target in targets.items()
-                    },
-                    rounds,
-                    say=case,
-                )
-                result.rows[case] = _row(taken)
+                meters = {name: Meter(*pids[name]) for name in targets}
+                cases = {
+                    name: meters[name].wrap(partial(pgbench, server, target, mode, clients, length), length)
+                    for name, target in targets.items()
+                }
+                result.rows[case] = _row(in_turns(cases, rounds, say=case))
+                result.rows[case] |= {f"{name}, CPU µs": meters[name].median for name in ("pgbouncer", "onrecord")}
         taken = in_turns({name: partial(fetch, target) for name, target in targets.items()}, max(rounds, 5), say="100k")
         result.rows["100k rows, ms"] = _row(taken)
     result.notes = [
         "bars: onrecord at least 0.70 of pgbouncer's tps in each case; 100k rows at most 1.15 x direct",
+        "CPU: a transaction, all processes of the proxy together, onrecord's recorder included",
         "onrecord: identity, one policy, every statement and outcome in the journal before it passes",
     ]
     return result
@@ -133,10 +143,10 @@ def start_gateway(folder: Path, server: PostgresPart, password: str) -> contextl
     return running_gateway(setup)
 
 
-def pgbench(server: PostgresPart, target: Target, mode: str, clients: int, seconds: float) -> float:
+def pgbench(server: PostgresPart, target: Target, mode: str, clients: int, length: int) -> float:
     """Transactions per second without the time to connect."""
     argv = [str(server.bindir / "pgbench"), "-n", "-S", "-M", mode, "-c", str(clients), "-j", "1"]
-    output = _run([*argv, "-T", str(max(1, round(seconds)))], target)
+    output = _run([*argv, "-T", str(length)], target)
     found = re.search(r"tps = ([\d.]+) \(without initial", output)
     if found is None:
         raise PartError(f"pgbench printed no tps: {output}")
