@@ -189,7 +189,8 @@ async def test_a_hook_that_raises_is_a_deny_that_tells_the_client_nothing(body, 
         "True", "False", "0", "''", "'allow'", "Allow", "Deny", "[Allow()]", "(Allow(), )", "{'type': 'allow'}",
         "object()", "Deny(None)", "Deny('x', hint=5)", "Hold(timeout='1')", "Hold(timeout=float('nan'))",
         "Hold(timeout=-1)", "Hold(approvers=None)",
-        "type('A', (Allow,), {})()", "Allow(mask=('email',))", "Allow(mask='email')", "Allow(mask=5)", "Allow(mask=None)", "Allow(mask='')",
+        "type('A', (Allow,), {})()", "Allow(mask=('email',))", "Allow(mask='email')", "Allow(mask=5)",
+        "Allow(mask=None)", "Allow(mask='')",
     ],
 )  # fmt: skip
 async def test_what_is_no_sound_verdict_is_a_deny(value, before):
