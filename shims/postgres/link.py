@@ -88,7 +88,7 @@ class Link(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close now."""
-        if self.transport is not None:
+        if self.transport is not None and not self.closed:
             self.transport.abort()
 
     def pause(self, reason: str) -> None:

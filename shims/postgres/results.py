@@ -125,7 +125,6 @@ class Running:
         """Record the outcome, once, without flushing. Raises StoreError."""
         if self.finished:
             return
-        self.finished = True
         rows = self.rows
         if tag:
             word, _, count = tag.rpartition(" ")
@@ -147,5 +146,6 @@ class Running:
             ),
             flush=False,
         )
+        self.finished = True
         self._held = b""
         self._hasher = None

@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import ssl
+import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,7 @@ class Server:
         self._cancels = 0
         self._live: dict[int, Live] = {}
         self._relays: set[Relay] = set()
+        self._links: weakref.WeakSet[Link] = weakref.WeakSet()
 
     # ------------------------------------------------------------------ accepting
 
@@ -199,6 +201,7 @@ class Server:
             auditor.end_session(opened, f"it could not begin: {type(error).__name__}")
             raise
         entry.hand_over()
+        self._links.update((entry.link, upstream))
         self._relays.add(relay)
         self._live[pid] = Live(secret, self._backends[resource.name], login, relay)
         try:
@@ -306,6 +309,12 @@ class Server:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        deadline = asyncio.get_running_loop().time() + 1.0
+        while any(not link.closed for link in self._links) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)  # what was written goes out
+        for link in list(self._links):
+            link.abort()
+        await asyncio.sleep(0)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

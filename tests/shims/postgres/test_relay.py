@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
 import psycopg
 import pytest
 
-from onrecord.policies.errors import StoreError
 from onrecord.policies.model import Command
 from onrecord.policies.verdict import Ruling
 from onrecord.recordings.frames import Kind
@@ -30,12 +30,12 @@ from tests.shims.postgres.conftest import Shim
 SECRET = "marker-8f1c"
 
 
-class Bug(RuntimeError):
+class BugError(RuntimeError):
     """What no code expects."""
 
 
 def bug(*_: Any, **__: Any) -> Any:
-    raise Bug(SECRET)
+    raise BugError(SECRET)
 
 
 # Every step of a session on which an allowed statement depends, before its bytes go upstream.
@@ -116,7 +116,7 @@ def test_a_step_that_raises_before_the_command_goes_stops_it(
             with pytest.raises(psycopg.Error) as caught:
                 connection.execute(INSERT, [SECRET])
         assert "internal error of the gateway" in str(caught.value)
-        assert "Bug" not in str(caught.value)
+        assert "BugError" not in str(caught.value)
         assert other.execute("SELECT 1").fetchone() == (1,)
     assert written(shim) == 0
     shim.wait_ended()
@@ -156,13 +156,13 @@ def test_a_step_that_raises_during_login_lets_nobody_in(
 
 
 def test_a_journal_that_cannot_write_stops_command_and_answer(shim: Shim, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full() -> None:
-        raise StoreError("the journal cannot be written: No space left on device")
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with shim.connect() as connection:
         connection.execute("SELECT 1")
         with monkeypatch.context() as patch:
-            patch.setattr(shim.auditor.journal, "flush", full)
+            patch.setattr(shim.auditor.journal, "_write", full)
             with pytest.raises(psycopg.Error, match="No space left"):
                 connection.execute(INSERT, [SECRET])
     assert written(shim) == 0
@@ -173,7 +173,7 @@ def test_a_journal_that_cannot_write_stops_command_and_answer(shim: Shim, monkey
 def test_a_policy_that_fails_while_it_waits_ends_the_session_and_nothing_passes(shim: Shim) -> None:
     async def late(_: Command) -> Ruling:
         await asyncio.sleep(0)
-        raise Bug(SECRET)
+        raise BugError(SECRET)
 
     with shim.connect() as connection:
         shim.engine.rule = late

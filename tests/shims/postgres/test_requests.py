@@ -42,7 +42,7 @@ def test_binary_results_are_decoded_in_the_sample(shim: Shim) -> None:
 def test_a_denied_statement_in_the_middle_of_a_pipeline_stops_what_follows_and_nothing_else(shim: Shim) -> None:
     with shim.connect() as connection:
         connection.execute("CREATE TEMP TABLE t (a int)")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.pipeline() as pipeline:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.pipeline() as pipeline:  # noqa: PT012
             connection.execute("INSERT INTO t VALUES (%s)", [1])
             pipeline.sync()
             connection.execute("INSERT INTO t VALUES (%s)", [2])
@@ -110,7 +110,7 @@ def test_asyncpg_works_unchanged(shim: Shim) -> None:
             assert await connection.fetchval("SELECT $1::int + 1", 4) == 5
             with pytest.raises(asyncpg.InsufficientPrivilegeError) as caught:
                 await connection.execute("DROP TABLE orders")
-            assert caught.value.hint == "open a migration pull request"
+            assert getattr(caught.value, "hint", "") == "open a migration pull request"
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.fetch("DELETE FROM orders RETURNING $1::int", 1)
             async with connection.transaction():
