@@ -83,6 +83,15 @@ def split_authority(text: str, default_port: int) -> tuple[str, int]:
     return normalise_host(host), int(port) if port else default_port
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is an address and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def unwrap(address: IpAddress) -> list[IpAddress]:
     """The address and every IPv4 address that it carries inside (mapped, compatible, NAT64, 6to4, Teredo)."""
     found: list[IpAddress] = [address]

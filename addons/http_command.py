@@ -39,7 +39,7 @@ def is_secret_name(name: str) -> bool:
 
 def read_path(raw: str) -> str:
     """The decoded path with single slashes. Raises HeadError where servers could read it in two ways."""
-    if "%" not in raw and ";" not in raw and "//" not in raw and "/." not in raw:
+    if "%" not in raw and ";" not in raw and "//" not in raw and "/." not in raw and "\\" not in raw:
         return raw  # the usual case, and nothing to refuse
     if _PERCENT.search(raw):
         raise HeadError(400, "the path holds a percent sign that begins no escape")

@@ -46,7 +46,7 @@ def read_credentials(value: bytes | None) -> tuple[str, str]:
         raise CredentialError(f"a Proxy-Authorization of {len(value)} bytes")
     scheme, _, rest = value.strip().partition(b" ")
     kind, rest = scheme.lower(), rest.strip()
-    if kind == b"bearer":
+    if kind == b"bearer" and rest:
         try:
             return "", rest.decode("ascii")
         except UnicodeDecodeError:

@@ -8,6 +8,7 @@ later hooks of it reach no handler, so nothing that would be needed to go on (a 
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -68,17 +69,18 @@ class StrictDispatch:
         handlers = self._table.get(name)
         if handlers is None:
             handlers = self.handlers(name)
-        (data,) = event.args() if name != "done" and name != "running" else (None,)
+        arguments = _arguments(event)
+        data = arguments[0] if arguments else None
         id = client_id(data)
         if id and name not in _AFTERMATH and self._is_blocked(id):
             self._refuse(name, data, id)
             return None
         for index, handler in enumerate(handlers):
             try:
-                result = handler(*event.args())
+                result = handler(*arguments)
                 if result is not None:
                     if inspect.isawaitable(result):
-                        return self._continue(name, data, id, result, event, handlers[index + 1 :])
+                        return self._continue(name, data, id, result, arguments, handlers[index + 1 :])
                     raise TypeError(f"{name} returned {type(result).__name__}")
             except BaseException as error:
                 self._fail(name, data, id, error)
@@ -93,13 +95,13 @@ class StrictDispatch:
         data: Any,
         id: str,
         first: Awaitable[None],
-        event: hooks.Hook,
+        arguments: tuple[Any, ...],
         rest: tuple[Handler, ...],
     ) -> None:
         try:
             await first
             for handler in rest:
-                result = handler(*event.args())
+                result = handler(*arguments)
                 if result is not None:
                     await result
         except BaseException as error:
@@ -141,6 +143,18 @@ class StrictDispatch:
             data.settings = None
         if id:
             self._block(id, REASON)
+
+
+_argument_names: dict[type, tuple[str, ...]] = {}
+
+
+def _arguments(event: hooks.Hook) -> tuple[Any, ...]:
+    """`event.args()`, with the field names looked up once a class."""
+    names = _argument_names.get(type(event))
+    if names is None:
+        names = _argument_names[type(event)] = tuple(field.name for field in dataclasses.fields(event))  # type: ignore[arg-type]
+        names = _argument_names[type(event)] = tuple(name for name in names if name != "blocking")
+    return tuple([getattr(event, name) for name in names])
 
 
 def client_id(data: Any) -> str:

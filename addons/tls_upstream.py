@@ -12,6 +12,7 @@ from mitmproxy.connection import Client, Server
 from mitmproxy.tls import TlsData
 from OpenSSL import SSL, crypto
 
+from onrecord.addons.addresses import is_address
 from onrecord.addons.egress import Route
 from onrecord.addons.peers import Peers
 from onrecord.policies.secrets import Secrets
@@ -96,7 +97,7 @@ class UpstreamTls:
 
 def _expect_names(connection: SSL.Connection, route: Route) -> None:
     """SNI, and the names that the certificate may carry: the upstream's own and the resource's host."""
-    names = [name for name in (route.upstream_host, route.host) if not _is_ip(name)]
+    names = [name for name in (route.upstream_host, route.host) if not is_address(name)]
     parameters = _lib.SSL_get0_param(connection._ssl)  # noqa: SLF001
     _lib.X509_VERIFY_PARAM_set_hostflags(parameters, _FLAGS)
     if names:
@@ -136,11 +137,3 @@ def _carries(certificate: crypto.X509, names: set[str]) -> bool:
     found = {name.lower() for name in alternatives.get_values_for_type(x509.DNSName)}
     found |= {str(address) for address in alternatives.get_values_for_type(x509.IPAddress)}
     return bool(found & names)
-
-
-def _is_ip(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 
+from onrecord.addons.addresses import is_address
 from onrecord.addons.egress import Destinations, RefusedDestinationError, Route
 from onrecord.addons.peers import Peer
 
@@ -38,9 +39,10 @@ def claim(peer: Peer, route: Route, address: tuple[str, int]) -> None:
 
 async def _resolve(route: Route, destinations: Destinations) -> tuple[str, int]:
     port = route.upstream_port
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(route.upstream_host, port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    addresses = [route.upstream_host]
+    if not is_address(route.upstream_host):
+        found = await asyncio.get_running_loop().getaddrinfo(route.upstream_host, port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
         destinations.check_address(route, address, port)  # all of them: a name with one bad address is a trick
     if not addresses:
