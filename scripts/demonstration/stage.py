@@ -7,6 +7,7 @@ import json
 import secrets
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import Any
 
 from onrecord.scripts.demonstration.agent import Agent, find_curl, find_psql
 from onrecord.scripts.demonstration.screen import Screen
-from onrecord.scripts.parts.gateway import Gateway, http_resource, make_config, postgres_resource, running_gateway
+from onrecord.scripts.parts.gateway import Gateway, Setup, make_config, running_gateway
 from onrecord.scripts.parts.https_api import HttpsApi
 from onrecord.scripts.parts.oidc import Client, OidcIssuer
-from onrecord.scripts.parts.postgres import PostgresPart
+from onrecord.scripts.parts.postgres import PartError, PostgresPart
 
 API_NAME = "billing.internal"
 AGENT, HUMAN = "devin", "alice@example.com"
@@ -88,23 +89,45 @@ def open_stage(screen: Screen) -> Iterator[Stage]:
         )
         screen.done(f"OIDC issuer {issuer.url} [yellow](for this demo only: a toy, never use it elsewhere)[/yellow]")
         psql, tls = find_psql(postgres.bindir)
-        setup = make_config(
-            folder,
-            gateway={"postgres_tls": "require" if tls else "allow"},
-            issuers=[{"issuer": issuer.url, "audience": issuer.audience, "clients": ["127.0.0.1/32"]}],
-            policies=[{"file": "library:guard_destructive_sql", "resources": ["orders"]}],
-            resources={
-                "orders": postgres_resource(postgres, user="svc_agent"),
-                "billing": http_resource(api, headers={"Authorization": "env:BILLING_AUTH"}),
-            },
-            env={"SHOP_PASSWORD": password, "BILLING_AUTH": held},
+        setup = write_config(
+            folder, postgres, api, issuer, tls=tls, env={"ORDERS_PASSWORD": password, "BILLING_AUTH": held}
         )
         gateway = stack.enter_context(running_gateway(setup))
         screen.done(
-            f"onrecord up -c mitm.toml: HTTP on 127.0.0.1:{setup.http_port}, PostgreSQL on "
-            f"127.0.0.1:{setup.postgres_port} ({time.monotonic() - began:.1f} s for all of it)"
+            f"onrecord up: HTTP on 127.0.0.1:{setup.http_port}, PostgreSQL on 127.0.0.1:{setup.postgres_port}; the "
+            "repository's mitm.toml with these ports and this issuer "
+            f"({time.monotonic() - began:.1f} s for all of it)"
         )
         stage = Stage(folder, postgres, api, issuer, client, gateway, Agent({}, psql, find_curl()), tls)
         token = issuer.token(client.subject, client_id=client.id, **client.claims)
         stage.agent = Agent(stage.variables(token), psql, find_curl())
         yield stage
+
+
+def example() -> dict[str, Any]:
+    """The commented mitm.toml of the repository; an installed package has a copy."""
+    here = Path(__file__)
+    for path in (here.resolve().parents[2] / "mitm.toml", here.with_name("mitm.toml")):
+        if path.exists():
+            return tomllib.loads(path.read_text())
+    raise PartError(f"{here.with_name('mitm.toml')}: the example configuration is missing")
+
+
+def write_config(
+    folder: Path, postgres: PostgresPart, api: HttpsApi, issuer: OidcIssuer, *, tls: bool, env: dict[str, str]
+) -> Setup:
+    """The example with this demo's ports, upstreams and issuer."""
+    given = example()
+    gateway = {name: value for name, value in given["gateway"].items() if name not in ("http", "postgres")}
+    resources = given["resources"]
+    resources["orders"]["upstream"] = f"postgresql://svc_agent@{postgres.host}:{postgres.port}/shop"
+    resources["billing"] |= {"upstream": f"https://{api.host}:{api.port}", "ca": f"file:{api.ca}"}
+    return make_config(
+        folder,
+        gateway=gateway | {"postgres_tls": "require" if tls else "allow"},
+        recordings=given["recordings"],
+        issuers=[{"issuer": issuer.url, "audience": issuer.audience, "clients": ["127.0.0.1/32"]}],
+        policies=given["policies"],
+        resources=resources,
+        env=env,
+    )
