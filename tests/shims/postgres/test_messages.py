@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -30,10 +31,8 @@ DECODERS: list[Callable[[bytes], Any]] = [
 @pytest.mark.parametrize("decode", DECODERS)
 @given(st.binary(max_size=80))
 def test_junk_raises_only_wire_errors(decode: Callable[[bytes], Any], body: bytes) -> None:
-    try:
+    with contextlib.suppress(WireError):
         decode(message(b"?", body))
-    except WireError:
-        pass
 
 
 @given(

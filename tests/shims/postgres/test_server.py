@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import subprocess
@@ -266,7 +267,7 @@ def test_upstream_tls_uses_scram_with_channel_binding(tmp_path: Path, tls_shop: 
 
 def test_upstream_certificates_are_verified_and_nothing_leaks(tmp_path: Path, tls_shop: Shop) -> None:
     for change in ({"ca": None}, {"host": "localhost.localdomain"}, {"password": None}):
-        resource, secrets = resource_of(tls_shop, **change), {"SHOP_PASSWORD": tls_shop.password}
+        resource = resource_of(tls_shop, **change)
         for shim in start_shim(
             tmp_path / f"s{len(str(change))}", {"orders": resource}, {"SHOP_PASSWORD": tls_shop.password}
         ):
@@ -283,3 +284,11 @@ def test_md5_logins_work(tmp_path: Path) -> None:
             tmp_path / "s", {"orders": resource_of(Shop(server, password))}, {"SHOP_PASSWORD": password}
         ):
             assert psql(shim, "SELECT 1").stdout.strip() == "1"
+
+
+def test_every_test_that_the_enforcement_table_names_exists() -> None:
+    folder = Path(__file__).parent
+    for row in json.loads((folder / "enforcement_postgres.json").read_text()):
+        if row["test"]:
+            file, _, name = row["test"].partition("::")
+            assert f"def {name}(" in (folder / Path(file).name).read_text(), row
