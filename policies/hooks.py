@@ -11,7 +11,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from onrecord.policies.errors import PolicyError
@@ -129,7 +129,27 @@ def _collect(file: PolicyFile, module: ModuleType) -> dict[str, list[Hook]]:
     hooks: dict[str, list[Hook]] = {name: [] for name in HOOKS}
     for addon in addons:
         _collect_addon(file, addon, hooks)
+    _check_left_out(file, module, addons)
     return hooks
+
+
+def _check_left_out(file: PolicyFile, module: ModuleType, addons: Sequence[object]) -> None:
+    """Refuse a rule that stands in the file and not in `addons`: a class nobody instantiated, a bare function."""
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+            continue
+        if isinstance(value, FunctionType) and name in HOOKS:
+            raise PolicyError(
+                f"{file.ref}: function {name} is named like a hook and would never run: make it a method of a class "
+                "in `addons`, or begin its name with _"
+            )
+        if isinstance(value, type) and not any(isinstance(addon, value) for addon in addons):
+            found = [hook for hook in HOOKS if inspect.isroutine(inspect.getattr_static(value, hook, None))]
+            if found:
+                raise PolicyError(
+                    f"{file.ref}: class {name} has a hook ({found[0]}) and is not in `addons`, so it would never run: "
+                    f"add {name}(), or begin its name with _"
+                )
 
 
 def _collect_addon(file: PolicyFile, addon: object, hooks: dict[str, list[Hook]]) -> None:

@@ -222,6 +222,9 @@ def prepare_state(state: Path, *, trusted: bool = True) -> None:
     os.umask(0o077)
     place = state
     try:
+        if _is_foreign(state):
+            fix = "give gateway.state a folder of its own"
+            raise OnrecordError(f"{state}: others use this folder, and it is no state folder of onrecord ({fix})")
         for place in state_paths(state):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not trusted:
@@ -230,6 +233,14 @@ def prepare_state(state: Path, *, trusted: bool = True) -> None:
             place.chmod(0o700)
     except OSError as error:
         raise OnrecordError(f"{place}: cannot be a folder of the gateway's state: {error.strerror}") from None
+
+
+def _is_foreign(state: Path) -> bool:
+    """Whether `state` is a folder with a purpose of its own (/, /etc), which must not become private to the gateway."""
+    if not state.is_dir() or not state.stat().st_mode & 0o077:
+        return False
+    names = {entry.name for entry in state.iterdir()}
+    return bool(names) and names.isdisjoint({"lock", "dev-issuer", *(path.name for path in state_paths(state)[1:])})
 
 
 def refuse_weak(what: str, *paths: Path) -> None:

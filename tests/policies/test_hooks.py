@@ -63,6 +63,28 @@ def test_a_policy_that_would_not_do_what_it_seems_to_is_refused(source, said):
         load(source)
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("class Q:\n    def http(self, c): pass\n", r"class Q has a hook \(http\) and is not in `addons`"),
+        ("class Q:\n    @staticmethod\n    async def sql(c): pass\n", "class Q has a hook"),
+        ("class Q(P):\n    pass\n", "class Q has a hook"),
+        ("def sql(command): pass\n", "function sql is named like a hook"),
+        ("async def http(command): pass\n", "function http is named like a hook"),
+    ],
+)
+def test_a_rule_that_is_left_out_of_addons_is_refused(more, said):
+    with pytest.raises(PolicyError, match=said):
+        load(method("sql") + more)
+
+
+def test_bases_helpers_and_what_is_imported_need_not_be_in_addons():
+    source = "from onrecord.policies.library.read_only import *\nfrom collections import OrderedDict\n"
+    source += "class _Base:\n    def sql(self, c): pass\nclass Common(_Base): pass\nclass Facts:\n    sql: str = ''\n"
+    source += "def helper(c): pass\nclass P(Common): pass\naddons = [P()]\n"
+    load(source).close()
+
+
 def test_an_unknown_hook_names_the_known_ones():
     with pytest.raises(PolicyError) as caught:
         load(method("on_query"))

@@ -72,6 +72,17 @@ def test_the_state_folder_is_private_whatever_it_was_before(tmp_path):
     assert {path.stat().st_mode & 0o777 for path in (state, *state.iterdir())} == {0o700}
 
 
+def test_a_folder_that_serves_another_purpose_is_not_made_private(tmp_path):
+    place = tmp_path / "etc"
+    place.mkdir()
+    (place / "passwd").touch()
+    place.chmod(0o755)
+    with pytest.raises(OnrecordError, match="a folder of its own"):
+        prepare_state(place)
+    assert place.stat().st_mode & 0o777 == 0o755
+    assert [entry.name for entry in place.iterdir()] == ["passwd"]
+
+
 def refused_start(setup: Setup) -> str:
     """What `up` says when it refuses to start."""
     done = subprocess.run(
