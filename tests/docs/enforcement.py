@@ -1,0 +1,53 @@
+"""docs/enforcement.md from the rows beside the tests: `python -m tests.docs.enforcement > docs/enforcement.md`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = {
+    "HTTP": ROOT / "tests/addons/enforcement_http.json",
+    "PostgreSQL": ROOT / "tests/shims/postgres/enforcement_postgres.json",
+}
+HEAD = """# What is enforced
+
+For each protocol and operation: what is decided by policy, recorded, masked or refused, and the test that shows it.
+This page is generated from those tests' data. What is not listed is refused.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One operation; `test` is `path::function`."""
+
+    operation: str
+    effects: tuple[str, ...]
+    test: str
+    note: str
+
+
+def rows(source: Path) -> list[Row]:
+    """The rows of one protocol, in the file's order."""
+    return [
+        Row(row["operation"], tuple(row.get("effects") or row["effect"]), row["test"], row.get("note", ""))
+        for row in json.loads(source.read_text())
+    ]
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for title, source in SOURCES.items():
+        parts += [f"\n## {title}\n\n| operation | effect | note | test |\n|---|---|---|---|\n"]
+        for row in rows(source):
+            file, _, function = row.test.partition("::")
+            cells = (row.operation, ", ".join(row.effects), row.note, f"`{Path(file).name}` `{function}`")
+            parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
