@@ -47,7 +47,7 @@ class Relay:
     def start(self, grace: float) -> None:
         """Take over both links; the session ends `grace` seconds after its token."""
         client, upstream = self._client, self._upstream
-        client.lost = lambda: self.end("the client disconnected")
+        client.lost = self._client_lost
         upstream.lost = self._upstream_lost
         client.full, client.drained = lambda: upstream.pause("full"), lambda: upstream.resume("full")
         upstream.full, upstream.drained = lambda: client.pause("full"), lambda: client.resume("full")
@@ -98,7 +98,10 @@ class Relay:
             self._client.pause("thinking")
             self._thinking = asyncio.get_running_loop().create_task(self._think(waiting))
         elif requests.terminated:
-            self.end("the client ended the session")
+            if self.exchange.queue:  # PostgreSQL still does what was asked before, and then closes
+                self._upstream.write(TERMINATE)
+            else:
+                self.end("the client ended the session")
         elif requests.stalled:
             self._client.pause("stalled")
         else:
@@ -173,7 +176,10 @@ class Relay:
         self.end(f"{type(error).__name__}: {error}", answer)
 
     def end(self, reason: str, answer: bytes = b"") -> None:
-        """End the session: the client reads `answer`, PostgreSQL is told, what still ran is recorded as aborted."""
+        """End the session: the client reads `answer`, PostgreSQL is told, what still ran is recorded as aborted.
+
+        With an answer it is the gateway that ends it: what still runs is cancelled too.
+        """
         if self._ended:
             return
         self._ended = True
@@ -193,13 +199,22 @@ class Relay:
         self._client.close()
         self._upstream.write(TERMINATE)
         self._upstream.close()
-        self._on_end(bool(runs))
+        self._on_end(bool(runs and answer))
 
     def _expired(self) -> None:
         text = "onrecord: onrecord:identity: the token has expired"
         self.end("the token has expired", fatal("57P01", text, hint="connect again with a fresh token"))
 
+    def _client_lost(self) -> None:
+        if self._requests.terminated:
+            self._upstream.resume("full")  # nobody reads; what was asked for still gets its outcome
+        else:
+            self.end("the client disconnected")
+
     def _upstream_lost(self) -> None:
+        if self._requests.terminated:
+            self.end("the client ended the session")
+            return
         self.end("PostgreSQL closed the connection", fatal("08006", "onrecord: the connection to PostgreSQL was lost"))
 
     def _refuse(self, what: str, reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 from typing import Any
 
 import psycopg
@@ -25,7 +26,9 @@ from onrecord.shims.postgres import (
     server,
 )
 from onrecord.shims.postgres.link import Link
+from onrecord.shims.postgres.messages import TERMINATE, encode_query
 from tests.shims.postgres.conftest import Shim
+from tests.shims.postgres.raw import RawClient
 
 SECRET = "marker-8f1c"
 
@@ -199,3 +202,19 @@ def test_the_record_of_a_command_precedes_its_bytes_and_the_outcome_its_answer(
     with shim.connect() as connection:
         connection.pgconn.exec_(b"SELECT 2")
     assert seen == [("Q", ["COMMAND"]), ("T", ["COMMAND", "OUTCOME"])]
+
+
+def test_what_was_asked_before_the_client_left_is_done_and_has_its_outcome(shim: Shim) -> None:
+    with RawClient(shim) as client:
+        client.send(encode_query("SELECT pg_sleep(0.1); SELECT 'done'") + TERMINATE)
+    shim.wait_ended()
+    assert [outcome["status"] for _, _, outcome in shim.commands()] == ["ok", "ok"]
+
+
+def test_a_client_that_vanishes_leaves_no_session_and_no_command_without_outcome(shim: Shim) -> None:
+    with RawClient(shim) as client:
+        client.send(encode_query("SELECT pg_sleep(0.1)"))
+        client.sock.shutdown(socket.SHUT_RDWR)
+    shim.wait_ended()
+    assert all(outcome for _, _, outcome in shim.commands())
+    assert len(shim.of(Kind.SESSION)) == len(shim.of(Kind.SESSION_END))
