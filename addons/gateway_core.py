@@ -20,6 +20,7 @@ from mitmproxy import hooks, http
 from mitmproxy.connection import Client
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import _http1, _http2
+from mitmproxy.proxy.layers.http._events import HttpEvent, RequestHeaders
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 
@@ -150,8 +151,8 @@ def _keep(task: asyncio.Future[None]) -> None:
 
 
 def _install_http1(on_partial_head: Callable[[str], None]) -> None:
-    read_request, read_response = _http1.Http1Server.read_headers, _http1.Http1Client.read_headers
-    wait = _http1.Http1Connection.wait
+    """Bounds and framing for HTTP/1, on both sides."""
+    read_request = _http1.Http1Server.read_headers
 
     def read_request_headers(self: _http1.Http1Server, event: events.ConnectionEvent) -> Commands:
         yield from read_request(self, event)
@@ -163,40 +164,53 @@ def _install_http1(on_partial_head: Callable[[str], None]) -> None:
             elif isinstance(self.conn, Client):
                 on_partial_head(self.conn.id)
 
-    def read_response_headers(self: _http1.Http1Client, event: events.ConnectionEvent) -> Commands:
-        if isinstance(event, events.DataReceived) and self.request:
-            while _starts_interim(bytes(self.buf)[:13]):
-                if self.buf.maybe_extract_lines() is None:
-                    break
-        yield from read_response(self, event)
-        if self.buf and self.state == self.read_headers and len(self.buf) > MAX_HEAD:
-            raise ValueError("an upstream's response head is over the limit")
-
-    def bounded_wait(self: _http1.Http1Connection, event: events.Event) -> Commands:
-        yield from wait(self, event)
-        if len(self.buf) > MAX_PIPELINED:
-            raise ValueError("too much was sent ahead of a response")
-
-    make_reader = _http1.make_body_reader
-
-    def make_body_reader(expected_size: int | None) -> Any:
-        return _NoTrailers() if expected_size is None else make_reader(expected_size)
-
-    server, client, connection, module = (
-        _http1.Http1Server,
-        _http1.Http1Client,
-        _http1.Http1Connection,
-        _http1,
-    )
-    for target, name, function in (
-        (server, "read_headers", read_request_headers),
-        (client, "read_headers", read_response_headers),
-        (connection, "wait", bounded_wait),
-        (module, "make_body_reader", make_body_reader),
-        (module, "make_error_response", make_error_response),
+    targets: tuple[tuple[Any, str, Any], ...] = (
+        (_http1.Http1Server, "read_headers", read_request_headers),
+        (_http1.Http1Client, "read_headers", _read_response_headers),
+        (_http1.Http1Client, "send", _send_framed),
+        (_http1.Http1Connection, "wait", _bounded_wait),
+        (_http1, "make_body_reader", _make_body_reader),
+        (_http1, "make_error_response", make_error_response),
         (_http2, "format_error", lambda status, _message: _problem(status)),
-    ):
+    )
+    for target, name, function in targets:
         setattr(target, name, function)
+
+
+_read_response = _http1.Http1Client.read_headers
+_send = _http1.Http1Client.send
+_wait = _http1.Http1Connection.wait
+_make_reader = _http1.make_body_reader
+
+
+def _read_response_headers(self: _http1.Http1Client, event: events.ConnectionEvent) -> Commands:
+    """Interim responses (103 and the like) are dropped: mitmproxy would take them for the answer."""
+    if isinstance(event, events.DataReceived) and self.request:
+        while _starts_interim(bytes(self.buf)[:13]):
+            if self.buf.maybe_extract_lines() is None:
+                break
+    yield from _read_response(self, event)
+    if self.buf and self.state == self.read_headers and len(self.buf) > MAX_HEAD:
+        raise ValueError("an upstream's response head is over the limit")
+
+
+def _send_framed(self: _http1.Http1Client, event: HttpEvent) -> Commands:
+    """From HTTP/2 without a length: unframed, its body would be read as a second request."""
+    if isinstance(event, RequestHeaders) and not event.end_stream:
+        headers = event.request.headers
+        if "content-length" not in headers and "transfer-encoding" not in headers:
+            headers["transfer-encoding"] = "chunked"
+    yield from _send(self, event)
+
+
+def _bounded_wait(self: _http1.Http1Connection, event: events.Event) -> Commands:
+    yield from _wait(self, event)
+    if len(self.buf) > MAX_PIPELINED:
+        raise ValueError("too much was sent ahead of a response")
+
+
+def _make_body_reader(expected_size: int | None) -> Any:
+    return _NoTrailers() if expected_size is None else _make_reader(expected_size)
 
 
 def _problem(status: int) -> bytes:

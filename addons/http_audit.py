@@ -305,9 +305,7 @@ class HttpRequests:
             fields.insert(0, (b"Host", host))
         fields.append((b"accept-encoding", IDENTITY))
         framed = head.content_length is not None or head.chunked
-        if not framed and stream:
-            fields.append((b"transfer-encoding", b"chunked"))
-        elif not framed and (request.content or exchange.method in ("POST", "PUT", "PATCH")):
+        if not framed and not stream and (request.content or exchange.method in ("POST", "PUT", "PATCH")):
             fields.append((b"content-length", str(len(request.content or b"")).encode()))
         request.headers = http.Headers(fields)
         request.authority = host if is_http2 else b""

@@ -68,7 +68,11 @@ class Http2Server:
 
     def _serve(self, client: socket.socket, stopping: threading.Event) -> None:
         client.settimeout(5)
-        with contextlib.suppress(OSError), client, self.context.wrap_socket(client, server_side=True) as tls:
+        with (
+            contextlib.suppress(OSError, h2.exceptions.ProtocolError),
+            client,
+            self.context.wrap_socket(client, server_side=True) as tls,
+        ):
             self.connections += 1
             tls.settimeout(0.05)
             http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
@@ -161,6 +165,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayPro
                 "hosts": [HOST],
                 "upstream": f"https://127.0.0.1:{server.port}",
                 "ca": f"file:{server.ca}",
+                "groups": ["agents"],
                 "default": "allow",
             }
         },

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 
+import h2.connection
+import h2.events
 import pytest
 
 from onrecord.recordings.frames import Kind
@@ -221,3 +223,29 @@ def test_credentials_in_headers_and_queries_are_not_on_record(scene: Scene) -> N
     assert "s3cr3t-abc" not in json.dumps(command)
     assert command["text"].endswith("?access_token=[redacted]&page=1")
     assert scene.api.requests[-1].target.endswith("access_token=s3cr3t-abc&page=1")
+
+
+def test_an_http2_body_without_a_length_is_framed_for_an_http1_upstream(scene: Scene) -> None:
+    for size in (10, 200_000):  # buffered, and streamed
+        body = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n".ljust(size, b"x")
+        with scene.gateway.tunnel("large.internal:443", alpn="h2") as tls:
+            if tls.selected_alpn_protocol() != "h2":
+                pytest.skip("the gateway has learnt that this upstream speaks only HTTP/1.1")
+            http = h2.connection.H2Connection()
+            http.initiate_connection()
+            fields = [(":method", "POST"), (":scheme", "https"), (":authority", "large.internal"), (":path", "/echo")]
+            http.send_headers(1, fields)
+            left, ended = body, False
+            while not ended:
+                window = min(http.local_flow_control_window(1), http.max_outbound_frame_size, len(left))
+                if left and window:
+                    http.send_data(1, left[:window], end_stream=len(left) == window)
+                    left = left[window:]
+                tls.sendall(http.data_to_send())
+                if left and window:
+                    continue
+                for event in http.receive_data(tls.recv(65536)):
+                    if isinstance(event, h2.events.DataReceived):
+                        http.acknowledge_received_data(event.flow_controlled_length, 1)
+                    ended = ended or isinstance(event, h2.events.StreamEnded)
+    assert [(r.path, len(r.body)) for r in scene.api.requests] == [("/echo", 35), ("/echo", 200_000)]
