@@ -101,7 +101,7 @@ def written(shim: Shim) -> int:
     return int(row[0])
 
 
-INSERT = "INSERT INTO customers (name, email) VALUES (%s, 'x@example.com')"
+INSERT = "INSERT INTO customers (id, name, email, city, created_at) VALUES (999999, %s, 'x@example.com', 'Ulm', now())"
 
 
 def name_of(step: tuple[Any, str]) -> str:
@@ -218,3 +218,11 @@ def test_a_client_that_vanishes_leaves_no_session_and_no_command_without_outcome
     shim.wait_ended()
     assert all(outcome for _, _, outcome in shim.commands())
     assert len(shim.of(Kind.SESSION)) == len(shim.of(Kind.SESSION_END))
+
+
+def test_the_insert_of_these_tests_does_reach_the_table_where_nothing_fails(shim: Shim) -> None:
+    with psycopg.connect(shim.dsn()) as connection:
+        connection.execute(INSERT, [SECRET])
+        row = connection.execute("SELECT count(*) FROM customers WHERE name = %s", [SECRET]).fetchone()
+        connection.rollback()
+    assert row == (1,)
