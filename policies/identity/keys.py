@@ -80,8 +80,9 @@ class RemoteKeys:
 
     @property
     def usable_until(self) -> float:
-        """See KeySource."""
-        return min(self._clock() + self._fresh, self._fetched_at + self._stale)
+        """See KeySource: no longer than the keys are fresh, so that a withdrawn key's tokens go with it."""
+        now, fresh = self._clock(), self._fetched_at + self._fresh
+        return min(fresh if fresh > now else now + LAST_BACKOFF, self._fetched_at + self._stale)
 
     async def current(self) -> tuple[PublicKey, ...]:
         """See KeySource."""

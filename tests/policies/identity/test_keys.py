@@ -78,6 +78,19 @@ async def test_many_who_ask_at_once_share_one_fetch() -> None:
     assert issuer.asked == 1
 
 
+async def test_a_token_verified_late_is_believed_no_longer_than_the_key_it_was_verified_with() -> None:
+    issuer = Issuer(stale=3600.0)
+    fetched = issuer.now
+    await issuer.keys.current()
+    issuer.now += keys_module.FRESH - 1
+    await issuer.keys.current()
+    assert issuer.keys.usable_until == fetched + keys_module.FRESH
+    issuer.answer = "connection refused"
+    issuer.now += 2
+    await issuer.keys.current()
+    assert issuer.keys.usable_until == issuer.now + keys_module.LAST_BACKOFF
+
+
 async def test_stale_keys_serve_while_the_issuer_is_down_and_then_no_longer() -> None:
     issuer = Issuer(stale=1000.0)
     await issuer.keys.current()
