@@ -32,7 +32,7 @@ class Row:
 def rows(source: Path) -> list[Row]:
     """The rows of one protocol, in the file's order."""
     return [
-        Row(row["operation"], tuple(row.get("effects") or row["effect"]), row["test"], row.get("note", ""))
+        Row(row["operation"], tuple(row.get("effects", row.get("effect", ()))), row["test"], row.get("note", ""))
         for row in json.loads(source.read_text())
     ]
 
@@ -44,7 +44,8 @@ def page() -> str:
         parts += [f"\n## {title}\n\n| operation | effect | note | test |\n|---|---|---|---|\n"]
         for row in rows(source):
             file, _, function = row.test.partition("::")
-            cells = (row.operation, ", ".join(row.effects), row.note, f"`{Path(file).name}` `{function}`")
+            shown = f"`{Path(file).name}` `{function}`" if function else ""
+            cells = (row.operation, ", ".join(row.effects) or "not in this version", row.note, shown)
             parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
     return "".join(parts)
 
