@@ -13,7 +13,7 @@ from typing import Any
 from onrecord.policies.model import NameSet
 from onrecord.policies.sql import queries, utility  # noqa: F401 - they register their handlers
 from onrecord.policies.sql.errors import SqlError
-from onrecord.policies.sql.names import resolve
+from onrecord.policies.sql.names import resolve, value_calls
 from onrecord.policies.sql.parser import SMALL, parse
 from onrecord.policies.sql.redact import redact
 from onrecord.policies.sql.statement import Analysis, Statement
@@ -115,6 +115,8 @@ def _statement(sql: str, piece: tuple[str, str, Node], search_path: tuple[str, .
     text, name, fields = piece
     walker = Walker(search_path)
     walker.run(name, fields)
+    for called in value_calls(walker.levels):
+        walker.may_call(called)
     columns = resolve(walker.levels)
     columns.update(f"{table}.*" for table in walker.whole)
     kind = walker.kind if walker.keeps_kind or not walker.dml or walker.dml == walker.kind else ""

@@ -7,10 +7,22 @@ every other name is unknown, for a function's body is not in the text.
 from __future__ import annotations
 
 from onrecord.policies.model import Action
-from onrecord.policies.sql.wordlists import load_names
+from onrecord.policies.sql.wordlists import load_names, words
 
 STABLE = load_names("functions")
 OPERATORS = load_names("operators")
+# Columns of the rows that built-ins return: `(aclexplode(relacl)).grantee`.
+FIELDS = load_names("fields")
+# They return rows whose columns the text or a table gives, never a plain value.
+ROWS = words(
+    "json_to_record json_to_recordset jsonb_to_record jsonb_to_recordset json_populate_record json_populate_recordset "
+    "jsonb_populate_record jsonb_populate_recordset"
+)
+# Functions of information_schema; drivers use them. Immutable or stable, as are those in data/functions.txt.
+SCHEMA_HELPERS = words(
+    "_pg_expandarray _pg_index_position _pg_truetypid _pg_truetypmod _pg_char_max_length _pg_char_octet_length "
+    "_pg_numeric_precision _pg_numeric_precision_radix _pg_numeric_scale _pg_datetime_precision _pg_interval_type"
+)
 
 # Volatile, but a caller can change nothing with them.
 _READS = """

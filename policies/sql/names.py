@@ -47,7 +47,7 @@ class Level:
     `target` levels belong to utility statements: a relation named there is acted upon, not read.
     """
 
-    __slots__ = ("aliases", "columns", "derived", "parent", "tables", "target")
+    __slots__ = ("aliases", "columns", "derived", "parent", "tables", "target", "values")
 
     def __init__(self, parent: Level | None, *, target: bool = False) -> None:
         self.parent = parent
@@ -56,6 +56,7 @@ class Level:
         self.tables: list[str] = []
         self.columns: list[list[Node]] = []
         self.derived = False
+        self.values: dict[str, set[str]] = {}  # functions in FROM that may return a plain value: alias → its columns
 
     def add(self, alias: str, tables: list[str]) -> None:
         """A relation of FROM; `tables` is empty for a CTE, a subquery or a function."""
@@ -76,6 +77,44 @@ def qualify(relation: Node, search_path: tuple[str, ...]) -> list[str]:
         return [f"pg_catalog.{name}"]
     found = [f"{entry}.{name}" for entry in search_path]
     return found or [f"pg_temp.{name}"]
+
+
+def value_calls(levels: list[Level]) -> set[str]:
+    """The names in `alias.name` that may be a call of the function `name` on the value of a function in FROM.
+
+    PostgreSQL reads `f.pg_read_file` in `FROM lower('/etc/passwd') f` as `pg_read_file(f)`.
+    """
+    if not any(level.values for level in levels):
+        return set()
+    found: set[str] = set()
+    for level in levels:
+        for fields in level.columns:
+            if len(fields) > 1 and "A_Star" not in fields[-1]:
+                alias, name = (str(field.get("String", {}).get("sval", "")) for field in fields[-2:])
+                if name not in _value_columns(level, alias):
+                    found.add(name)
+    return found
+
+
+def _value_columns(start: Level, alias: str) -> set[str] | _Everything:
+    level: Level | None = start
+    while level is not None:
+        # An expression in FROM without an alias (`coalesce(…)`) has a name that is not ours to know: "".
+        columns = level.values.get(alias, level.values.get("") if alias not in level.aliases else None)
+        if columns is not None:
+            return columns
+        if alias in level.aliases:
+            return _EVERYTHING
+        level = level.parent
+    return _EVERYTHING
+
+
+class _Everything:
+    def __contains__(self, name: str) -> bool:
+        return True
+
+
+_EVERYTHING = _Everything()
 
 
 def resolve(levels: list[Level]) -> set[str]:

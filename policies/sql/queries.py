@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onrecord.policies.sql import names
-from onrecord.policies.sql.functions import OPERATORS, classify
+from onrecord.policies.sql.functions import OPERATORS, ROWS, SCHEMA_HELPERS, classify
 from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.predicates import Target, is_vacuous
 from onrecord.policies.sql.settings import constant_text
@@ -112,6 +112,31 @@ def _derived(walker: Walker, fields: Node, level: Level, scope: Scope | None) ->
     walker.children(fields, level, scope)
 
 
+def _range_function(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
+    """A function in FROM: where it returns a plain value, `alias.name` may call the function `name` on it."""
+    alias: Node = fields.get("alias", {})
+    calls = [item for entry in fields.get("functions", []) for item in entry.get("List", {}).get("items", []) if item]
+    own = {name for item in calls for name in _strings(item.get("FuncCall", {}).get("funcname", []))[-1:]}
+    name = alias.get("aliasname") or next(iter(own), "")
+    columns = own | {name} | set(_strings(alias.get("colnames", [])))
+    columns |= {entry["ColumnDef"].get("colname", "") for entry in fields.get("coldeflist", [])}
+    level.add(name, [])
+    if not own or not own <= ROWS:
+        level.values[name] = columns
+    walker.children(fields, level, scope, frozenset({"alias"}))
+
+
+def _strings(nodes: list[Node]) -> list[str]:
+    return [str(node["String"].get("sval", "")) for node in nodes if "String" in node]
+
+
+def _indirection(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
+    """`(x).name` is a field of a row, or else a call of the function `name` on x."""
+    for name in _strings(fields.get("indirection", [])):
+        walker.may_call(name)
+    walker.children(fields, level, scope)
+
+
 def _join(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
     for column in fields.get("usingClause", []):
         level.columns.append([column])
@@ -134,7 +159,9 @@ def _param(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> N
 def _call(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
     parts = [part["String"].get("sval", "") for part in fields.get("funcname", [])]
     args: list[Node] = fields.get("args", [])
-    if len(parts) > 1 and parts[0] != "pg_catalog":
+    if parts[-2:-1] == ["information_schema"] and parts[-1] in SCHEMA_HELPERS:
+        walker.functions.add(".".join(parts))
+    elif len(parts) > 1 and parts[0] != "pg_catalog":
         name = ".".join(parts)
         walker.functions.add(name)
         walker.raise_to("unknown", f"unknown: function {name} is no built-in: its body is not in the text")
@@ -220,13 +247,14 @@ HANDLERS.update(
         "MergeStmt": _merge,
         "RangeVar": _range_var,
         "RangeSubselect": _derived,
-        "RangeFunction": _derived,
+        "RangeFunction": _range_function,
         "RangeTableFunc": _derived,
         "JsonTable": _derived,
         "JoinExpr": _join,
         "RangeTableSample": _sample,
         "ColumnRef": _column,
         "ParamRef": _param,
+        "A_Indirection": _indirection,
         "FuncCall": _call,
         "A_Expr": _expression,
         "SubLink": _sublink,

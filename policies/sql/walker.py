@@ -11,6 +11,7 @@ from typing import Any
 
 from onrecord.policies.model import Action
 from onrecord.policies.sql import names
+from onrecord.policies.sql.functions import FIELDS, LISTED, classify
 from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.nodes import STATEMENTS
 from onrecord.policies.sql.settings import classify_setting
@@ -100,6 +101,19 @@ class Walker:
             if table in names.SECRET_RELATIONS:
                 self.raise_to("admin", f"admin: {table} holds password hashes")
         return tables
+
+    def may_call(self, name: str) -> None:
+        """`(x).name` or `alias.name`: PostgreSQL calls the function `name` where x has no such field."""
+        action, reason = classify(name)
+        if action == "read":
+            self.functions.add(name)
+            if self.shadowed:
+                self.raise_to("unknown", f"unknown: search_path lets another schema stand in for {name}")
+        elif name in LISTED:
+            self.functions.add(name)
+            self.raise_to(action, f"{action}: function {name} {reason}")
+        elif name not in FIELDS:
+            self.raise_to("unknown", f"unknown: .{name} calls a function of that name where no row has such a field")
 
     def sets(self, name: str, value: str | None) -> None:
         self.settings.append((name, value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onrecord.policies.sql.functions import LISTED, OPERATORS, STABLE, classify
+from onrecord.policies.sql.functions import FIELDS, LISTED, STABLE, classify
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,7 @@ def test_no_function_that_writes_files_or_runs_code_is_in_the_list_of_stable_fun
 def test_operators_are_those_of_the_catalog():
     assert {"=", "<>", "||", "->>", "@>", "~~"} <= OPERATORS
     assert "<=>" not in OPERATORS
+
+
+def test_fields_of_built_in_rows_are_no_dangerous_functions():
+    assert not FIELDS & LISTED.keys()
