@@ -251,8 +251,9 @@ def refuse_weak(what: str, *paths: Path) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"onrecord: {text}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # whoever read it is gone: that ends nobody's supervision
+        sys.stderr.write(f"onrecord: {text}\n")
+        sys.stderr.flush()
 
 
 def _listening(config: Config) -> str:

@@ -16,7 +16,7 @@ from onrecord.policies.errors import OnrecordError
 from onrecord.recordings.process import SUPERVISED
 from onrecord.scripts import up
 from onrecord.scripts.up import Supervisor, child_environment, hold_lock, prepare_state, services
-from tests.helpers import Setup, make_config, running_gateway, wait_until
+from tests.helpers import Setup, make_config, running_gateway, stop, wait_until
 
 RESOURCES: dict[str, dict[str, object]] = {
     "orders": {
@@ -157,6 +157,23 @@ def test_what_is_killed_is_started_again(setup, module):
 
         wait_until(successor, what=f"another {module}")
         assert "starting it again" in gateway.output()
+
+
+def test_what_is_killed_is_started_again_though_nobody_reads_the_messages(tmp_path):
+    setup = make_config(tmp_path, gateway={"http": None})
+    command = [sys.executable, "-m", "onrecord.scripts.main", "up", "-c", str(setup.path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as supervisor:
+        try:
+            assert supervisor.stderr is not None
+            while "ready" not in supervisor.stderr.readline():
+                assert supervisor.poll() is None
+            supervisor.stderr.close()
+            children = set(children_of(supervisor.pid))
+            for pid in children:
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: len(set(children_of(supervisor.pid)) - children) == 2, what="successors")
+        finally:
+            assert stop(supervisor) == 0
 
 
 def test_the_supervisor_which_holds_all_secrets_can_neither_be_read_nor_dump_core(setup):
