@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onrecord.policies.sql.functions import FIELDS, LISTED, STABLE, classify
+from onrecord.policies.sql.functions import FIELDS, LISTED, OPERATORS, STABLE, classify
 
 
 @pytest.mark.parametrize(
