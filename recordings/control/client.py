@@ -127,8 +127,8 @@ class ControlClient:
 
     def received(self, channel: _Channel, message: ToProcess) -> None:
         """One message from the recorder. Raises ControlError where it makes no sense."""
-        self._deadline = self._clock() + SILENCE
         if isinstance(message, Heartbeat):
+            self._deadline = max(self._deadline, self._clock() + SILENCE - max(monotonic() - message.at, 0.0))
             if message.store_error != self._store_error:
                 self._store_error = message.store_error
                 _log.error("the recorder's store: %s", message.store_error or "can write again")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from time import monotonic
 from typing import Annotated
 
 import msgspec
@@ -47,9 +48,13 @@ class Refusals(msgspec.Struct, frozen=True, tag="refusals", forbid_unknown_field
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat", forbid_unknown_fields=True):
-    """The recorder lives. `store_error` says why it cannot store; empty where it can."""
+    """The recorder lived at `at` (this machine's monotonic seconds: time spent in a buffer counts as silence).
+
+    `store_error` says why it cannot store; empty where it can.
+    """
 
     store_error: str = ""
+    at: float = msgspec.field(default_factory=monotonic)
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare", forbid_unknown_fields=True):

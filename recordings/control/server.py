@@ -79,7 +79,7 @@ class ControlServer:
         heartbeat: float = HEARTBEAT,
         round_timeout: float = 15.0,
         hello_timeout: float = 5.0,
-        retry_after: float = 1.0,
+        retry_after: float = 2.0,  # what was cut off is out of its last heartbeat's grace by then
     ) -> None:
         self._path, self._on_message = path, on_message
         self._heartbeat, self._round_timeout, self._hello_timeout = heartbeat, round_timeout, hello_timeout
@@ -96,11 +96,13 @@ class ControlServer:
         self._error = ""
         self._failing_since = 0.0
         self._store_error = ""
+        self._bound = 0
+        self._listen_error = ""
 
     async def start(self) -> None:
         """Listen. Raises ControlError where another recorder does."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _Peer(self), sock=bind(self._path))
+        await self._listen()
         self._beating = loop.create_task(self._beat(), name="control-heartbeat")
 
     async def close(self) -> None:
@@ -277,6 +279,27 @@ class ControlServer:
         while True:
             await asyncio.sleep(self._heartbeat)
             self._broadcast(Heartbeat(self._store_error))
+            try:
+                if self._inode() != self._bound:
+                    await self._listen()
+            except (ControlError, OSError) as error:
+                if str(error) != self._listen_error:
+                    self._listen_error = str(error)
+                    _log.error("no process can come back: %s", error)
+
+    async def _listen(self) -> None:
+        """Listen on `path`; again where a cleaner took the socket away, for whoever is connected stays so."""
+        if self._server is not None:
+            self._server.close()
+        sock = bind(self._path)
+        self._server = await asyncio.get_running_loop().create_unix_server(lambda: _Peer(self), sock=sock)
+        self._bound, self._listen_error = self._inode(), ""
+
+    def _inode(self) -> int:
+        try:
+            return self._path.lstat().st_ino
+        except FileNotFoundError:
+            return 0
 
 
 class _Peer(asyncio.Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import struct
+from time import monotonic
 
 import pytest
 
@@ -63,7 +64,7 @@ async def speak(tmp_path, *frames: bytes) -> tuple[list[PolicyRecord], str]:
         peer, _ = await loop.sock_accept(sock)
         with sock, peer:
             peer.setblocking(False)
-            for frame in frames:
+            for frame in (encode(Heartbeat(), MAX_TO_PROCESS), *frames):
                 await loop.sock_sendall(peer, frame)
             ended = ""
             async with asyncio.timeout(10):
@@ -81,7 +82,30 @@ async def speak(tmp_path, *frames: bytes) -> tuple[list[PolicyRecord], str]:
     [b"\xff\xff\xff\xff", struct.pack(">I", 2) + b"{}", struct.pack(">I", 3) + b"abc"],
 )
 async def test_a_recorder_that_talks_nonsense_is_dropped(tmp_path, junk):
-    assert await speak(tmp_path, encode(Heartbeat(), MAX_TO_PROCESS), junk) == ([], "dropped no policies are loaded")
+    assert await speak(tmp_path, junk) == ([], "dropped no policies are loaded")
+
+
+async def test_a_heartbeat_that_lay_in_a_buffer_while_the_process_was_frozen_is_no_sign_of_life(tmp_path):
+    source = policies()
+    now = [1000.0]
+    async with process(tmp_path, clock=lambda: now[0]) as one:
+        async with serving(tmp_path) as server:
+            server.propose(source)
+            await until(lambda: one.client.refusal is None)
+        await until(lambda: one.client._channel is None)
+        now[0] += 2.1
+        with bind(tmp_path / "control.sock") as sock:
+            loop = asyncio.get_running_loop()
+            peer, _ = await loop.sock_accept(sock)
+            with peer:
+                for frame in (Heartbeat(at=monotonic() - 2.1), Prepare(source.digest, source)):
+                    await loop.sock_sendall(peer, encode(frame, MAX_TO_PROCESS))
+                heard = b""
+                while b"ready" not in heard:  # it has read both
+                    heard += await loop.sock_recv(peer, 65536)
+                assert one.client.refusal == "the gateway's recorder does not answer"
+                await loop.sock_sendall(peer, encode(Heartbeat(), MAX_TO_PROCESS))
+                await until(lambda: one.client.refusal is None)
 
 
 async def test_a_commit_of_what_was_never_prepared_fails_closed(tmp_path):

@@ -149,6 +149,19 @@ async def test_a_process_that_only_happened_to_end_while_loading_costs_one_retry
         assert server.status().error == ""
 
 
+async def test_a_socket_that_a_cleaner_removed_is_made_again_and_who_was_connected_stays(tmp_path):
+    path = tmp_path / "control.sock"
+    async with serving(tmp_path) as server, process(tmp_path, "old") as old:
+        server.propose(policies())
+        await until(lambda: old.client.refusal is None)
+        path.unlink()
+        async with process(tmp_path, "new") as new:
+            await until(lambda: new.client.refusal is None)
+            assert [peer.process for peer in server.status().peers] == ["new", "old"]
+            assert path.stat().st_mode & 0o777 == 0o600
+    assert not path.exists()
+
+
 async def test_a_set_of_which_every_process_died_does_not_become_good_for_want_of_witnesses(tmp_path):
     new = policies("return 1")
     async with serving(tmp_path, retry_after=0.01) as server:
