@@ -13,6 +13,7 @@ from typing import Any
 from onrecord.policies.model import NameSet
 from onrecord.policies.sql import queries, utility  # noqa: F401 - they register their handlers
 from onrecord.policies.sql.errors import SqlError
+from onrecord.policies.sql.literals import Literals
 from onrecord.policies.sql.names import resolve, value_calls
 from onrecord.policies.sql.parser import SMALL, parse
 from onrecord.policies.sql.redact import redact
@@ -68,6 +69,7 @@ def _cost(key: _Key, analysis: Analysis) -> int:
 
 
 _cache = _Cache(_ENTRIES, _BYTES)
+_literals = Literals()
 
 
 def analyse(sql: str, *, search_path: tuple[str, ...] = ("public",)) -> Analysis:
@@ -79,6 +81,11 @@ def analyse(sql: str, *, search_path: tuple[str, ...] = ("public",)) -> Analysis
     found = _cache.get(key)
     if found is not None:
         return found
+    alike = _literals.key(sql, search_path)
+    if alike is not None:
+        found = _literals.get(alike, sql)
+        if found is not None:
+            return found
     try:
         raw = parse(sql)
         analysis = Analysis(tuple(_statement(sql, statement, search_path) for statement in _slices(sql, raw)))
@@ -86,6 +93,8 @@ def analyse(sql: str, *, search_path: tuple[str, ...] = ("public",)) -> Analysis
         raise SqlError("the text nests too deeply to be analysed") from None
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, StopIteration) as error:
         raise SqlError(f"the parser's tree has a shape that onrecord does not know: {type(error).__name__}") from error
+    if alike is not None:
+        _literals.put(alike, sql, analysis)
     if len(sql) <= SMALL:
         _cache.put(key, analysis)
     return analysis

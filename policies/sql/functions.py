@@ -10,6 +10,8 @@ from onrecord.policies.model import Action
 from onrecord.policies.sql.wordlists import load_names, words
 
 STABLE = load_names("functions")
+# `uuid('…')` is a cast where no function has that name.
+TYPES = load_names("types")
 OPERATORS = load_names("operators")
 # Columns of the rows that built-ins return: `(aclexplode(relacl)).grantee`.
 FIELDS = load_names("fields")
@@ -24,8 +26,10 @@ SCHEMA_HELPERS = words(
     "_pg_numeric_precision _pg_numeric_precision_radix _pg_numeric_scale _pg_datetime_precision _pg_interval_type"
 )
 
-# Volatile, but a caller can change nothing with them.
+# Volatile, but a caller can change nothing with them. Unlocking gives up only what this session holds: connection pools
+# do it with every connection that they take back.
 _READS = """
+lo_get pg_advisory_unlock pg_advisory_unlock_all pg_advisory_unlock_shared
 array_sample array_shuffle clock_timestamp current_query currtid2 currval gen_random_uuid lastval timeofday uuidv4
 uuidv7 random random_normal setseed txid_status pg_xact_status pg_sleep pg_sleep_for pg_sleep_until
 pg_blocking_pids pg_safe_snapshot_blocking_pids pg_isolation_test_session_is_blocked pg_collation_actual_version
@@ -49,10 +53,10 @@ pg_stat_have_stats pg_wal_summary_contents pg_xact_commit_timestamp pg_xact_comm
 
 _WRITES = """
 nextval setval pg_notify brin_desummarize_range brin_summarize_new_values brin_summarize_range gin_clean_pending_list
-lo_close lo_creat lo_create lo_from_bytea lo_get lo_lseek lo_lseek64 lo_open lo_put lo_tell lo_tell64 lo_truncate
-lo_truncate64 lo_unlink loread lowrite pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock
-pg_advisory_unlock_all pg_advisory_unlock_shared pg_advisory_xact_lock pg_advisory_xact_lock_shared
-pg_try_advisory_lock pg_try_advisory_lock_shared pg_try_advisory_xact_lock pg_try_advisory_xact_lock_shared
+lo_close lo_creat lo_create lo_from_bytea lo_lseek lo_lseek64 lo_open lo_put lo_tell lo_tell64 lo_truncate
+lo_truncate64 lo_unlink loread lowrite pg_advisory_lock pg_advisory_lock_shared pg_advisory_xact_lock
+pg_advisory_xact_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared pg_try_advisory_xact_lock
+pg_try_advisory_xact_lock_shared
 """
 
 # Server files, other sessions, replication, statistics that others rely on, the server's own life.
@@ -97,6 +101,6 @@ def classify(name: str) -> tuple[Action, str]:
     listed = LISTED.get(name)
     if listed is not None:
         return listed
-    if name in STABLE:
+    if name in STABLE or name in TYPES:
         return "read", ""
     return "unknown", "is no known built-in: its body is not in the text"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onrecord.policies.sql import names
-from onrecord.policies.sql.functions import OPERATORS, ROWS, SCHEMA_HELPERS, classify
+from onrecord.policies.sql.functions import LISTED, OPERATORS, ROWS, SCHEMA_HELPERS, classify
 from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.predicates import Target, is_vacuous
 from onrecord.policies.sql.settings import constant_text
@@ -132,8 +132,11 @@ def _strings(nodes: list[Node]) -> list[str]:
 
 def _indirection(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
     """`(x).name` is a field of a row, or else a call of the function `name` on x."""
+    call = _strings(fields.get("arg", {}).get("FuncCall", {}).get("funcname", []))
+    row = bool(call) and call[-1] in ROWS and call[:-1] in ([], ["pg_catalog"])
     for name in _strings(fields.get("indirection", [])):
-        walker.may_call(name)
+        if not row or name in LISTED:
+            walker.may_call(name)
     walker.children(fields, level, scope)
 
 
@@ -182,11 +185,11 @@ def _call(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> No
 def _set_config(walker: Walker, args: list[Node]) -> None:
     setting = constant_text(args[0]) if args else None
     value = constant_text(args[1]) if len(args) > 1 else None
-    if setting is None or value is None:
+    if setting is None:
         walker.settings.append(("?", None))
-        walker.raise_to("unknown", "unknown: set_config with a name or value that is no constant")
+        walker.raise_to("unknown", "unknown: set_config with a name that is no constant")
         return
-    walker.sets(setting.lower(), value)
+    walker.sets(setting.lower(), "?" if value is None else value)
 
 
 def _check_operator(walker: Walker, parts: list[Node]) -> None:

@@ -107,6 +107,8 @@ def test_a_search_path_that_puts_a_schema_before_the_catalog_makes_built_ins_unk
         ("discard all", (("*", None),)),
         ("select set_config('ROLE', 'x', true)", (("role", "x"),)),
         ("select set_config($1, 'x', true)", (("?", None),)),
+        ("select set_config('search_path', $1, true)", (("search_path", "?"),)),
+        ("select set_config('search_path', null, true)", (("search_path", "?"),)),
         ("alter role x set row_security = off", (("row_security", "off"),)),
         ("set transaction read write", (("transaction_read_only", "0"),)),
         ("with x as (select set_config('search_path', 'evil', false)) select * from x", (("search_path", "evil"),)),
