@@ -61,6 +61,8 @@ class Literals:
         head = sql.find(statement.text)
         if special or named or head < 0 or statement.kind not in _KINDS or statement.action not in {"read", "write"}:
             return
+        if statement.kind == "INSERT" and "where" in sql.lower():  # ON CONFLICT … WHERE 1 = 1
+            return
         if len(self._map) >= self._entries:
             self._map.clear()
         _ = statement.detail_json  # made once, shared by all
