@@ -248,7 +248,7 @@ Command = SqlCommand | HttpCommand | KubeCommand | SshCommand | SftpCommand | Fo
 OutcomeStatus = Literal["ok", "error", "refused", "aborted"]
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of a command.
 
     `code` is the protocol's own (SQLSTATE, HTTP status, exit status); `size` counts the whole result in bytes and

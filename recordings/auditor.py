@@ -25,11 +25,11 @@ from onrecord.recordings.records import (
     ChunkRecord,
     CommandRecord,
     Direction,
-    OutcomeRecord,
     Record,
     RefusalRecord,
     SessionEndRecord,
     SessionRecord,
+    VerdictRecord,
     verdict_record,
 )
 
@@ -39,7 +39,7 @@ SHORT_TEXT = 64 * 1024
 _encode_strict = msgspec.json.Encoder().encode
 
 
-def _encode(record: Record) -> bytes:
+def _encode(record: Record | VerdictRecord) -> bytes:
     """A record as JSON; lone surrogates (bytes that were no UTF-8) become visible escapes."""
     try:
         return _encode_strict(record)
@@ -163,6 +163,8 @@ class Auditor:
         self._redact, self._observing = redact, observing
         self._now = now
         self._grace = grace
+        self._verdicts: dict[str, msgspec.Raw] = {}
+        self._verdicts_of = ""
 
     def open_session(
         self, identity: Identity, resource: Resource, *, run: str, protocol: str, client: str, login: str = ""
@@ -257,7 +259,7 @@ class Auditor:
 
     def finish(self, decision: Decision, outcome: Outcome, *, flush: bool = True) -> None:
         """Record what became of a command, before the end of its answer is delivered. Raises StoreError."""
-        self._append(Kind.OUTCOME, _encode(_outcome_record(outcome)), session=decision.opened.raw, command=decision.raw)
+        self._append(Kind.OUTCOME, _encode(outcome), session=decision.opened.raw, command=decision.raw)
         if flush:
             self.journal.flush()
         self._engine.outcome(decision.command, outcome)
@@ -265,7 +267,7 @@ class Auditor:
     def abort(self, decision: Decision, error: str) -> None:
         """Record that a command's answer never came to its end. Never raises."""
         outcome = Outcome(status="aborted", error=error, duration_ms=elapsed_ms(decision.started))
-        self._record_anyway(Kind.OUTCOME, _outcome_record(outcome), session=decision.opened.raw, command=decision.raw)
+        self._record_anyway(Kind.OUTCOME, outcome, session=decision.opened.raw, command=decision.raw)
         self._engine.outcome(decision.command, outcome)
 
     def refuse(self, refusal: RefusalRecord) -> str:
@@ -302,14 +304,15 @@ class Auditor:
     ) -> Decision:
         """Write the command's record; what cannot be written is refused."""
         opened.commands += 1
-        raw = new_id(self._now())
+        at = self._now()
+        raw = new_id(at)
         policies = self._engine.digest
         allowed = isinstance(ruling.verdict, Allow)
         applied = allowed or not (self._observing() and _is_observable(ruling))
         payload = self._command_payload(command, ruling, policies, detail, applied=applied)
         if allowed or not applied:
             try:
-                self._append(Kind.COMMAND, payload, id=raw, session=opened.raw, command=raw)
+                self._append(Kind.COMMAND, payload, id=raw, session=opened.raw, command=raw, at=at)
                 if flush:
                     self.journal.flush()
             except OnrecordError as error:
@@ -329,17 +332,29 @@ class Auditor:
             action=command.action,
             text=command.text,
             detail=msgspec.Raw(detail) if detail is not None else command.detail(),
-            verdict=verdict_record(ruling.verdict, ruling.policy, policies, applied=applied),
+            verdict=self._verdict_json(ruling, policies, applied=applied),  # type: ignore[arg-type]  # encodes alike
             cause=command.cause,
         )
         return _encode(record)
+
+    def _verdict_json(self, ruling: Ruling, policies: str, *, applied: bool) -> msgspec.Raw:
+        """The encoded verdict; of a plain Allow it is made once for each policy and policy set."""
+        plain = applied and ruling.verdict == Allow()
+        if policies != self._verdicts_of:
+            self._verdicts, self._verdicts_of = {}, policies
+        found = self._verdicts.get(ruling.policy) if plain else None
+        if found is None:
+            found = msgspec.Raw(_encode(verdict_record(ruling.verdict, ruling.policy, policies, applied=applied)))
+            if plain:
+                self._verdicts[ruling.policy] = found
+        return found
 
     def _record_denied(self, decision: Decision, payload: bytes) -> None:
         """The command and its outcome "refused"; from the reserve if need be."""
         journal = self.journal
         clean = msgspec.Raw(self._redact(payload if len(payload) <= MAX_DENIED else _shortened(decision, len(payload))))
         journal.refuse(Kind.COMMAND, clean, id=decision.raw, session=decision.opened.raw, command=decision.raw)
-        outcome = OutcomeRecord(status="refused", error=decision.message)
+        outcome = Outcome(status="refused", error=decision.message)
         self._record_anyway(Kind.OUTCOME, outcome, session=decision.opened.raw, command=decision.raw)
 
     def _refuse_session(self, session: Session, ruling: Ruling) -> None:
@@ -396,19 +411,3 @@ def _shortened(decision: Decision, size: int) -> bytes:
         verdict=verdict_record(ruling.verdict, ruling.policy, decision.policies),
     )
     return _encode(record)
-
-
-def _outcome_record(outcome: Outcome) -> OutcomeRecord:
-    return OutcomeRecord(
-        status=outcome.status,
-        code=outcome.code,
-        rows=outcome.rows,
-        bytes=outcome.bytes,
-        duration_ms=outcome.duration_ms,
-        error=outcome.error,
-        tag=outcome.tag,
-        masked=outcome.masked,
-        sample=outcome.sample,
-        digest=outcome.digest,
-        size=outcome.size,
-    )

@@ -15,11 +15,12 @@ from pathlib import Path
 import msgspec
 
 from onrecord.policies.errors import StoreError
+from onrecord.policies.model import Outcome
 from onrecord.recordings.evidence.checkpoint import CheckpointError, Verifier
 from onrecord.recordings.evidence.custody import CheckpointFile, checkpoints_path, load_signer
 from onrecord.recordings.follow import Follower
 from onrecord.recordings.frames import HEADER, NO_ID, VERSION, Kind, new_id
-from onrecord.recordings.records import GapRecord, OutcomeRecord, Record, SessionEndRecord
+from onrecord.recordings.records import GapRecord, Record, SessionEndRecord
 from onrecord.recordings.store import Batch, JournalState, StoreWriter
 
 BATCH = 2000
@@ -154,7 +155,7 @@ class Ingest:
         for session in self._store.open_sessions(state.name):
             commands = self._store.open_commands(session)
             for command in commands:
-                record = OutcomeRecord(status="aborted", error=GONE)
+                record = Outcome(status="aborted", error=GONE)
                 leaves.append(_leaf(Kind.OUTCOME, record, session=session, command=command))
             leaves.append(_leaf(Kind.SESSION_END, SessionEndRecord(reason=GONE), session=session))
         if leaves:

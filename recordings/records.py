@@ -2,7 +2,7 @@
 
 JSON, because an outsider who checks a proof must be able to read what was proved. Ids and times stand in the
 frame's clear header, not here. A reader accepts unknown fields (later versions add some) but never guesses
-missing ones.
+missing ones. What became of a command is recorded as `policies.model.Outcome`, before the end of its answer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from onrecord.policies.model import Identity, OutcomeStatus
+from onrecord.policies.model import Identity, Outcome
 from onrecord.policies.verdict import Verdict
 
 Direction = Literal["to_client", "to_upstream"]
@@ -77,22 +77,6 @@ class ChunkRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     note: str = ""
 
 
-class OutcomeRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of a command; written before the end of its answer."""
-
-    status: OutcomeStatus
-    code: str = ""
-    rows: int = 0
-    bytes: int = 0
-    duration_ms: float = 0.0
-    error: str | None = None
-    tag: str = ""
-    masked: Mapping[str, int] = msgspec.field(default_factory=dict)
-    sample: object = None
-    digest: str | None = None
-    size: int = 0
-
-
 class SessionEndRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A session ended: why, and how many commands it had."""
 
@@ -139,7 +123,7 @@ Record = (
     | SessionRecord
     | CommandRecord
     | ChunkRecord
-    | OutcomeRecord
+    | Outcome
     | SessionEndRecord
     | RefusalRecord
     | PolicyRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from onrecord.policies.model import Identity
+from onrecord.policies.model import Identity, Outcome
 from onrecord.recordings.evidence.custody import checkpoints_path, vkey_path
 from onrecord.recordings.evidence.verify import Report, verify
 from onrecord.recordings.frames import Kind, id_text, new_id
@@ -13,7 +13,6 @@ from onrecord.recordings.journal import Journal
 from onrecord.recordings.records import (
     ChunkRecord,
     CommandRecord,
-    OutcomeRecord,
     ProcessRecord,
     RefusalRecord,
     SessionEndRecord,
@@ -71,7 +70,7 @@ class Writer:
             chunk = ChunkRecord(direction="to_client", size=4, data=data)
             self.journal.append(Kind.CHUNK, chunk, session=session, command=command)
         if status:
-            outcome = OutcomeRecord(status=status, rows=1, sample=sample, error=error)  # type: ignore[arg-type]
+            outcome = Outcome(status=status, rows=1, sample=sample, error=error)  # type: ignore[arg-type]
             self.journal.append(Kind.OUTCOME, outcome, session=session, command=command)
         self.journal.flush()
         return command

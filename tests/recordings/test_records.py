@@ -7,13 +7,12 @@ import typing
 import msgspec
 import pytest
 
-from onrecord.policies.model import Identity
+from onrecord.policies.model import Identity, Outcome
 from onrecord.policies.verdict import Allow, Deny, Hold, Verdict
 from onrecord.recordings.records import (
     ChunkRecord,
     CommandRecord,
     GapRecord,
-    OutcomeRecord,
     PolicyRecord,
     ProcessRecord,
     Record,
@@ -31,7 +30,7 @@ EXAMPLES: list[Record] = [
     SessionRecord(run="r", identity=WHO, resource="o", protocol="http", client="c", digest_key="00"),
     CommandRecord(kind="sql", action="read", text="t", detail={"a": [1, None]}, verdict=ALLOW),
     ChunkRecord(direction="to_client", size=3, data="abc"),
-    OutcomeRecord(status="ok", sample=[["x"]], masked={"email": 2}),
+    Outcome(status="ok", sample=[["x"]], masked={"email": 2}),
     SessionEndRecord(reason="r", commands=3),
     RefusalRecord(what="w", reason="r", protocol="p", client="c", identity=WHO),
     PolicyRecord(digest="d", files=("f",)),
