@@ -44,7 +44,12 @@ def _encode(record: Record | VerdictRecord) -> bytes:
     try:
         return _encode_strict(record)
     except UnicodeEncodeError:
-        return _encode_strict(_escape(msgspec.to_builtins(record, str_keys=True)))
+        fields = msgspec.structs.asdict(record)
+        plain = {
+            name: msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
+            for name, value in fields.items()
+        }
+        return _encode_strict(_escape(msgspec.to_builtins(plain, str_keys=True)))
 
 
 def _escape(value: object) -> object:
