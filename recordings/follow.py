@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import re
+import stat
 import time
 import zlib
 from pathlib import Path
@@ -34,6 +35,10 @@ ABANDONED_AFTER = 600.0
 _HEAD = re.compile(rb"\x01[\x01-\x20]\x00\x00\x00\x00", re.DOTALL)  # version, kind, key id 0: where a header may begin
 
 
+class _NoFileError(Exception):
+    """A link, a pipe, a folder: whatever stands under a journal's name and cannot be one."""
+
+
 class Progress(NamedTuple):
     """What one look at a file gave: leaves, the state behind them, and what must go on record about the file."""
 
@@ -50,6 +55,7 @@ class Follower:
         self.known = dict(known)
         self._files: dict[str, int] = {}
         self._stalled: dict[str, tuple[int, float]] = {}
+        self._begun: dict[bytes, str] = {}
 
     def close(self) -> None:
         for fd in self._files.values():
@@ -98,25 +104,43 @@ class Follower:
         """The file in which the same process goes on after `state`, if there is one."""
         if not state.chain:
             return None
+        ended: str | None = None
         for name in sorted({*self.names(), *self.known}):
             other = self.known.get(name)
             seed = other.seed if other else self._read_seed(name)
             if name != state.name and seed == state.chain:
-                return name
-        return None
+                if other is None or not other.done:
+                    return name
+                ended = ended or name
+        return ended
+
+    def heir(self, state: JournalState) -> str | None:
+        """The file in which the same process goes on now: the last of the successors, unless that one ended too."""
+        seen = {state.name}  # files that only have a header can each be the other's successor
+        heir = self.successor(state)
+        while heir is not None and heir in self.known and self.known[heir].done:
+            if heir in seen:
+                return None
+            seen.add(heir)
+            heir = self.successor(self.known[heir])
+        return heir
 
     def _size(self, name: str) -> int:
         fd = self._files.get(name)
         return 0 if fd is None else os.fstat(fd).st_size
 
     def _look(self, name: str, state: JournalState | None, limit: int) -> Progress | None:
-        fd = self._open(name)
+        try:
+            fd = self._open(name)
+        except _NoFileError as error:
+            ended = state._replace(done=True) if state else JournalState(name, 0, b"", b"", done=True)
+            return Progress([], ended, [f"{name} is in the journals' folder and is no journal: {error}"])
         if fd is None:
             return None
         begun: Progress | None = None
         if state is None:
             begun = self._begin(name, fd)
-            if begun is None or begun.state.done:
+            if begun is None or begun.notes:
                 return begun
             state = begun.state
         finished = not _locked(fd)  # asked before reading: what follows then sees the writer's last byte
@@ -144,7 +168,24 @@ class Follower:
         except FrameError:
             note = f"{name} is in the journals' folder and is no journal"
             return Progress([], JournalState(name, 0, b"", b"", done=True), [note])
-        return Progress([], JournalState(name, FILE_HEADER_SIZE, seed, seed), [])
+        first = self._begun.setdefault(seed, name)
+        if first not in (name, *self.known) and (self._folder / first).exists():
+            return None  # another file that begins so is not stored yet: what it gives must be known first
+        return self._begin_copy(name, fd, seed) or Progress([], JournalState(name, FILE_HEADER_SIZE, seed, seed), [])
+
+    def _begin_copy(self, name: str, fd: int, seed: bytes) -> Progress | None:
+        """A file that begins as another one did is a copy of it: only what the other did not give is taken in.
+
+        Where nothing was taken in from the other it is none: a writer whose new file failed at once begins once more.
+        """
+        same = [other for other in self.known.values() if other.seed == seed and other.chain not in (seed, b"")]
+        if not same:
+            return None
+        other = max(same, key=lambda state: state.position)
+        size = os.fstat(fd).st_size
+        chain = other.chain if size >= other.position else b""
+        state = JournalState(name, min(size, other.position), chain, seed)
+        return Progress([], state, [f"the journal {name} is a copy of {other.name}: it is not taken in twice"])
 
     def _read(
         self, name: str, fd: int, state: JournalState, size: int, limit: int, *, finished: bool
@@ -196,15 +237,26 @@ class Follower:
     def _open(self, name: str) -> int | None:
         fd = self._files.get(name)
         if fd is None:
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
             try:
-                fd = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                fd = os.open(self._folder / name, flags)  # not blocking: it may be a pipe
             except FileNotFoundError:
                 return None
+            except OSError as error:
+                if error.errno in (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.ENODEV):
+                    raise _NoFileError(error.strerror) from None
+                raise
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise _NoFileError("not a regular file")
             self._files[name] = fd
         return fd
 
     def _read_seed(self, name: str) -> bytes | None:
-        fd = self._open(name)
+        try:
+            fd = self._open(name)
+        except _NoFileError:
+            return None
         if fd is None:
             return None
         try:

@@ -7,6 +7,7 @@ A kill at any point loses nothing and stores nothing twice: what is not in the t
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -119,6 +120,13 @@ class Ingest:
         last = self._store.last_checkpoint()
         if (last[0] if last else 0) != self._store.size:
             raise StoreError(f"{self._path}: the newest records have no checkpoint; run `onrecord verify`")
+        unpublished = [size for size, _ in self._store.checkpoints() if size > self._outside.last]
+        if len(unpublished) > 1:  # one is signed only after the one before was published
+            raise StoreError(
+                f"{outside}: it ends at the checkpoint of {self._outside.last} records, but the one of {unpublished[0]} "
+                "was there too: the file was cut or removed; put it back, or move the store, state/evidence and "
+                "state/journal aside to begin a new log"
+            )
         self._unpublished = last if last and last[0] > self._outside.last else None
 
     def _journal(self, name: str) -> Path:
@@ -137,16 +145,15 @@ class Ingest:
             if known[name].done:
                 self._present.discard(name)
                 self._deletable.add(name)
-                heir = self._follower.successor(known[name])
-                while heir in known and known[heir].done:
-                    heir = self._follower.successor(known[heir])
+                heir = self._follower.heir(known[name])
                 if heir is not None:
                     self._store.hand_over(name, heir)
                 else:
                     self._abort(known[name])
         if self._deletable and not self._unpublished:
             for name in self._deletable:
-                self._journal(name).unlink(missing_ok=True)
+                with contextlib.suppress(IsADirectoryError, PermissionError):  # a folder under a journal's name stays
+                    self._journal(name).unlink(missing_ok=True)
             self._deletable.clear()
 
     def _abort(self, state: JournalState) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from onrecord.policies.errors import StoreError
 from onrecord.recordings.evidence.checkpoint import Signer
 from onrecord.recordings.evidence.merkle import Frontier, leaf_hash
-from onrecord.recordings.migrations import VERSION, migrate, schema_version
+from onrecord.recordings.migrations import VERSION, expected_schema, migrate, read_schema, schema_version
 from onrecord.recordings.projection import Projection
 
 LINK_SIZE = 16
@@ -66,6 +66,8 @@ class StoreWriter:
             execute("PRAGMA synchronous = FULL")
             execute("PRAGMA cache_size = -16384")
             migrate(self._connection)
+            if read_schema(self._connection) != expected_schema():  # a trigger would act at every record
+                raise StoreError(f"{path}: the schema was changed; run `onrecord verify`")
             self._inode = path.stat().st_ino
             row = execute("SELECT size, frontier, link FROM tree").fetchone()
             self._tree = Frontier.decode(row[0], row[1]) if row else Frontier()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 from pathlib import Path
 
 from onrecord.recordings.evidence.compare import Damage
 from onrecord.recordings.evidence.merkle import leaf_hash
 from onrecord.recordings.frames import FILE_HEADER_SIZE, FrameError, decode_frames, read_file_header
+
+_LARGEST = 1 << 30  # bytes: far beyond where a journal is rotated and the largest frame behind it
 
 
 class JournalCheck:
@@ -28,15 +32,25 @@ def check_journals(connection: sqlite3.Connection, folder: Path) -> JournalCheck
     }
     for path in sorted(folder.glob("*.journal")):
         try:
-            data = path.read_bytes()
+            data = _read_file(path)
             seed = read_file_header(data)
         except (OSError, FrameError):
-            continue  # just begun, or deleted meanwhile
+            continue  # just begun, deleted meanwhile, or no journal: the recorder notes that
         position, chain = known.get(path.name, (FILE_HEADER_SIZE, seed))
         if position > len(data):
             raise Damage("", f"the store says that {path.name} was read to byte {position}; it has {len(data)}")
         _check_file(path.name, data, seed, position, chain, check)
     return check
+
+
+def _read_file(path: Path) -> bytes:
+    """The bytes of a regular file. Raises OSError for a link, a pipe or a folder, and waits for none of them."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    with open(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
+            raise OSError(f"{path}: not a journal")
+        return file.read(_LARGEST)
 
 
 def _check_file(name: str, data: bytes, seed: bytes, position: int, chain: bytes, check: JournalCheck) -> None:

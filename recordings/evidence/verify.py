@@ -83,7 +83,7 @@ def verify(
             raise StoreError(f"{store}: there is no store (has `onrecord up` run with this mitm.toml?)")
         # not query_only: the full-text check needs temporary tables; the file itself is opened read-only
         with closing(connect_read_only(store)) as connection:
-            return _verify(connection, store, verifier, outside, trusted, journal_folder)
+            return _verify(connection, store, checkpoints_file, verifier, outside, trusted, journal_folder)
     except Damage as damage:
         return Report(ok=False, first_bad=damage.record, damage=damage.text)
 
@@ -91,6 +91,7 @@ def verify(
 def _verify(
     connection: sqlite3.Connection,
     store: Path,
+    checkpoints_file: Path,
     verifier: Verifier,
     outside: dict[int, Checkpoint],
     trusted: Checkpoint | None,
@@ -106,6 +107,7 @@ def _verify(
         connection.execute("BEGIN")
         _check_schema(connection)
         signed = _Signed(outside, _read_inside(connection, verifier), trusted)
+        _check_published(signed.inside, checkpoints_file, verifier)
         journals = check_journals(connection, journal_folder) if journal_folder else JournalCheck()
         with closing(Scratch()) as scratch:
             stream = _Stream(connection, scratch, signed, journals)
@@ -287,6 +289,21 @@ def _read_inside(connection: sqlite3.Connection, verifier: Verifier) -> dict[int
             raise Damage("", f"the checkpoint of {size} records in the database is one of {checkpoint.size}")
         found[size] = checkpoint
     return found
+
+
+def _check_published(inside: dict[int, Checkpoint], path: Path, verifier: Verifier) -> None:
+    """All checkpoints but the newest are outside too before the next one is signed: fewer there is a cut.
+
+    The file is read again, behind the snapshot of the database: a recorder that runs has published since.
+    """
+    published = max(_read_outside(path, verifier), default=0)
+    waiting = sorted(size for size in inside if size > published)
+    if len(waiting) > 1:
+        raise Damage(
+            "",
+            f"{path}: it ends at the checkpoint of {published} records, the one of {waiting[0]} was there too: "
+            "the file was cut or removed",
+        )
 
 
 def _check_schema(connection: sqlite3.Connection) -> None:

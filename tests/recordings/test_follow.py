@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onrecord.recordings.follow import Follower
-from onrecord.recordings.frames import NO_ID, Kind, encode_frame, file_header
+from onrecord.recordings.frames import MAGIC, NO_ID, Kind, encode_frame, file_header
 
 SEED = b"s" * 32
 
@@ -65,8 +68,115 @@ def test_a_changed_byte_costs_one_record_and_is_noted(count: int, data: st.DataO
     assert notes
 
 
-@given(st.binary(max_size=100))
+@given(st.binary(max_size=100).filter(lambda junk: not junk.startswith(MAGIC)))
 def test_a_file_that_is_no_journal_is_noted_once(junk: bytes) -> None:
     leaves, notes = follow(junk + bytes(60))
     assert leaves == []
     assert len(notes) == 1
+
+
+@pytest.mark.parametrize("what", ["symlink", "pipe", "folder", "socket", "dangling"])
+def test_what_is_no_regular_file_is_noted_once_and_never_waited_for(tmp_path: Path, what: str) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(file_header(SEED) + b"".join(frames(2)))
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    odd = folder / "gateway-0.journal"
+    (folder / "gateway-1.journal").write_bytes(file_header(b"t" * 32))
+    listener = socket.socket(socket.AF_UNIX)
+    if what == "symlink":
+        odd.symlink_to(outside)
+    elif what == "dangling":
+        odd.symlink_to(tmp_path / "nothing")
+    elif what == "pipe":
+        os.mkfifo(odd)
+    elif what == "folder":
+        odd.mkdir()
+    else:
+        listener.bind(str(odd))
+    listener.close()
+    follower = Follower(folder, {})
+    notes: list[str] = []
+    for _ in range(5):
+        for progress in follower.poll(10):
+            assert not progress.leaves
+            notes += progress.notes
+            follower.accept(progress.state)
+    follower.close()
+    assert len(notes) == 1
+    assert "gateway-0.journal" in notes[0]
+    assert follower.known["gateway-1.journal"].done
+
+
+def test_a_copy_of_a_journal_under_another_name_is_noted_and_not_taken_in_again(tmp_path: Path) -> None:
+    whole = file_header(SEED) + b"".join(frames(3))
+    (tmp_path / "gateway-0.journal").write_bytes(whole)
+    follower = Follower(tmp_path, {})
+    leaves: list[bytes] = []
+    notes: list[str] = []
+    for name in ("gateway-0.journal", "postgres-0.journal", "aaa-0.journal"):
+        (tmp_path / name).write_bytes(whole)
+        for _ in range(4):
+            for progress in follower.poll(10):
+                leaves += progress.leaves
+                notes += progress.notes
+                follower.accept(progress.state)
+    follower.close()
+    assert len(leaves) == 3
+    assert len(notes) == 2
+    assert all("copy of gateway-0.journal" in note for note in notes)
+
+
+def test_a_journal_and_its_copy_that_are_found_together_are_taken_in_once(tmp_path: Path) -> None:
+    whole = file_header(SEED) + b"".join(frames(3))
+    for name in ("gateway-0.journal", "postgres-0.journal"):
+        (tmp_path / name).write_bytes(whole)
+    follower = Follower(tmp_path, {})
+    leaves: list[bytes] = []
+    for _ in range(4):
+        for progress in follower.poll(10):
+            leaves += progress.leaves
+            follower.accept(progress.state)
+    follower.close()
+    assert len(leaves) == 3
+
+
+@pytest.mark.parametrize("first", ["aaa-0.journal", "zzz-0.journal"])
+def test_a_stolen_beginning_takes_no_record_from_the_journal_it_was_copied_from(tmp_path: Path, first: str) -> None:
+    whole = frames(6)
+    (tmp_path / first).write_bytes(file_header(SEED) + b"".join(whole[:2]))
+    (tmp_path / "gateway-0.journal").write_bytes(file_header(SEED) + b"".join(whole))
+    follower = Follower(tmp_path, {})
+    leaves: list[bytes] = []
+    for _ in range(6):
+        for progress in follower.poll(10):
+            leaves += progress.leaves
+            follower.accept(progress.state)
+    follower.close()
+    assert sorted(int.from_bytes(leaf[6:22], "big") for leaf in leaves) == list(range(6))
+
+
+def test_a_second_file_that_a_writer_began_after_a_torn_first_frame_is_taken_in(tmp_path: Path) -> None:
+    whole = frames(3)
+    (tmp_path / "gateway-0.journal").write_bytes(file_header(SEED) + whole[0][:-3])
+    (tmp_path / "gateway-1.journal").write_bytes(file_header(SEED) + b"".join(whole))
+    follower = Follower(tmp_path, {})
+    leaves: list[bytes] = []
+    for _ in range(6):
+        for progress in follower.poll(10):
+            leaves += progress.leaves
+            follower.accept(progress.state)
+    follower.close()
+    assert len(leaves) == 3
+
+
+def test_empty_journals_that_follow_each_other_have_no_heir(tmp_path: Path) -> None:
+    for name in ("gateway-0.journal", "gateway-1.journal", "gateway-2.journal"):
+        (tmp_path / name).write_bytes(file_header(SEED))
+    follower = Follower(tmp_path, {})
+    for _ in range(6):
+        for progress in follower.poll(10):
+            follower.accept(progress.state)
+    assert all(state.done for state in follower.known.values())
+    assert follower.heir(follower.known["gateway-0.journal"]) is None
+    follower.close()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
@@ -17,7 +18,7 @@ from onrecord.policies.errors import StoreError
 from onrecord.recordings.evidence.checkpoint import Signer, split_notes
 from onrecord.recordings.evidence.custody import load_signer
 from onrecord.recordings.evidence.merkle import Frontier, leaf_hash
-from onrecord.recordings.frames import HEADER, id_text
+from onrecord.recordings.frames import HEADER, Kind, id_text, split_leaf
 from onrecord.recordings.ingest import Ingest
 from onrecord.recordings.store import FIRST_LINK, next_link
 from tests.recordings.samples import Recorded, Writer, drain
@@ -399,3 +400,79 @@ def test_an_offset_moved_past_a_waiting_record_is_found(waiting) -> None:
     report = recorded.verify()
     assert not report.ok
     assert "not here" in report.damage
+
+
+@pytest.mark.parametrize("what", ["removed", "emptied", "cut", "cut in mid-note"])
+def test_checkpoints_outside_that_were_cut_are_found_and_never_healed(recorded: Recorded, what: str) -> None:
+    notes, _ = split_notes(recorded.checkpoints.read_bytes())
+    assert len(notes) > 4
+    if what == "removed":
+        recorded.checkpoints.unlink()
+    else:
+        keep = {"emptied": 0, "cut": len(notes) - 2, "cut in mid-note": len(notes) - 3}[what]
+        rest = notes[keep][:30] if what == "cut in mid-note" else ""
+        recorded.checkpoints.write_text("".join(note + "\n" for note in notes[:keep]) + rest)
+    report = recorded.verify()
+    assert not report.ok
+    assert "cut or removed" in report.damage
+    with pytest.raises(StoreError, match="cut or removed"):
+        Ingest(recorded.state, recorded.path)
+    assert not recorded.verify().ok
+
+
+def test_one_checkpoint_may_wait_to_be_published(recorded: Recorded) -> None:
+    notes, _ = split_notes(recorded.checkpoints.read_bytes())
+    recorded.checkpoints.write_text("".join(note + "\n" for note in notes[:-1]))
+    assert recorded.verify().ok
+    Ingest(recorded.state, recorded.path).close()
+    assert split_notes(recorded.checkpoints.read_bytes())[0] == notes
+
+
+def test_a_recorder_does_not_start_under_a_trigger(recorded: Recorded) -> None:
+    change(recorded, DERIVED["a trigger"])
+    with pytest.raises(StoreError, match="schema was changed"):
+        Ingest(recorded.state, recorded.path)
+
+
+def test_what_is_no_journal_stops_neither_verify_nor_recorder(recorded: Recorded) -> None:
+    folder = recorded.state / "journal"
+    folder.mkdir(exist_ok=True)
+    os.mkfifo(folder / "pipe-0.journal")
+    (folder / "folder-0.journal").mkdir()
+    (folder / "link-0.journal").symlink_to("/dev/zero")
+    with (folder / "huge-0.journal").open("wb") as file:
+        file.truncate(1 << 40)
+    assert recorded.verify().ok
+    ingest = Ingest(recorded.state, recorded.path)
+    for _ in range(4):
+        drain(ingest)
+    ingest.close()
+    report = recorded.verify()
+    assert report.ok, report.damage
+    assert report.gaps >= 4
+
+
+def test_a_replayed_journal_brings_no_second_record(tmp_path: Path) -> None:
+    state, path = tmp_path / "state", tmp_path / "recordings.db"
+    ingest = Ingest(state, path)
+    writer = Writer(state)
+    session = writer.session()
+    writer.command(session, "SELECT 1")
+    writer.end(session)
+    kept = writer.journal.path.read_bytes()
+    writer.journal.close()
+    for _ in range(3):
+        drain(ingest)
+    before = ingest.size
+    for name in (writer.journal.path.name, "gateway-9.journal", "other-1.journal"):
+        (state / "journal" / name).write_bytes(kept)
+    for _ in range(4):
+        drain(ingest)
+    ingest.close()
+    recorded = object.__new__(Recorded)
+    recorded.state, recorded.path = state, path
+    report = recorded.verify()
+    assert report.ok, report.damage
+    added = [split_leaf(leaf) for _, _, leaf in rows(recorded)[before:]]
+    assert {part[0] for part in added} == {Kind.GAP}
+    assert report.gaps == 2
