@@ -5,9 +5,11 @@ Only what the text itself proves is vacuous: nothing is known of columns, so `id
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+from onrecord.policies.sql.constants import bare, compare, constant, is_cast, literal, operator_name, same
+from onrecord.policies.sql.targets import Target, column_of, linked, mentions_row, twins_of
 
 Node = dict[str, Any]
 
@@ -18,22 +20,9 @@ Truth = Literal["true", "never", "same", "varies"]
 _DEPTH = 64
 
 
-class Target(NamedTuple):
-    """The relation whose rows a condition chooses: the name it has there, and its own."""
-
-    alias: str
-    relation: str
-
-
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    "<>": operator.ne,
-    "<": operator.lt,
-    ">": operator.gt,
-    "<=": operator.le,
-    ">=": operator.ge,
-}
-_ARITHMETIC: dict[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub}
+# A column of these is never NULL, and few conditions on them choose.
+_SYSTEM = frozenset({"ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"})
+_ALL_TEXT = frozenset({"", "^", "$", ".*", "^.*", ".*$", "^.*$"})
 
 
 def is_vacuous(where: Node | None, target: Target | None = None) -> bool:
@@ -59,112 +48,8 @@ def truth(node: Node, depth: int = 0, target: Target | None = None) -> Truth:
     return "varies" if mentions_row(node, target) else "same"
 
 
-def mentions_row(node: Any, target: Target | None = None) -> bool:
-    """Whether a column of the target or the cursor's row may be named below; `*` alone (EXISTS (SELECT * …)) is not.
-
-    In a subquery with a FROM, a column without a relation's name is taken for the subquery's own: whoever refers to the
-    target from there must say so (`orders.id`).
-    """
-    stack: list[tuple[Any, bool, bool]] = [(node, False, False)]
-    while stack:
-        item, inner, hidden = stack.pop()
-        if isinstance(item, list):
-            stack.extend((value, inner, hidden) for value in item)
-        elif isinstance(item, dict):
-            if "CurrentOfExpr" in item:
-                return True
-            column = item.get("ColumnRef")
-            if column is not None and _of_target(column.get("fields", []), target, inner=inner, hidden=hidden):
-                return True
-            sources = item.get("fromClause") if target is not None else None
-            if sources:
-                inner, hidden = True, hidden or (target is not None and _names_alias(sources, target.alias))
-            stack.extend((value, inner, hidden) for value in item.values() if isinstance(value, dict | list))
-    return False
-
-
-def _names_alias(sources: list[Node], name: str) -> bool:
-    """Whether FROM brings in a relation under `name`, which then hides the target's."""
-    stack: list[Node] = list(sources)
-    while stack:
-        for kind, fields in stack.pop().items():
-            if kind == "JoinExpr":
-                stack += [fields[side] for side in ("larg", "rarg") if side in fields]
-            elif isinstance(fields, dict):
-                alias = fields.get("alias", {}).get("aliasname") or fields.get("relname")
-                if alias == name:
-                    return True
-    return False
-
-
-def _of_target(fields: list[Node], target: Target | None, *, inner: bool, hidden: bool) -> bool:
-    if not fields or "A_Star" in fields[-1]:
-        return False
-    if target is None:
-        return True
-    if len(fields) < 2:
-        return not inner
-    return not hidden and fields[-2].get("String", {}).get("sval") == target.alias
-
-
-def bare(node: Any) -> Any:
-    """The tree without source locations, so that equal expressions are equal."""
-    if isinstance(node, dict):
-        return {key: bare(value) for key, value in node.items() if key != "location"}
-    if isinstance(node, list):
-        return [bare(item) for item in node]
-    return node
-
-
-def same(left: Node | None, right: Node | None) -> bool:
-    """Whether two expressions are written alike."""
-    try:
-        return left is not None and right is not None and bool(bare(left) == bare(right))
-    except RecursionError:
-        return True  # too deep to tell: never count it as a choice
-
-
-def constant(node: Node | None, depth: int = 0) -> tuple[object] | None:
-    """A folded constant in a tuple (None inside for NULL), or None where it is none."""
-    if not node or depth > _DEPTH:
-        return None
-    if "A_Const" in node:
-        return _literal(node["A_Const"])
-    if "TypeCast" in node:
-        return constant(node["TypeCast"].get("arg"), depth + 1)
-    expression = node.get("A_Expr")
-    if expression is not None and expression.get("kind") == "AEXPR_OP":
-        fold = _ARITHMETIC.get(_operator(expression))
-        left = constant(expression.get("lexpr"), depth + 1)
-        right = constant(expression.get("rexpr"), depth + 1)
-        if fold and left and right and isinstance(left[0], int) and isinstance(right[0], int):
-            return (fold(left[0], right[0]),)
-    return None
-
-
-def _literal(const: Node) -> tuple[object] | None:
-    if const.get("isnull"):
-        return (None,)
-    if "ival" in const:
-        return (const["ival"].get("ival", 0),)
-    if "boolval" in const:
-        return (bool(const["boolval"].get("boolval")),)
-    if "sval" in const:
-        return (const["sval"].get("sval", ""),)
-    if "fval" in const:
-        try:
-            return (float(const["fval"].get("fval", "")),)
-        except ValueError:
-            return None
-    return None
-
-
-def _operator(fields: Node) -> str:
-    return str(fields.get("name", [{}])[-1].get("String", {}).get("sval", ""))
-
-
 def _const(fields: Node, depth: int, target: Target | None) -> Truth | None:  # noqa: ARG001
-    value = _literal(fields)
+    value = literal(fields)
     if value is None:
         return "same"
     if isinstance(value[0], str):
@@ -185,63 +70,157 @@ def _bool(fields: Node, depth: int, target: Target | None) -> Truth | None:
         flipped: dict[Truth, Truth] = {"true": "never", "never": "true", "same": "same", "varies": "varies"}
         return flipped[parts[0]]
     if kind == "AND_EXPR":
-        if "never" in parts:
+        if "never" in parts or _complements(args, _CONTRARY):
             return "never"
+        twins = {twin for arg in args if (twin := linked(arg, target))}
+        if target is not None and any(
+            truth(arg, depth, target._replace(alias=twin, twins=frozenset())) == "varies" and not linked(arg, target)
+            for twin in twins
+            for arg in args
+        ):
+            return "varies"
         if "varies" in parts:
             return "varies"
         return "same" if "same" in parts else "true"
     if "true" in parts:
         return "true"
-    if "same" in parts or _complements(args):
+    if "same" in parts or _complements(args, _OPPOSITES):
         return "same"
     return "varies" if "varies" in parts else "never"
 
 
-def _complements(args: list[Node]) -> bool:
-    """`x IS NULL OR x IS NOT NULL`, `x OR NOT x`, `a < b OR a >= b`."""
+# What is true of every value but NULL when either holds, and what is true of none when both do.
+_OPPOSITES = {"=": {"<>"}, "<": {">=", ">"}, ">": {"<=", "<"}, "<=": {">", ">="}, ">=": {"<", "<="}}
+_CONTRARY = {"=": {"<>"}, "<": {">=", ">"}, ">": {"<=", "<"}, "<=": {">"}, ">=": {"<"}}
+_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+
+
+def _complements(args: list[Node], pairs: dict[str, set[str]]) -> bool:
+    """`x IS NULL OR x IS NOT NULL`, `x OR NOT x`, `a < b OR a >= b`, `a > 5 OR a < 9`."""
     if len(args) > 16:
         return False
     plain = [bare(arg) for arg in args]
-    return any(_opposite(a, b) or _opposite(b, a) for i, a in enumerate(plain) for b in plain[i + 1 :])
+    return any(_opposite(a, b, pairs) or _opposite(b, a, pairs) for i, a in enumerate(plain) for b in plain[i + 1 :])
 
 
-_OPPOSITES = {"=": {"<>"}, "<": {">=", ">"}, ">": {"<=", "<"}, "<=": {">", ">="}, ">=": {"<", "<="}}
+_TESTS = {"IS_TRUE": "IS_NOT_TRUE", "IS_FALSE": "IS_NOT_FALSE", "IS_UNKNOWN": "IS_NOT_UNKNOWN"}
 
 
-def _opposite(left: Node, right: Node) -> bool:
+def _opposite(left: Node, right: Node, pairs: dict[str, set[str]]) -> bool:
     negation = right.get("BoolExpr")
     if negation and negation.get("boolop") == "NOT_EXPR" and negation["args"][0] == left:
         return True
     one, other = left.get("NullTest"), right.get("NullTest")
     if one and other:
         return bool(one.get("arg") == other.get("arg") and one.get("nulltesttype") != other.get("nulltesttype"))
-    one, other = left.get("A_Expr"), right.get("A_Expr")
-    if one and other and one.get("lexpr") == other.get("lexpr") and one.get("rexpr") == other.get("rexpr"):
-        first, second = _operator(one), _operator(other)
-        return {first, second} != {"<", ">"} and second in _OPPOSITES.get(first, set())
-    return False
+    one, other = left.get("BooleanTest"), right.get("BooleanTest")
+    if one and other:
+        kinds = one.get("booltesttype", "IS_TRUE"), other.get("booltesttype", "IS_TRUE")
+        return bool(one.get("arg") == other.get("arg") and _TESTS.get(kinds[0]) == kinds[1])
+    one, other = _sides(left), _sides(right)
+    return one is not None and other is not None and one[1] == other[1] and _cover(one, other, pairs)
+
+
+def _sides(node: Node) -> tuple[str, Node, Node] | None:
+    """(operator, left, right) of a comparison, a constant on the right."""
+    fields = node.get("A_Expr", {})
+    name, left, right = operator_name(fields), fields.get("lexpr"), fields.get("rexpr")
+    if fields.get("kind") != "AEXPR_OP" or not left or not right:
+        return None
+    if constant(left) and not constant(right):
+        return _FLIPPED.get(name, name), right, left
+    return name, left, right
+
+
+def _cover(one: tuple[str, Node, Node], other: tuple[str, Node, Node], pairs: dict[str, set[str]]) -> bool:
+    first, second = one[0], other[0]
+    if one[2] == other[2]:
+        return {first, second} != {"<", ">"} and second in pairs.get(first, set())
+    low, high = constant(one[2]), constant(other[2])
+    if low is None or high is None or type(low[0]) is not type(high[0]):
+        return False
+    if isinstance(low[0], bool):
+        return pairs is _OPPOSITES and (first, second) in {("=", "="), ("<>", "<>")}
+    if pairs is _CONTRARY:
+        return (first, second) == ("=", "=")
+    if first in {">", ">="} and second in {"<", "<="}:
+        return bool(compare("<", low[0], high[0]))
+    return (first, second) == ("<>", "<>")
 
 
 def _expression(fields: Node, depth: int, target: Target | None) -> Truth | None:
-    kind, name = fields.get("kind"), _operator(fields)
+    kind, name = fields.get("kind"), operator_name(fields)
     left, right = fields.get("lexpr"), fields.get("rexpr")
     if left and right and target is None and kind == "AEXPR_OP" and "ColumnRef" in left and _is_plain(right):
         return "varies"  # `id = $1`: by far the most common condition
     if kind in {"AEXPR_OP", "AEXPR_NOT_DISTINCT", "AEXPR_DISTINCT"}:
-        return _comparison(kind == "AEXPR_NOT_DISTINCT", name, left, right, depth, target)
+        if linked({"A_Expr": fields}, target):
+            return "same"
+        return _comparison(str(kind), name, left, right, depth, target)
     if kind in {"AEXPR_LIKE", "AEXPR_ILIKE"}:
         pattern = constant(right)
         if name in {"~~", "~~*"} and pattern and isinstance(pattern[0], str) and pattern[0].strip("%") == "":
             return "same" if pattern[0] else None
-    if kind == "AEXPR_IN" and left is not None:
-        items = (right or {}).get("List", {}).get("items", [])
-        if name == "=" and len(items) <= 64 and any(same(left, item) for item in items):
-            return "same"
-    if kind == "AEXPR_BETWEEN":
-        bounds = (right or {}).get("List", {}).get("items", [])
-        if len(bounds) == 2 and same(left, bounds[0]) and same(left, bounds[1]):
-            return "same"
+    if kind == "AEXPR_OP_ANY" and name == "=" and target is not None and right and "SubLink" in right:
+        select = right["SubLink"].get("subselect", {}).get("SelectStmt", {})
+        return "same" if _is_all({"testexpr": left or {}}, select, target) else None
+    if left is not None and right is not None and kind in _LISTS:
+        return _LISTS[kind](name, left, right)
     return None
+
+
+def _in(name: str, left: Node, right: Node) -> Truth | None:
+    items = right.get("List", {}).get("items", [])
+    if name != "=" or len(items) > 64:
+        return None
+    both = {value[0] for item in items if (value := constant(item)) and isinstance(value[0], bool)}
+    return "same" if len(both) == 2 or any(same(left, item) for item in items) else None
+
+
+def _between(name: str, left: Node, right: Node) -> Truth | None:
+    bounds = right.get("List", {}).get("items", [])
+    if len(bounds) != 2:
+        return None
+    if same(left, bounds[0]) and same(left, bounds[1]):
+        return "same" if name == "BETWEEN" else "never"
+    low, high = constant(bounds[0]), constant(bounds[1])
+    if low and high and compare(">", low[0], high[0]):
+        return "same" if name.startswith("NOT ") else "never"
+    return None
+
+
+def _any(name: str, left: Node, right: Node) -> Truth | None:
+    found = _elements(right)
+    if not found:
+        return None if found is None else "never"
+    return "same" if name in _REFLEXIVE and any(same(left, item) for item in found) else None
+
+
+def _all(name: str, left: Node, right: Node) -> Truth | None:
+    found = _elements(right)
+    if not found:
+        return None if found is None else "true"
+    return "same" if name in _REFLEXIVE and all(same(left, item) for item in found) else None
+
+
+def _elements(array: Node) -> list[Node] | None:
+    """The elements of `ARRAY[…]`, none of `'{}'`; None where the text does not say."""
+    array = array.get("TypeCast", {}).get("arg", array)
+    if "A_ArrayExpr" in array:
+        return list(array["A_ArrayExpr"].get("elements", []))
+    value = constant(array)
+    return [] if value and isinstance(value[0], str) and value[0].replace(" ", "") == "{}" else None
+
+
+_REFLEXIVE = frozenset({"=", "<=", ">=", "~~", "~~*", "@>", "<@"})
+_LISTS: dict[str, Callable[[str, Node, Node], Truth | None]] = {
+    "AEXPR_IN": _in,
+    "AEXPR_BETWEEN": _between,
+    "AEXPR_BETWEEN_SYM": _between,
+    "AEXPR_NOT_BETWEEN": _between,
+    "AEXPR_OP_ANY": _any,
+    "AEXPR_OP_ALL": _all,
+}
 
 
 def _is_plain(node: Node) -> bool:
@@ -249,27 +228,60 @@ def _is_plain(node: Node) -> bool:
 
 
 def _comparison(
-    not_distinct: bool, name: str, left: Node | None, right: Node | None, depth: int, target: Target | None
+    kind: str, name: str, left: Node | None, right: Node | None, depth: int, target: Target | None
 ) -> Truth | None:
     first, second = constant(left), constant(right)
-    if first and second and name in _COMPARE:
-        if first[0] is None or second[0] is None:
+    if first and second:
+        return _constants(kind, name, (first[0], left), (second[0], right))
+    if kind == "AEXPR_DISTINCT":
+        return "never" if same(left, right) else None
+    if same(left, right):
+        if kind == "AEXPR_NOT_DISTINCT":
+            return "true"
+        if name in _REFLEXIVE:
+            return "same"  # true but for NULL
+        if name in {"<>", "<", ">"}:
             return "never"
-        try:
-            return "true" if _COMPARE[name](first[0], second[0]) else "never"
-        except TypeError:
-            return "same"
-    if not_distinct and same(left, right):
-        return "true"
-    if name in {"=", "<=", ">=", "~~", "~~*", "@>", "<@"} and same(left, right):
-        return "same"  # true but for NULL
-    if first and isinstance(first[0], bool) and right is not None and name == "=":
-        inner = truth(right, depth, target)
-        return inner if first[0] and inner in {"true", "same"} else None
-    if second and isinstance(second[0], bool) and left is not None and name == "=":
-        inner = truth(left, depth, target)
-        return inner if second[0] and inner in {"true", "same"} else None
+    if name in {"~", "~*"} and second and second[0] in _ALL_TEXT:
+        return "same"
+    if left and right and _is_boolean(left) and _is_boolean(right):
+        sides = truth(left, depth, target), truth(right, depth, target)
+        return None if "varies" in sides else "same"
+    for value, other in ((first, right), (second, left)):
+        if value and isinstance(value[0], bool) and other is not None:
+            inner = truth(other, depth, target)
+            if (value[0], name) in {(True, "="), (False, "<>")} and inner in {"true", "same"}:
+                return inner
     return None
+
+
+def _constants(kind: str, name: str, left: tuple[object, Any], right: tuple[object, Any]) -> Truth | None:
+    """Two constants. "never" only where it is sure: a cast may make of '01' what it makes of '1'."""
+    null = left[0] is None or right[0] is None
+    if kind != "AEXPR_OP":
+        if null:
+            equal: bool | None = left[0] is right[0]
+        else:
+            equal = None if is_cast(left[1]) or is_cast(right[1]) else compare("=", left[0], right[0])
+        if equal is None:
+            return "same"
+        return "true" if equal == (kind == "AEXPR_NOT_DISTINCT") else "never"
+    if null:
+        return "never"
+    if is_cast(left[1]) or is_cast(right[1]):
+        return "same"
+    found = compare(name, left[0], right[0])
+    return "same" if found is None else "true" if found else "never"
+
+
+_BOOLEAN = frozenset({"BoolExpr", "NullTest", "BooleanTest"})
+_COMPARISONS = frozenset({"=", "<>", "<", ">", "<=", ">=", "~~", "!~~", "~", "@>", "<@"})
+
+
+def _is_boolean(node: Node) -> bool:
+    if node.keys() & _BOOLEAN or "boolval" in node.get("A_Const", {}):
+        return True
+    return operator_name(node.get("A_Expr", {})) in _COMPARISONS
 
 
 def _boolean_test(fields: Node, depth: int, target: Target | None) -> Truth | None:
@@ -283,16 +295,25 @@ def _boolean_test(fields: Node, depth: int, target: Target | None) -> Truth | No
 
 
 def _null_test(fields: Node, depth: int, target: Target | None) -> Truth | None:  # noqa: ARG001
-    value = constant(fields.get("arg"))
-    if value is None:
-        return None
-    return "true" if (value[0] is None) == (fields.get("nulltesttype", "IS_NULL") == "IS_NULL") else "never"
+    wanted = fields.get("nulltesttype", "IS_NULL") == "IS_NULL"
+    arg = fields.get("arg", {})
+    value = constant(arg)
+    if value is not None:
+        return "true" if (value[0] is None) == wanted else "never"
+    if arg.keys() & {"NullTest", "BooleanTest"} or (column_of(arg)[-1:] and column_of(arg)[-1] in _SYSTEM):
+        return "never" if wanted else "true"
+    expression = arg.get("A_Expr", {})
+    if expression.get("kind") == "AEXPR_NULLIF" and same(expression.get("lexpr"), expression.get("rexpr")):
+        return "true" if wanted else "never"
+    return None
 
 
 def _coalesce(fields: Node, depth: int, target: Target | None) -> Truth | None:
     parts = [truth(arg, depth, target) for arg in fields.get("args", [])]
     # `coalesce(x, true)` still depends on x; `coalesce(true, x)` does not.
-    return parts[0] if parts and parts[0] == "true" else None
+    if parts and parts[0] == "true":
+        return "true"
+    return "same" if parts and set(parts) <= {"true", "same"} else None
 
 
 def _case(fields: Node, depth: int, target: Target | None) -> Truth | None:
@@ -307,28 +328,66 @@ def _sublink(fields: Node, depth: int, target: Target | None) -> Truth | None:
     select = fields.get("subselect", {}).get("SelectStmt", {})
     kind = fields.get("subLinkType")
     if kind == "EXPR_SUBLINK" and not select.get("fromClause") and len(select.get("targetList", [])) == 1:
-        value = select["targetList"][0].get("ResTarget", {}).get("val")
+        value = _output(select)
         if value and "whereClause" not in select:
             return truth(value, depth, target)
-    if kind == "ANY_SUBLINK" and target is not None and "operName" not in fields and _is_all(fields, select, target):
+    if kind == "ANY_SUBLINK" and target is not None and _is_equal(fields) and _is_all(fields, select, target):
         return "same"
-    if kind == "EXISTS_SUBLINK" and "whereClause" not in select and "havingClause" not in select:
+    if kind == "EXISTS_SUBLINK" and "havingClause" not in select:
         # Whether the other relation is empty is the same for every row of ours.
         sources = select.get("fromClause", [])
-        return "same" if not mentions_row(sources, target) else None
+        if "whereClause" in select and target is not None:
+            inner = target._replace(twins=target.twins | (twins_of(sources, target.relation) - {target.alias}))
+            return "same" if truth(select["whereClause"], depth, inner) in {"true", "same"} else None
+        return "same" if "whereClause" not in select and not mentions_row(sources, target) else None
     return None
+
+
+def _is_equal(fields: Node) -> bool:
+    names = fields.get("operName")
+    return not names or names[-1].get("String", {}).get("sval") == "="
+
+
+def _output(select: Node) -> Node | None:
+    """The expression of a query's only column."""
+    columns = select.get("targetList", [])
+    return columns[0].get("ResTarget", {}).get("val") if len(columns) == 1 else None
 
 
 def _is_all(fields: Node, select: Node, target: Target) -> bool:
     """`id IN (SELECT id FROM orders)` on orders itself, with nothing that leaves rows out."""
-    sources, columns = select.get("fromClause", []), select.get("targetList", [])
-    narrowed = {"whereClause", "groupClause", "havingClause", "limitCount", "limitOffset"} & set(select)
-    if len(sources) != 1 or len(columns) != 1 or narrowed:
+    test = fields.get("testexpr", {})
+    asked = column_of(test)
+    own = column_of(_output(select))
+    if asked and asked[-1:] == own[-1:] and own[:-1] == [target.alias]:
+        return not twins_of(select.get("fromClause", []), target.alias)  # `id IN (SELECT orders.id FROM other)`
+    if not select.get("fromClause") and same(test, _output(select)) and "whereClause" not in select:
+        return True
+    return bool(asked) and _covers(select, asked[-1], target, 0)
+
+
+def _covers(select: Node, column: str, target: Target, depth: int) -> bool:
+    """Whether the only column of `select` holds `column` of every row of the target."""
+    if depth > 8 or {"havingClause", "limitCount", "limitOffset"} & set(select):
         return False
-    asked = fields.get("testexpr", {}).get("ColumnRef", {}).get("fields", [])
-    given = columns[0].get("ResTarget", {}).get("val", {}).get("ColumnRef", {}).get("fields", [])
-    own = sources[0].get("RangeVar", {}).get("relname") == target.relation
-    return own and bool(asked) and bool(given) and bool(bare(asked[-1]) == bare(given[-1]))
+    if select.get("op", "SETOP_NONE") == "SETOP_UNION":
+        return any(_covers(select.get(side, {}), column, target, depth + 1) for side in ("larg", "rarg"))
+    sources = select.get("fromClause", [])
+    given = column_of(_output(select))[-1:]
+    if select.get("op", "SETOP_NONE") != "SETOP_NONE" or len(sources) != 1 or given not in ([column], [""]):
+        return False
+    where = select.get("whereClause")
+    ((kind, source),) = sources[0].items()
+    if kind == "RangeSubselect":
+        inner = source.get("subquery", {}).get("SelectStmt", {})
+    elif kind == "RangeVar" and "schemaname" not in source and source.get("relname") in target.ctes:
+        inner = target.ctes[source["relname"]]
+    elif kind == "RangeVar" and source.get("relname") == target.relation:
+        own = source.get("alias", {}).get("aliasname") or target.relation
+        return is_vacuous(where, Target(own, target.relation))
+    else:
+        return False
+    return is_vacuous(where) and _covers(inner, column, target._replace(ctes={}), depth + 1)
 
 
 _HANDLERS: dict[str, Callable[[Node, int, Target | None], Truth | None]] = {

@@ -7,8 +7,9 @@ from typing import Any
 from onrecord.policies.sql import names
 from onrecord.policies.sql.functions import LISTED, OPERATORS, ROWS, SCHEMA_HELPERS, classify
 from onrecord.policies.sql.names import Level, Scope
-from onrecord.policies.sql.predicates import Target, is_vacuous
+from onrecord.policies.sql.predicates import is_vacuous
 from onrecord.policies.sql.settings import constant_text
+from onrecord.policies.sql.targets import target_of
 from onrecord.policies.sql.walker import HANDLERS, Walker
 from onrecord.policies.sql.wordlists import words
 
@@ -60,25 +61,18 @@ def _insert(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> 
     _modify(walker, "INSERT", fields, level, scope)
 
 
-def _target(fields: Node) -> Target:
-    """The relation that is written, under the name that it has in conditions."""
-    relation = fields.get("relation", {})
-    name = relation.get("relname", "")
-    return Target(relation.get("alias", {}).get("aliasname") or name, name)
-
-
 def _update(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
-    walker.wheres.append(not is_vacuous(fields.get("whereClause"), _target(fields)))
+    walker.wheres.append(not is_vacuous(fields.get("whereClause"), target_of(fields)))
     _modify(walker, "UPDATE", fields, level, scope)
 
 
 def _delete(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
-    walker.wheres.append(not is_vacuous(fields.get("whereClause"), _target(fields)))
+    walker.wheres.append(not is_vacuous(fields.get("whereClause"), target_of(fields)))
     _modify(walker, "DELETE", fields, level, scope)
 
 
 def _merge(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
-    joined = not is_vacuous(fields.get("joinCondition"), _target(fields))
+    joined = not is_vacuous(fields.get("joinCondition"), target_of(fields))
     walker.select_where = walker.select_where or level.target  # one that only inserts takes no row away
     for clause in fields.get("mergeWhenClauses", []):
         when = clause.get("MergeWhenClause", {})
@@ -88,7 +82,7 @@ def _merge(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> N
         if command in {"CMD_DELETE", "CMD_UPDATE"}:
             # NOT MATCHED BY SOURCE takes every row that the join leaves over: only its own condition chooses.
             chosen = joined and when.get("matchKind") != "MERGE_WHEN_NOT_MATCHED_BY_SOURCE"
-            walker.wheres.append(chosen or not is_vacuous(when.get("condition"), _target(fields)))
+            walker.wheres.append(chosen or not is_vacuous(when.get("condition"), target_of(fields)))
     _modify(walker, "MERGE", fields, level, scope)
 
 
