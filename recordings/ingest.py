@@ -123,7 +123,7 @@ class Ingest:
         unpublished = [size for size, _ in self._store.checkpoints() if size > self._outside.last]
         if len(unpublished) > 1:  # one is signed only after the one before was published
             raise StoreError(
-                f"{outside}: it ends at the checkpoint of {self._outside.last} records, but the one of {unpublished[0]} "
+                f"{outside}: it ends at the checkpoint of {self._outside.last} records, the one of {unpublished[0]} "
                 "was there too: the file was cut or removed; put it back, or move the store, state/evidence and "
                 "state/journal aside to begin a new log"
             )

@@ -17,6 +17,7 @@ from onrecord.recordings.records import RefusalRecord
 
 TEXT_LIMIT = 16 * 1024
 _MAX_TIME = 2**63 - 1
+_UNREADABLE = (ValueError, RecursionError)  # MsgspecError, and UnicodeDecodeError for bytes that are no text
 # names of things, already in the text or of no use to a search
 _SKIPPED = frozenset(
     {
@@ -99,8 +100,8 @@ class Projection:
             self._add_outcome(seq, command, payload)
         elif kind == Kind.CHUNK:
             self._chunks.append((command, seq))
-            with contextlib.suppress(msgspec.MsgspecError, RecursionError):
-                self._text(seq, "", _read_chunk(payload).data)
+            with contextlib.suppress(*_UNREADABLE):
+                self._text(seq, "", _words(_read_chunk(payload).data))
         elif kind == Kind.SESSION:
             self._add_session(seq, id, at, payload)
         elif kind == Kind.SESSION_END:
@@ -130,12 +131,13 @@ class Projection:
         of = None if session == NO_ID else session
         try:
             record = _read_command(payload)
-        except (msgspec.MsgspecError, RecursionError):
+            words = _words(record.detail)
+        except _UNREADABLE:
             self._put(seq, id, (seq, id, of, "unreadable", "unreadable", None, at, None, None, None, None))
             return
         verdict = record.verdict
         self._put(seq, id, (seq, id, of, record.kind, verdict.type, None, at, None, None, None, None))
-        self._text(seq, f"{record.text}\n{verdict.reason}\n{verdict.hint}", record.detail)
+        self._text(seq, f"{record.text}\n{verdict.reason}\n{verdict.hint}", words)
 
     def _put(self, seq: int, id: bytes, row: CommandRow) -> None:
         self._commands[seq] = row
@@ -145,8 +147,8 @@ class Projection:
         try:
             record = _read_outcome(payload)
             status = record.status
-            self._text(seq, record.error or "", record.sample)
-        except (msgspec.MsgspecError, RecursionError):
+            self._text(seq, record.error or "", _words(record.sample))
+        except _UNREADABLE:
             status = "unreadable"
         # the usual case: the command is of the same batch, and its row need not be updated later
         at = self._by_id.pop(command, None)
@@ -160,7 +162,7 @@ class Projection:
         self.opened.append(id)
         try:
             record = _read_session(payload)
-        except (msgspec.MsgspecError, RecursionError):
+        except _UNREADABLE:
             self._sessions.append((seq, id, "", "", None, "", "unreadable", at))
             return
         who = record.identity
@@ -173,7 +175,7 @@ class Projection:
     def _add_refusal(self, seq: int, id: bytes, at: int, payload: bytes) -> None:
         try:
             record = _read_refusal(payload)
-        except (msgspec.MsgspecError, RecursionError):
+        except _UNREADABLE:
             self._commands[seq] = (seq, id, None, "unreadable", "unreadable", None, at, None, None, None, None)
             return
         who = record.identity
@@ -184,19 +186,25 @@ class Projection:
         words = [record.what, record.text, record.reason, record.detail, record.client, subject or "", behalf or ""]
         self._texts.append((seq, "\n".join(words)[:TEXT_LIMIT]))
 
-    def _text(self, seq: int, head: str, more: msgspec.Raw) -> None:
-        """What a search over record `seq` finds: `head`, then every string in `more` (JSON), bounded."""
-        words = [head]
-        if len(more) > 4:
-            room = TEXT_LIMIT - len(head)
-            for word in _strings(_read_any(more)):
-                words.append(word)
-                room -= len(word)
-                if room <= 0:
-                    break
-        text = "\n".join(words)[:TEXT_LIMIT].strip()
+    def _text(self, seq: int, head: str, more: list[str]) -> None:
+        """What a search over record `seq` finds: `head`, then the words of `more`, bounded."""
+        text = "\n".join((head, *more))[:TEXT_LIMIT].strip()
         if text:
             self._texts.append((seq, text))
+
+
+def _words(data: msgspec.Raw) -> list[str]:
+    """Every string and number in JSON, bounded. Raises ValueError or RecursionError: Raw was not looked into."""
+    if len(data) <= 4:
+        return []
+    words: list[str] = []
+    room = TEXT_LIMIT
+    for word in _strings(_read_any(data)):
+        words.append(word)
+        room -= len(word)
+        if room <= 0:
+            break
+    return words
 
 
 def _strings(value: object) -> Iterator[str]:

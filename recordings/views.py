@@ -135,7 +135,7 @@ def read_leaf(data: bytes) -> Leaf:
                 _SHAPES[kind](content)
             decoded = _decode(content)
             payload = decoded if isinstance(decoded, dict) else None
-        except (msgspec.MsgspecError, RecursionError):
+        except (ValueError, RecursionError):  # MsgspecError and UnicodeDecodeError are ValueErrors
             payload = None
     return Leaf(kind, id_text(record), session, command, at, payload)
 

@@ -46,7 +46,7 @@ def check_journals(connection: sqlite3.Connection, folder: Path) -> JournalCheck
 def _read_file(path: Path) -> bytes:
     """The bytes of a regular file. Raises OSError for a link, a pipe or a folder, and waits for none of them."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
-    with open(fd, "rb") as file:
+    with os.fdopen(fd, "rb") as file:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
             raise OSError(f"{path}: not a journal")

@@ -1,0 +1,67 @@
+"""Index rows: whatever stands in a payload, a record gets its row and never stops the recorder."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onrecord.recordings.frames import HEADER, NO_ID, VERSION, Kind, new_id
+from onrecord.recordings.migrations import migrate
+from onrecord.recordings.projection import Projection
+from onrecord.recordings.views import command_view, read_leaf
+
+ODD = {
+    "an integer of 5000 digits": b"9" * 5000,
+    "a number out of range": b"1e400",
+    "one deep inside": b'{"a":[{"b":[1e308,1e309]}]}',
+    "half a surrogate pair": b'"\\ud800"',
+    "bytes that are no text": b'"\xff\xfe"',
+    "a NUL": b'"a\\u0000b"',
+    "depth": b"[" * 900 + b"]" * 900,
+    "more depth": b"[" * 5000 + b"]" * 5000,
+}
+
+
+def leaf(kind: Kind, payload: bytes) -> bytes:
+    return HEADER.pack(VERSION, kind, 0, new_id(), new_id(), NO_ID, 1) + payload
+
+
+def project(data: bytes) -> list[tuple[str, str]]:
+    """Kind and verdict of the command rows that a record makes."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        migrate(connection)
+        projection = Projection()
+        projection.add(0, data)
+        projection.write(connection)
+        return connection.execute("SELECT kind, verdict FROM commands").fetchall()
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_a_command_with_odd_values_has_the_kind_that_log_shows(what: str) -> None:
+    head = b'{"kind":"sql","action":"read","text":"x","verdict":{"type":"allow","policy":"p"},"detail":{"odd":'
+    data = leaf(Kind.COMMAND, head + ODD[what] + b"}}")
+    ((kind, _),) = project(data)
+    assert kind == command_view(read_leaf(data), None, None)["kind"]
+
+
+@pytest.mark.parametrize("what", ODD)
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [
+        (Kind.OUTCOME, b'{"status":"ok","sample":'),
+        (Kind.CHUNK, b'{"direction":"to_client","size":1,"data":'),
+        (Kind.REFUSAL, b'{"what":"w","reason":"r","protocol":"p","client":"c","text":'),
+        (Kind.SESSION, b'{"run":"r","resource":"r","protocol":"p","client":"c","identity":'),
+    ],
+)
+def test_no_odd_value_in_any_record_stops_the_recorder(what: str, kind: Kind, head: bytes) -> None:
+    project(leaf(kind, head + ODD[what] + b"}"))
+
+
+@given(st.sampled_from(list(Kind)), st.binary(max_size=200))
+def test_junk_never_stops_the_recorder(kind: Kind, payload: bytes) -> None:
+    project(leaf(kind, payload))
