@@ -6,10 +6,9 @@ several operations of which one is named) is unknown.
 
 from __future__ import annotations
 
+import json
 import re
-from urllib.parse import parse_qs
-
-import msgspec
+from urllib.parse import parse_qsl
 
 from onrecord.policies.model import Action
 
@@ -18,6 +17,7 @@ _TOKEN = re.compile(
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<punct>\.\.\.|[!$&()\[\]{}:=@|])|(?P<number>-?[0-9][0-9.eE+-]*)",
     re.DOTALL,
 )
+_STORED = frozenset({"id", "documentid", "doc_id", "docid", "queryid", "query_id", "operationid", "hash", "sha256hash"})
 _ACTIONS: dict[str, Action] = {"query": "read", "subscription": "read", "mutation": "write"}
 
 
@@ -31,21 +31,51 @@ def graphql_action(method: str, path: str, content_type: str, query: str, body: 
     """What a GraphQL request does; None where it is no GraphQL request."""
     if not is_graphql(path, content_type):
         return None
+    named = _documents_in_query(query)
     if method in ("GET", "HEAD"):
-        documents = parse_qs(query).get("query", [])
-        if not documents:
+        if body:
+            return "unknown"  # servers disagree about which of the two counts
+        if not named:
             return "unknown" if query else None
-        return document_action(documents[0]) if len(documents) == 1 else "unknown"
+        return document_action(named[0]) if len(named) == 1 else "unknown"
     if method != "POST":
         return None
+    if named:
+        return "unknown"
     if content_type.lower().partition(";")[0].strip() == "application/graphql":
         return document_action(body.decode("utf-8", "replace"))
+    document = _document_in_json(body)
+    return "unknown" if document is None else document_action(document)
+
+
+def _documents_in_query(query: str) -> list[str]:
+    fields = parse_qsl(query, keep_blank_values=True)
+    if ";" in query:  # which some servers take for a separator
+        fields += parse_qsl(query.replace("&", ";"), separator=";", keep_blank_values=True)
+    return list(dict.fromkeys(value for name, value in fields if name.strip().lower() == "query"))
+
+
+def _document_in_json(body: bytes) -> str | None:
+    """The one document of a request; None where servers could take another one, or none, from it.
+
+    Keys are compared without case, as Go does, and none may stand there twice; a request that also names a stored
+    document may run that one.
+    """
     try:
-        request = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return "unknown"
-    document = request.get("query") if isinstance(request, dict) else None
-    return document_action(document) if isinstance(document, str) else "unknown"
+        request = json.loads(body.decode(), object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(request, _Pairs):
+        return None
+    names = [name.strip().lower() for name, _ in request]
+    if len(set(names)) < len(names) or _STORED & set(names):
+        return None
+    document = dict(zip(names, (value for _, value in request), strict=True)).get("query")
+    return document if isinstance(document, str) else None
+
+
+class _Pairs(list[tuple[str, object]]):
+    """A JSON object with all its fields, in order."""
 
 
 def document_action(document: str) -> Action:

@@ -14,7 +14,7 @@ from onrecord.addons.early_answer import LIMIT, answer, is_answered
 from onrecord.addons.egress import Destinations, RefusedDestinationError, Route
 from onrecord.addons.exchange import KEY, Exchange, exchange_of
 from onrecord.addons.http_command import build_command, check_form
-from onrecord.addons.http_head import Head, HeadError, check_request_line, read_head
+from onrecord.addons.http_head import Head, HeadError, check_opening, check_request_line, read_head
 from onrecord.addons.peers import Peer, Peers
 from onrecord.addons.problem import problem
 from onrecord.addons.proxy_identity import NotAuthenticatedError, ProxyIdentity
@@ -72,6 +72,7 @@ class HttpRequests:
         try:
             head = read_head(flow.request.headers.fields)
             check_request_line(flow.request.data.method, flow.request.data.path, flow.request.data.http_version)
+            check_opening(head, flow.request.data.method, flow.request.data.http_version)
             if flow.request.data.scheme == b"https" and peer.tunnel is None:
                 raise HeadError(400, "an https:// request outside of a tunnel", "use CONNECT")
         except HeadError as error:

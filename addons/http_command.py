@@ -6,6 +6,7 @@ backslashes and path parameters are refused, because servers disagree about them
 
 from __future__ import annotations
 
+import json
 import re
 from urllib.parse import quote, unquote_plus, unquote_to_bytes
 
@@ -22,7 +23,14 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_TWICE = re.compile(r"%(?:2[eEfF5]|5[cC]|00)")
+_TWICE = re.compile(r"%[0-9A-Fa-f]{2}")
+_NAME_TRICKS = str.maketrans(" .[-", "____")  # PHP reads the first three in a field's name as `_`
+_METHOD_FIELDS = frozenset({"_method", "x_http_method_override", "x_http_method", "x_method_override", "$httpmethod"})
+_METHOD_PART = re.compile(
+    rb"(?i)\bname(?:\*\d|\*?\s*=\s*(?:[\w-]*'[\w-]*')?[\"']?\s*(?:[ ._\[]method|x-http-method|x-method-override)\b)"
+)
+_JSON_SPACE = b" \t\r\n\x00\xef\xbb\xbf\xff\xfe"  # white space, NUL and byte order marks of any UTF
+_SEPARATORS = re.compile("[&;]")
 _SECRET_NAME = re.compile(
     r"(?i)(?:^|[-_.])(?:authorization|cookie|token|secret|password|passwd|pwd|api[-_]?key|apikey|access[-_]?key|"
     r"private[-_]?key|credentials?|signature|sig|session|jwt|auth|key)(?:$|[-_.\d])"
@@ -72,9 +80,10 @@ def read_query(raw: str) -> tuple[tuple[str, str], ...]:
     for part in parts:
         name, _, value = part.partition("=")
         name = unquote_plus(name)
-        if name.lower() in ("_method", "x-http-method-override", "$httpmethod"):
-            raise HeadError(400, f"the query field {name} asks for another request than the one decided on")
-        fields.append((name, REDACTED if is_secret_name(name) else unquote_plus(value)))
+        names = [name] if ";" not in part else [unquote_plus(p.partition("=")[0]) for p in part.split(";")]
+        if any(map(_is_method_field, names)):  # some servers split fields at semicolons, too
+            raise HeadError(400, f"the query field {name[:60]} asks for another request than the one decided on")
+        fields.append((name, REDACTED if any(map(is_secret_name, names)) else unquote_plus(value)))
     return tuple(fields)
 
 
@@ -106,23 +115,36 @@ def read_action(method: str, path: str, content_type: str, query: str, body: byt
         return "read"
     if method not in _WRITES:
         return "unknown"
-    if body[:64].lstrip()[:1] == b"[" and _is_rpc_batch(body):
+    if body.lstrip(_JSON_SPACE)[:1] == b"[" and _is_rpc_batch(body):
         return "unknown"
     return "write"
 
 
 def _is_rpc_batch(body: bytes) -> bool:
+    text = body.decode(json.detect_encoding(body), "replace")  # as servers in Python guess it: UTF-8, 16 or 32
     try:
-        items = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return b'"jsonrpc"' in body
+        items = json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        return '"jsonrpc"' in text
     return isinstance(items, list) and any(isinstance(item, dict) and _RPC_KEYS & item.keys() for item in items)
 
 
 def check_form(content_type: str, body: bytes) -> None:
     """A form field that overrides the method is refused. Raises HeadError."""
-    if b"_method" in body and content_type.lower().startswith(("application/x-www-form-urlencoded", "multipart/")):
-        raise HeadError(400, "the form field _method asks for another request than the one decided on")
+    kind = content_type.lower().lstrip()
+    if kind.startswith("application/x-www-form-urlencoded"):
+        parts = _SEPARATORS.split(body.decode("utf-8", "replace"))
+        found = any(_is_method_field(unquote_plus(part.partition("=")[0])) for part in parts)
+    else:
+        plain = unquote_to_bytes(body.replace(b"\\", b""))
+        found = kind.startswith("multipart/") and _METHOD_PART.search(plain) is not None
+    if found:
+        raise HeadError(400, "a form field asks for another method than the one decided on", "use that method itself")
+
+
+def _is_method_field(name: str) -> bool:
+    """Whether a field's name is one by which frameworks let a form choose another method."""
+    return name.partition("\0")[0].lstrip().lower().translate(_NAME_TRICKS) in _METHOD_FIELDS
 
 
 def build_command(

@@ -76,7 +76,9 @@ _HOP_BY_HOP = frozenset(
         b"alt-used",
     }
 )
-_ONCE = frozenset({b"host", b"content-type", b"content-encoding", b"content-length", b"expect", b"upgrade"})
+_ONCE = frozenset(
+    {b"host", b"content-type", b"content-encoding", b"content-length", b"transfer-encoding", b"expect", b"upgrade"}
+)
 # A header that the connection header may not take away from the server.
 _PROTECTED = frozenset(
     {
@@ -142,6 +144,12 @@ def check_request_line(method: bytes, target: bytes, http_version: bytes) -> Non
         raise HeadError(400, "the request target holds a character that must be percent-encoded")
     if http_version not in (b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0"):
         raise HeadError(400, f"HTTP version {http_version[:20]!r} is not supported")
+
+
+def check_opening(head: Head, method: bytes, http_version: bytes) -> None:
+    """A WebSocket opens with a bare GET (RFC 6455 §4.1): anything else would be judged as what it is not."""
+    if head.websocket and (method != b"GET" or http_version != b"HTTP/1.1" or head.chunked or head.content_length):
+        raise HeadError(400, "a WebSocket opens with an HTTP/1.1 GET without a body")
 
 
 def read_head(fields: Fields) -> Head:  # noqa: C901  one pass over the fields is the point

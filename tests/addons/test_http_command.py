@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onrecord.addons.http_command import is_secret_name, read_action, read_headers, read_path, read_query
+from onrecord.addons.http_command import check_form, is_secret_name, read_action, read_headers, read_path, read_query
 from onrecord.addons.http_head import HeadError
 
 
@@ -38,6 +38,10 @@ def test_any_query_gives_fields_or_a_head_error(raw: str) -> None:
         ("POST", None, "unknown"),
         ("POST", b'  [{"jsonrpc": "2.0", "method": "x"}]', "unknown"),
         ("POST", b'[{"a": 1}]', "write"),
+        ("POST", b" " * 100 + b'[{"jsonrpc": "2.0", "method": "x"}]', "unknown"),
+        ("POST", b'\xef\xbb\xbf[{"jsonrpc": "2.0", "method": "x"}]', "unknown"),
+        ("POST", '[{"jsonrpc": "2.0", "method": "x"}]'.encode("utf-16"), "unknown"),
+        ("POST", '[{"jsonrpc": "2.0", "method": "x"}]'.encode("utf-16-be"), "unknown"),
     ],
 )
 def test_the_action_is_read_from_method_and_body(method: str, body: bytes | None, action: str) -> None:
@@ -58,3 +62,57 @@ def test_plain_names_are_left_alone(name: str) -> None:
 
 def test_cookie_names_stay_and_values_go() -> None:
     assert read_headers([(b"Cookie", b"a=1; b=2")]) == (("cookie", "a=[redacted]; b=[redacted]"),)
+
+
+@pytest.mark.parametrize("raw", ["/a/%2561dmin", "/%2525252e%2525252e/admin", "/%25%32%65%25%32%65/admin", "/%u002e/x"])
+def test_a_path_encoded_twice_is_refused_whatever_it_hides(raw: str) -> None:
+    with pytest.raises(HeadError):
+        read_path(raw)
+
+
+FORM, PARTS = "application/x-www-form-urlencoded; charset=utf-8", "multipart/form-data; boundary=b"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (FORM, b"_method=DELETE"),
+        (FORM, b"a=1&%5fm%65thod=DELETE"),
+        (FORM, b"a=1;_method=DELETE"),
+        (FORM, b"+_METHOD=DELETE"),
+        (FORM, b".method=DELETE"),
+        (FORM, b"_method%00x=DELETE"),
+        (PARTS, b'--b\r\nContent-Disposition: form-data; name="_method"\r\n\r\nDELETE\r\n--b--'),
+        (PARTS, b"--b\r\nContent-Disposition: form-data; NAME = _method\r\n\r\nDELETE\r\n--b--"),
+        (PARTS, b'--b\r\nContent-Disposition: form-data; name="_me\\thod"\r\n\r\nDELETE\r\n--b--'),
+        (PARTS, b"--b\r\nContent-Disposition: form-data; name*=UTF-8''%5Fmethod\r\n\r\nDELETE\r\n--b--"),
+        (PARTS, b'--b\r\nContent-Disposition: form-data; name*0="_me"; name*1="thod"\r\n\r\nDELETE\r\n--b--'),
+        (PARTS, b'--b\r\nContent-Disposition: form-data; name=".method"\r\n\r\nDELETE\r\n--b--'),
+    ],
+)
+def test_a_form_field_that_chooses_another_method_is_refused_in_any_spelling(kind: str, body: bytes) -> None:
+    with pytest.raises(HeadError):
+        check_form(kind, body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (FORM, b"payment_method=card&payment_method_types[]=card&x=_method"),
+        (PARTS, b'--b\r\nContent-Disposition: form-data; name="payment_method"\r\n\r\ncard\r\n--b--'),
+        (PARTS, b'--b\r\nContent-Disposition: form-data; name="a"; filename="_method"\r\n\r\n_method\r\n--b--'),
+        ("application/json", b'{"_method": "x"}'),
+    ],
+)
+def test_fields_that_only_resemble_a_method_pass(kind: str, body: bytes) -> None:
+    check_form(kind, body)
+
+
+@pytest.mark.parametrize("query", ["_method=DELETE", "a=1;_method=DELETE", "%5Fmethod=DELETE", ".method=DELETE"])
+def test_a_query_field_that_chooses_another_method_is_refused(query: str) -> None:
+    with pytest.raises(HeadError):
+        read_query(query)
+
+
+def test_a_credential_behind_a_semicolon_is_redacted() -> None:
+    assert read_query("a=1;access_token=s3cr3t") == (("a", "[redacted]"),)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onrecord.addons.http_head import HeadError, check_request_line, read_head
+from onrecord.addons.http_head import HeadError, check_opening, check_request_line, read_head
 
 FIELDS = st.lists(
     st.tuples(
@@ -47,3 +47,29 @@ def test_grpc_needs_trailers_and_its_own_content_type() -> None:
 def test_a_connection_header_cannot_take_away_what_matters(token: bytes) -> None:
     with pytest.raises(HeadError):
         read_head(((b"Host", b"a"), (b"Connection", token)))
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "more"),
+    [
+        (b"PURGE", b"HTTP/1.1", ()),
+        (b"POST", b"HTTP/1.1", ((b"Content-Length", b"2"),)),
+        (b"GET", b"HTTP/1.1", ((b"Content-Length", b"2"),)),
+        (b"GET", b"HTTP/1.1", ((b"Transfer-Encoding", b"chunked"),)),
+        (b"GET", b"HTTP/1.0", ()),
+        (b"GET", b"HTTP/2.0", ()),
+    ],
+)
+def test_a_websocket_opens_with_a_bare_get(
+    method: bytes, version: bytes, more: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    opening = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
+    check_opening(read_head(opening), b"GET", b"HTTP/1.1")
+    with pytest.raises(HeadError):
+        check_opening(read_head(opening + more), method, version)
+
+
+@pytest.mark.parametrize("name", [b"transfer_encoding", b"content_length", b"content_type"])
+def test_a_framing_header_with_an_underscore_is_refused(name: bytes) -> None:
+    with pytest.raises(HeadError):
+        read_head(((name, b"chunked"),))
