@@ -1,9 +1,11 @@
-"""No statement that destroys many rows at once: DROP, TRUNCATE, DROP COLUMN, DELETE or UPDATE of a whole table."""
+"""No statement that destroys much at once: DROP, TRUNCATE, DROP COLUMN, DELETE or UPDATE of a whole table."""
 
 from __future__ import annotations
 
 from onrecord.policies import Deny, SqlCommand, Verdict
 from onrecord.policies.sql import loses_data
+
+_LARGE_OBJECTS = frozenset({"lo_unlink", "lo_truncate", "lo_truncate64"})
 
 
 class GuardDestructiveSql:
@@ -16,7 +18,11 @@ class GuardDestructiveSql:
                 hint="open a migration pull request; to remove rows, use DELETE with a WHERE",
             )
         if command.kind == "ALTER" and loses_data(command.text):
-            return Deny("ALTER … DROP COLUMN destroys a column's data", hint="open a migration pull request")
+            return Deny(
+                "ALTER … DROP COLUMN and TYPE … USING destroy a column's data", hint="open a migration pull request"
+            )
+        if not _LARGE_OBJECTS.isdisjoint(command.functions):
+            return Deny("lo_unlink and lo_truncate destroy large objects", hint="open a migration pull request")
         if command.kind in {"DELETE", "UPDATE", "MERGE"} and not command.has_where:
             return Deny(
                 f"{command.kind} without a condition that chooses rows",

@@ -133,6 +133,7 @@ def _statement(sql: str, piece: tuple[str, str, Node], search_path: tuple[str, .
         text=redact(text),
         kind=kind or walker.dml,
         action=walker.action,
+        actions=frozenset(walker.actions),
         node=name,
         tables_read=NameSet(walker.read),
         tables_written=NameSet(walker.written),
@@ -152,7 +153,7 @@ def _statement(sql: str, piece: tuple[str, str, Node], search_path: tuple[str, .
 
 
 def loses_data(sql: str) -> bool:
-    """Whether an ALTER in `sql` drops a column or an attribute of a type; True where the text cannot be analysed."""
+    """Whether an ALTER in `sql` drops a column or replaces its values; True where the text cannot be analysed."""
     try:
         return any(statement.loses for statement in analyse(sql).statements)
     except SqlError:

@@ -9,7 +9,7 @@ from onrecord.policies.sql.functions import LISTED, OPERATORS, ROWS, SCHEMA_HELP
 from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.predicates import is_vacuous
 from onrecord.policies.sql.settings import constant_text
-from onrecord.policies.sql.targets import target_of
+from onrecord.policies.sql.targets import target_of, twins_of
 from onrecord.policies.sql.walker import HANDLERS, Walker
 from onrecord.policies.sql.wordlists import words
 
@@ -58,7 +58,24 @@ def _modify(walker: Walker, kind: str, fields: Node, level: Level, scope: Scope 
 
 
 def _insert(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
+    if _rewrites_all(fields):
+        walker.modifies("UPDATE")
+        walker.wheres.append(False)
     _modify(walker, "INSERT", fields, level, scope)
+
+
+def _rewrites_all(fields: Node) -> bool:
+    """`INSERT INTO orders SELECT … FROM orders ON CONFLICT … DO UPDATE`: an UPDATE of every row by another name."""
+    conflict = fields.get("onConflictClause", {})
+    select = fields.get("selectStmt", {}).get("SelectStmt", {})
+    target = target_of(fields)
+    return (
+        conflict.get("action") == "ONCONFLICT_UPDATE"
+        and "limitCount" not in select
+        and bool(twins_of(select.get("fromClause", []), target.relation))
+        and is_vacuous(select.get("whereClause"))
+        and is_vacuous(conflict.get("whereClause"), target)
+    )
 
 
 def _update(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:

@@ -21,6 +21,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     - `kind`: the first word of the command tag. Where data-modifying statements hide inside (EXPLAIN ANALYZE, PREPARE,
       WITH, COPY (…)), the strongest of them: DELETE, UPDATE, MERGE, INSERT. A MERGE that can delete is a DELETE.
     - `action`: read < write < admin < unknown; the strongest of all parts. `reasons` say why it is not plain.
+    - `actions`: those of all parts. A statement with an admin and an unknown part has the action unknown; where unknown
+      is allowed and admin is not, only this tells.
     - `tables_read`, `tables_written`: `schema.table`. A bare name stands for each schema of the search path.
     - `columns_read`: `schema.table.column`; `schema.table.*` for whole rows; `*.column` where the relation is unknown.
     - `functions`: `name` for built-ins, `schema.name` where the text says a schema.
@@ -33,13 +35,14 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
       ("?", None) where the text does not say which setting changes.
     - `prepares`, `executes`, `deallocates`: SQL-level prepared statement names; `deallocates` "*" for ALL.
     - `parameters`: the highest `$n`.
-    - `loses`: what ALTER would destroy, such as "column public.orders.note".
+    - `loses`: what ALTER would destroy, such as "column public.orders.note" or "values of column public.orders.note".
     """
 
     text: str
     kind: str
     action: Action
     node: str
+    actions: frozenset[Action] = frozenset()
     tables_read: NameSet = _EMPTY
     tables_written: NameSet = _EMPTY
     columns_read: NameSet = _EMPTY

@@ -62,7 +62,8 @@ def _explain(walker: Walker, fields: Node, level: Level, scope: Scope | None) ->
     walker.select_where = plan.select_where
     # The planner runs stable and immutable functions while it plans; writes do not happen.
     if RANK[plan.action] > RANK["write"]:
-        walker.raise_to(plan.action)
+        for action in plan.actions - {"write"}:
+            walker.raise_to(action)
         for reason in plan.reasons:
             walker.raise_to("read", reason)
 
@@ -156,6 +157,14 @@ def _comment(walker: Walker, fields: Node, level: Level, scope: Scope | None) ->
     walker.children(fields, level, scope)
 
 
+def _replaces(command: Node) -> bool:
+    """Whether TYPE … USING puts something else in the place of the data than the column's own value, cast."""
+    using = command.get("def", {}).get("ColumnDef", {}).get("raw_default")
+    while using and "TypeCast" in using and "typmods" not in using["TypeCast"].get("typeName", {}):
+        using = using["TypeCast"].get("arg")
+    return using is not None and strings(using.get("ColumnRef", {}).get("fields", []))[-1:] != [command.get("name")]
+
+
 def _alter_table(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
     relation = fields.get("relation", {})
     tables = walker.writes(relation)
@@ -172,6 +181,9 @@ def _alter_table(walker: Walker, fields: Node, level: Level, scope: Scope | None
         elif subtype == "AT_DropColumn":
             column = command.get("name", "")
             walker.loses += [f"column {table}.{column}" for table in tables]
+        elif subtype == "AT_AlterColumnType" and _replaces(command):
+            column = command.get("name", "")
+            walker.loses += [f"values of column {table}.{column}" for table in tables]
     walker.children(fields, level, scope, frozenset({"relation"}))
 
 

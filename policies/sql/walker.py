@@ -43,6 +43,7 @@ class Walker:
         # A path that names pg_catalog behind another schema lets that schema shadow every built-in.
         self.shadowed = "pg_catalog" in search_path[1:]
         self.action: Action = "read"
+        self.actions: set[Action] = {"read"}
         self.reasons: list[str] = []
         self.kind = ""
         self.dml = ""
@@ -69,6 +70,7 @@ class Walker:
 
     def raise_to(self, action: Action, reason: str = "") -> None:
         """At least `action`; `reason` is kept where it is more than read."""
+        self.actions.add(action)
         if RANK[action] > RANK[self.action]:
             self.action = action
         if reason and reason not in self.reasons and len(self.reasons) < 16:

@@ -27,6 +27,11 @@ from tests.policies.library.sql_commands import sql
         "copy (delete from orders returning *) to stdout",
         "merge into orders using (select 1) s on true when matched then delete",
         "delete from orders using (select 1 as one) u where u.one = 1",
+        "with x as (select id from orders) delete from orders where id in (select id from x)",
+        "insert into orders select * from orders on conflict (id) do update set total = 0",
+        "alter table orders alter column note type text using ''",
+        "select lo_unlink(oid) from pg_largeobject_metadata",
+        "select (oid).lo_unlink from pg_largeobject_metadata",
     ],
 )
 def test_destruction_is_denied_with_a_way_out(text):
@@ -46,6 +51,8 @@ def test_destruction_is_denied_with_a_way_out(text):
         "merge into orders o using s on o.id = s.id when matched then update set total = 0",
         "merge into orders o using s on o.id = s.id when not matched then insert values (1)",
         "explain delete from orders",
+        "insert into orders select * from staging on conflict (id) do update set total = excluded.total",
+        "alter table orders alter column note type int using note::int",
     ],
 )
 def test_all_else_is_left_to_other_policies(text):

@@ -167,6 +167,22 @@ def test_alter_that_drops_a_column_loses_data():
     assert loses_data("not sql")
 
 
+def test_a_part_that_is_unknown_hides_no_part_that_is_admin():
+    assert one("select evil(), pg_read_file('x')").action == "unknown"
+    for text in ("select evil(), pg_read_file('x')", "explain select pg_read_file('x'), evil()"):
+        assert {"admin", "unknown"} <= one(text).actions
+
+
+@pytest.mark.parametrize("using", ["note", "note::int", "orders.note::int::text"])
+def test_a_column_cast_to_its_new_type_keeps_its_data(using):
+    assert not loses_data(f"alter table orders alter note type text using {using}")
+
+
+@pytest.mark.parametrize("using", ["''", "null", "other", "left(note, 0)", "note::varchar(1)"])
+def test_a_column_whose_values_are_replaced_loses_data(using):
+    assert loses_data(f"alter table orders alter note type text using {using}")
+
+
 def test_analysis_is_shared_and_cannot_be_changed():
     statement = one("select 1")
     assert one("select 1") is statement
