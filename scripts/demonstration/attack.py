@@ -82,7 +82,7 @@ def _direct_connection(screen: Screen, stage: Stage) -> None:
     )
     screen.terminal("the agent, past the gateway", f"{text}\n$ curl {url}\n{answer}", bad=True)
     _expect("password authentication failed" in text and "inv_" not in answer, text + answer)
-    screen.note("what else keeps agents on the path (network rules, no other routes): docs/enforcement.md")
+    screen.note("what keeps agents on the path (no credential of their own, no route around): docs/threat-model.md")
 
 
 def _kill_in_mid_delete(screen: Screen, stage: Stage) -> None:
