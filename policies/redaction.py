@@ -4,7 +4,9 @@ Two kinds are known: values that were resolved from references (`Redactor.add`),
 that look like ones: JWTs, PEM private keys, tokens with well-known prefixes, passwords in URLs, members and form
 fields whose name says it. A record that holds none costs one linear scan (`clean` returns the very same bytes); only
 where the scan hits is the JSON decoded, cleaned string by string, and encoded again, so it is valid JSON whatever was
-found. Values shorter than MIN_SECRET characters are not searched: they would hit everywhere.
+found. Values shorter than MIN_SECRET characters are not searched: they would hit everywhere. Work is bounded: what
+holds more than MAX_FINDINGS findings is replaced as a whole, or text that is nothing but findings would hold up
+everyone's traffic.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ __all__ = ["MARK", "MIN_SECRET", "RedactingFilter", "Redactor", "clean_generic"]
 
 _MARK = MARK.encode()
 _MARK_STRING = b'"' + _MARK + b'"'
+MAX_FINDINGS = 1000  # in one string, and strings with one in one member of a record
+_MAX_EXHAUSTED = 3  # members of a record that are looked into beyond that
+_MAX_QUOTES = 10_000  # looked at for the end of one value
 # RE2's memory a pattern, in bytes: the least that is enough, since it is also what its cache may grow to.
 _MEMORY = (16 << 20, 64 << 20, 256 << 20)
 
@@ -65,8 +70,14 @@ _MEMBER = PART_GROUPS.index("name") + 1
 # The seams of a long value's parts; base64 leaves a character there that belongs to two parts.
 _merge = _compile(r"\[redacted\](?:[A-Za-z0-9+/_-]{0,2}\[redacted\])+")
 
-_STRING = re.compile(rb'("(?:[^"\\]++|\\.)*+")(\s*:|)', re.DOTALL)
+_read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+# a string to its quote or, where there is none, to the end: to look for one from every quote on would be quadratic
+_STRING = re.compile(rb'("(?:[^"\\]++|\\.)*+(?:"|(?P<cut>\\?\Z)))(?P<colon>\s*:|)', re.DOTALL)
 _BETWEEN = re.compile(rb"[\s\[\]{},:0-9.eE+\-truefalsn]*")
+
+
+class _TooManyError(Exception):
+    """More findings than anyone writes: not looked into any further."""
 
 
 class Redactor:
@@ -105,13 +116,47 @@ class Redactor:
         """
         if not self._hits(payload):
             return payload
+        try:
+            return self._clean_json(payload)
+        except _TooManyError:
+            return self._clean_members(payload)
+
+    def _clean_members(self, payload: bytes) -> bytes:
+        """`clean` for a record with very many findings: a member that holds too many is replaced as a whole.
+
+        Its type stays, so that the record can still be read; the other members are as they are.
+        """
+        try:
+            members = _read_members(payload)
+        except (ValueError, RecursionError):
+            return b'"' + _too_many(payload) + b'"'
+        pieces: list[bytes] = []
+        exhausted = 0
+        for name, value in members.items():
+            member = b"{" + msgspec.json.encode(name) + b":" + value + b"}"
+            try:
+                if exhausted > _MAX_EXHAUSTED and self._hits(member):
+                    raise _TooManyError
+                pieces.append(self._clean_json(member)[1:-1])
+            except _TooManyError:
+                exhausted += 1
+                mark = b'"' + _too_many(value) + b'"'
+                whole = {b"{": b'{"redacted":' + mark + b"}", b"[": b"[" + mark + b"]"}.get(bytes(value)[:1], mark)
+                pieces.append(self.clean(msgspec.json.encode(name)) + b":" + whole)
+        return b"{" + b",".join(pieces) + b"}"
+
+    def _clean_json(self, payload: bytes) -> bytes:
+        """`clean` for what may hit. Raises _TooManyError."""
+        left = MAX_FINDINGS
         hit = self._prefilter.search(payload)
+        if hit is None:
+            return payload
         next_hit: float = hit.start()
         pieces: list[bytes] = []
         position, name, kind = 0, "", ""
         for token in _STRING.finditer(payload):
             gap = payload[position : token.start()]
-            if not _BETWEEN.fullmatch(gap):
+            if token["cut"] is not None or not _BETWEEN.fullmatch(gap):
                 return self._clean_bytes(payload)
             position = token.end()
             between = gap.strip()
@@ -124,12 +169,16 @@ class Redactor:
             elif next_hit < position:
                 string = self._clean_string(string)
             name = ""
-            if next_hit < position:  # every name in SECRET_NAMES is a hit
-                kind = "member" if token[2] else "pair" if between.endswith(b"[") else ""
+            if next_hit < position:
+                left -= 1
+                if left < 0:
+                    raise _TooManyError
+                # every name in SECRET_NAMES is a hit
+                kind = "member" if token["colon"] else "pair" if between.endswith(b"[") else ""
                 name = _secret_name(token[1]) if kind else ""
                 hit = self._prefilter.search(payload, position)
                 next_hit = hit.start() if hit is not None else math.inf
-            pieces += (gap, string, token[2])
+            pieces += (gap, string, token["colon"])
         tail = payload[position:]
         if not _BETWEEN.fullmatch(tail):
             return self._clean_bytes(payload)
@@ -149,9 +198,11 @@ class Redactor:
         return token if cleaned == text else msgspec.json.encode(cleaned)
 
     def _clean_bytes(self, data: bytes) -> bytes:
-        if self._exact is not None:
-            data = self._exact.sub(_MARK, data)
-        return bytes(_merge.sub(_MARK, _sub_generic(data)))
+        try:
+            cleaned = data if self._exact is None else _sub(self._exact, data)
+            return _sub(_merge, _sub_generic(cleaned))
+        except _TooManyError:
+            return _too_many(data)
 
 
 def _plain(token: bytes) -> str:
@@ -170,15 +221,34 @@ def _secret_name(token: bytes) -> str:
 
 def clean_generic(text: str) -> str:
     """`text` without what looks like a secret; for messages that are made before any secret is known."""
-    return _sub_generic(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+    data = text.encode("utf-8", "surrogatepass")
+    try:
+        return _sub_generic(data).decode("utf-8", "surrogatepass")
+    except _TooManyError:
+        return _too_many(data).decode()
+
+
+def _sub(pattern: Any, data: bytes) -> bytes:
+    """`data` with a mark for every match. Raises _TooManyError."""
+    result, count = pattern.subn(_MARK, data, MAX_FINDINGS + 1)
+    if count > MAX_FINDINGS:
+        raise _TooManyError
+    return bytes(result)
+
+
+def _too_many(data: bytes) -> bytes:
+    return b"[redacted: %d bytes, too many secrets to tell apart]" % len(data)
 
 
 def _sub_generic(data: bytes) -> bytes:
-    """Replace every generic secret in `data`: what is one as a whole, then the secret parts."""
-    data = _whole.sub(_MARK, data)
+    """Replace every generic secret in `data`: what is one as a whole, then the secret parts. Raises _TooManyError."""
+    data = _sub(_whole, data)
     pieces: list[bytes] = []
-    position = copied = 0
+    position = copied = count = 0
     while (match := _part.search(data, position)) is not None:
+        count += 1
+        if count > MAX_FINDINGS:
+            raise _TooManyError
         group = match.lastindex
         start, end = match.span(group)
         if group == _MEMBER:
@@ -194,12 +264,16 @@ def _member_end(data: bytes, start: int, opening: bytes) -> int:
     """Where the string ends that begins at `start`, as deep in JSON-within-JSON as its opening quote is escaped.
 
     At depth n (n = 2^k - 1 backslashes before a structural quote) a run of r backslashes and a quote ends the string
-    where r % (2n + 2) == n. A value that is cut off ends with the text.
+    where r % (2n + 2) == n. A value that is cut off, or has very many quotes, ends
+    with the text.
     """
     head = opening[:-1]
     depth = len(head) - len(head.rstrip(b"\\"))
     position = start
-    while (quote := data.find(b'"', position)) >= 0:
+    for _ in range(_MAX_QUOTES):
+        quote = data.find(b'"', position)
+        if quote < 0:
+            break
         run = quote
         while run > start and data[run - 1] == 0x5C:
             run -= 1

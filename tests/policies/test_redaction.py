@@ -7,12 +7,14 @@ import json
 import logging
 import urllib.parse
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from onrecord.policies.redaction import MARK, RedactingFilter, Redactor, clean_generic
+from onrecord.policies import redaction
+from onrecord.policies.redaction import MARK, MAX_FINDINGS, RedactingFilter, Redactor, clean_generic
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJkZXZpbiJ9.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA7\nabc+/=\n-----END RSA PRIVATE KEY-----"
@@ -260,3 +262,87 @@ def test_a_log_record_loses_secrets_in_message_arguments_and_traceback():
     assert "hunter2secret" not in "\n".join(lines)
     assert "ValueError: cannot use" in lines[2]
     assert MARK in lines[0]
+
+
+class Counting:
+    """A compiled pattern that counts what it is asked and what it finds: the work, whatever the machine."""
+
+    def __init__(self, pattern: Any, work: list[int]) -> None:
+        self._pattern, self._work = pattern, work
+
+    def search(self, data: bytes, position: int = 0) -> object:
+        self._work[0] += 1
+        return self._pattern.search(data, position)
+
+    def subn(self, mark: bytes, data: bytes, count: int = 0) -> tuple[bytes, int]:
+        result, found = self._pattern.subn(mark, data, count)
+        self._work[0] += 1 + found
+        return result, found
+
+
+@pytest.fixture
+def counted(monkeypatch) -> tuple[Redactor, list[int]]:
+    """A redactor whose searches and findings are counted."""
+    redactor, work = Redactor(["s3cr3t-Passw0rd-Value"]), [0]
+    for name in ("_whole", "_part", "_merge"):
+        monkeypatch.setattr(redaction, name, Counting(getattr(redaction, name), work))
+    for name in ("_exact", "_prefilter"):
+        setattr(redactor, name, Counting(getattr(redactor, name), work))
+    return redactor, work
+
+
+HOSTILE = {
+    "tokens": JWT + " ",
+    "URLs": "a://b:c@ ",
+    "fields": "password=a&",
+    "names": "password",
+    "members": '\\"password\\":\\"a\\",',
+    "open members": '"password":"',
+    "headers": "authorization: bearer a ",
+    "keys": "-----BEGIN PRIVATE KEY-----a-----END PRIVATE KEY-----",
+    "the secret": "s3cr3t-Passw0rd-Value.",
+    "marks": "[redacted][redacted]. authorization=x ",
+    "names in quotes": "'password' ",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("shape", ["one string", "many strings", "names", "pairs", "no JSON"])
+def test_text_that_is_nothing_but_findings_costs_bounded_work(counted, what: str, shape: str) -> None:
+    redactor, work = counted
+    piece = HOSTILE[what]
+    count = 20 * MAX_FINDINGS
+    shapes: dict[str, Any] = {
+        "one string": {"body": piece * count},
+        "many strings": {"rows": [[piece]] * count},
+        "names": {f"{piece}{number}": 1 for number in range(count)},
+        "pairs": {"headers": [["password", piece]] * count},
+        "no JSON": {},
+    }
+    detail = shapes[shape]
+    record = {"kind": "http", "text": "x", "detail": detail, "verdict": {"type": "deny", "policy": "p", "reason": "r"}}
+    payload = (piece * count).encode() if shape == "no JSON" else encode(record)
+    cleaned = redactor.clean(payload)
+    assert work[0] < 20 * MAX_FINDINGS
+    assert b"s3cr3t" not in cleaned
+    if shape != "no JSON":
+        told = json.loads(cleaned)
+        assert told["verdict"] == record["verdict"]
+        assert told["kind"] == "http"
+        assert isinstance(told["detail"], dict)
+
+
+def test_a_record_with_many_findings_loses_only_the_member_that_holds_them() -> None:
+    sample = [["password=abcdef"]] * (2 * MAX_FINDINGS)
+    record = {"status": "ok", "sample": sample, "error": "login with password=abcdef failed", "rows": 5}
+    told = json.loads(Redactor().clean(encode(record)))
+    assert told["status"] == "ok"
+    assert told["rows"] == 5
+    assert told["error"] == f"login with password={MARK} failed"
+    assert told["sample"] == [f"[redacted: {len(encode(sample))} bytes, too many secrets to tell apart]"]
+
+
+def test_many_findings_below_the_bound_are_told_apart() -> None:
+    sample = [[f"row {number} password=abcdef"] for number in range(MAX_FINDINGS - 1)]
+    told = json.loads(Redactor().clean(encode({"sample": sample})))
+    assert told["sample"][-1] == [f"row {MAX_FINDINGS - 2} password={MARK}"]
