@@ -156,7 +156,7 @@ class Gateway:
             _Only(tls, "tls_start_client"),
             requests,
             responses,
-            WebSockets(auditor, body_limit=limits.body_limit),
+            WebSockets(auditor, requests.credential, body_limit=limits.body_limit),
             _Only(proxyserver, "running"),
             self,
         ]

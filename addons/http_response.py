@@ -61,6 +61,14 @@ class HttpResponses:
         exchange, response = exchange_of(flow), flow.response
         if exchange is None or exchange.decision is None or not exchange.decision.allowed or response is None:
             raise RuntimeError("a response nobody asked for")
+        try:
+            self._examine(flow, exchange, response)
+        except Exception as error:
+            self._abort(exchange, f"the answer was not delivered: {_why(error)}")
+            raise
+
+    def _examine(self, flow: http.HTTPFlow, exchange: Exchange, response: http.Response) -> None:
+        """Raises ValueError for an answer that may not be delivered."""
         fields = response.headers.fields
         if sum(len(name) + len(value) for name, value in fields) > MAX_HEAD:
             raise ValueError("an upstream's header fields are over the limit")
@@ -77,6 +85,8 @@ class HttpResponses:
         elif close:
             kept.append((b"Connection", b"close"))
         response.data.headers = http.Headers(kept)
+        if scrub:
+            response.data.reason = scrub(response.data.reason)
         if not switching and not self._is_bodiless(exchange, response):
             self._choose(flow, exchange, response, credential)
 
@@ -85,6 +95,8 @@ class HttpResponses:
         exchange, response = exchange_of(flow), flow.response
         if exchange is None or exchange.decision is None or response is None:
             raise RuntimeError("a response nobody asked for")
+        if response.trailers and (credential := self._credential(exchange.route)) is not None:
+            response.trailers = http.Headers([(n, credential.scrub(v)) for n, v in response.trailers.fields])
         if exchange.down is not None:
             self._end_stream(flow, exchange, response)
             return
@@ -97,6 +109,10 @@ class HttpResponses:
             record = exchange.decision.id
             reason = "the answer could not be recorded, so it is not delivered"
             answer(flow, problem(503, policy="onrecord:store", reason=reason, record=record))
+            self._abort(exchange, reason)
+        except Exception as error:
+            self._abort(exchange, f"the answer was not delivered: {_why(error)}")
+            raise
 
     def _is_bodiless(self, exchange: Exchange, response: http.Response) -> bool:
         return exchange.method == "HEAD" or response.status_code in (204, 304) or response.status_code < 200
@@ -228,6 +244,11 @@ class HttpResponses:
         if exchange.decision is not None and not exchange.finished:
             exchange.finished = True
             self._auditor.abort(exchange.decision, reason)
+
+
+def _why(error: Exception) -> str:
+    """Our own words about an answer; any other exception may quote what an upstream sent."""
+    return str(error) if type(error) is ValueError else type(error).__name__
 
 
 def _is_chunked(response: http.Response) -> bool:

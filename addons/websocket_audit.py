@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from mitmproxy import http
 from mitmproxy.websocket import WebSocketMessage
 
+from onrecord.addons.credentials import Credential
+from onrecord.addons.egress import Route
 from onrecord.addons.exchange import Exchange, exchange_of
 from onrecord.addons.http_command import build_command
 from onrecord.addons.websocket_layer import REFUSAL
@@ -19,8 +21,8 @@ METHOD = "WEBSOCKET"
 class WebSockets:
     """Hooks of open WebSockets."""
 
-    def __init__(self, auditor: Auditor, *, body_limit: int) -> None:
-        self._auditor, self._limit = auditor, body_limit
+    def __init__(self, auditor: Auditor, credential: Callable[[Route], Credential | None], *, body_limit: int) -> None:
+        self._auditor, self._credential, self._limit = auditor, credential, body_limit
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         """An opening was decided as a request and accepted by the server."""
@@ -36,6 +38,7 @@ class WebSockets:
         message = socket.messages[-1]
         socket.messages.clear()
         if not message.from_client:
+            message.content = self._scrub(exchange, message.content)
             self._record_answer(exchange, message)
             return None
         return self._decide(flow, exchange, message)
@@ -45,6 +48,8 @@ class WebSockets:
         exchange, socket = exchange_of(flow), flow.websocket
         if exchange is None or exchange.decision is None or socket is None:
             raise RuntimeError("a WebSocket nobody asked for")
+        if socket.close_reason:
+            socket.close_reason = self._scrub(exchange, socket.close_reason.encode()).decode("utf-8", "replace")
         if exchange.finished:
             return
         self._auditor.finish(
@@ -60,6 +65,10 @@ class WebSockets:
             ),
         )
         exchange.finished = True
+
+    def _scrub(self, exchange: Exchange, data: bytes) -> bytes:
+        credential = self._credential(exchange.route)
+        return data if credential is None else credential.scrub(data)
 
     def _record_answer(self, exchange: Exchange, message: WebSocketMessage) -> None:
         decision = exchange.decision

@@ -94,6 +94,7 @@ class AuditedWebsocketLayer(websocket.WebsocketLayer):
         data.closed_by_client, data.close_code = by_client, code
         data.close_reason = reason
         yield websocket.WebsocketEndHook(self.flow)
+        reason = data.close_reason or ""  # without the gateway's credential
         self.flow.live = False
         for side in (self.server_ws, self.client_ws):
             if side.state in {ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING}:

@@ -22,6 +22,7 @@ from tests.addons.gateway_process import GatewayProcess, gateway_process
 from tests.helpers import make_config
 
 HOST = "grpc.internal"
+KEY = "grpc-upstream-key-4242"
 
 
 class Http2Server:
@@ -99,7 +100,8 @@ class Http2Server:
             if event.data:
                 http.send_data(event.stream_id, event.data)
         if isinstance(event, h2.events.StreamEnded):
-            http.send_headers(event.stream_id, [(b"grpc-status", b"0")], end_stream=True)
+            told = self.headers[-1].get(b"x-key", b"")
+            http.send_headers(event.stream_id, [(b"grpc-status", b"0"), (b"grpc-message", told)], end_stream=True)
 
 
 class Agent:
@@ -167,8 +169,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayPro
                 "ca": f"file:{server.ca}",
                 "groups": ["agents"],
                 "default": "allow",
+                "headers": {"X-Key": "env:GRPC_KEY"},
             }
         },
+        env={"GRPC_KEY": KEY},
     )
     with server.running(), gateway_process(setup) as gateway:
         yield gateway, server
@@ -192,7 +196,7 @@ def test_a_grpc_call_is_decided_by_its_opening_and_streamed_both_ways(
     chunks = [r.payload for r in gateway.records(Kind.CHUNK) if r.command == command.id]
     assert {chunk["direction"] for chunk in chunks} == {"to_upstream", "to_client"}
     outcome = gateway.outcome(command.payload["text"])
-    assert outcome["sample"]["trailers"] == [["grpc-status", "0"]]
+    assert outcome["sample"]["trailers"] == [["grpc-status", "0"], ["grpc-message", "*" * len(KEY)]]
 
 
 def test_a_body_that_only_says_it_is_grpc_does_not_get_through(stage: tuple[GatewayProcess, Http2Server]) -> None:
@@ -228,3 +232,15 @@ def test_a_coalesced_other_name_gets_421(stage: tuple[GatewayProcess, Http2Serve
         headers = agent.wait_for(h2.events.ResponseReceived, 1).headers
         assert (":status", "421") in [tuple(field) for field in headers]
     assert len(server.headers) == reached
+
+
+def test_trailers_do_not_carry_the_gateways_credential(stage: tuple[GatewayProcess, Http2Server]) -> None:
+    gateway, server = stage
+    agent = Agent(gateway)
+    with agent.tls:
+        agent.headers(1, *GRPC)
+        agent.data(1, message(b"hello"), end=True)
+        trailers = dict(agent.wait_for(h2.events.TrailersReceived, 1).headers)
+    assert server.headers[-1][b"x-key"] == KEY.encode()
+    assert trailers["grpc-status"] == "0"
+    assert KEY not in trailers["grpc-message"]

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from onrecord.recordings.frames import Kind
-from tests.addons.conftest import Scene
+from tests.addons.conftest import SECRET, Scene
 from tests.addons.test_strict_dispatch import frame, open_websocket, read_frame
 from tests.helpers import wait_until
 
@@ -63,3 +63,16 @@ def test_frames_that_break_the_protocol_end_it(scene: Scene, junk: bytes) -> Non
             pass
     assert all(request.method != "WEBSOCKET" for request in scene.api.requests)
     wait_until(lambda: scene.gateway.outcome("GET https://billing.internal/ws"), timeout=10)
+
+
+def test_messages_do_not_carry_the_gateways_credential(scene: Scene) -> None:
+    secret = SECRET.removeprefix("Bearer ").encode()
+    with open_websocket(scene.gateway) as client:
+        client.sendall(frame(b"say " + secret[:9], final=False) + frame(secret[9:] + b"!", opcode=0))
+        opcode, data = 0, b""
+        while not data.endswith(b"!"):
+            opcode, part = read_frame(client)
+            data += part
+    assert data == b"say " + b"*" * len(secret) + b"!", opcode
+    chunks = [r.payload["data"] for r in scene.gateway.records(Kind.CHUNK)]
+    assert secret.decode() not in str(chunks)
