@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 from onrecord.policies.model import NameSet
 from onrecord.policies.sql import queries, utility  # noqa: F401 - they register their handlers
@@ -88,7 +88,7 @@ def analyse(sql: str, *, search_path: tuple[str, ...] = ("public",)) -> Analysis
             return found
     try:
         raw = parse(sql)
-        analysis = Analysis(tuple(_statement(sql, statement, search_path) for statement in _slices(sql, raw)))
+        analysis = Analysis(tuple(_statement(statement, search_path) for statement in _slices(sql, raw)))
     except RecursionError:
         raise SqlError("the text nests too deeply to be analysed") from None
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, StopIteration) as error:
@@ -100,28 +100,29 @@ def analyse(sql: str, *, search_path: tuple[str, ...] = ("public",)) -> Analysis
     return analysis
 
 
-def _slices(sql: str, raw: list[Node]) -> list[tuple[str, str, Node]]:
-    """(text, node name, fields) for each statement; libpg_query counts bytes."""
-    if sql.isascii():
-        found = []
-        for entry in raw:
-            start, length = entry.get("stmt_location", 0), entry.get("stmt_len", 0)
-            text = sql[start : start + length] if length else sql[start:]
-            name, fields = next(iter(entry["stmt"].items()))
-            found.append((text.strip(_SPACE), name, fields))
-        return found
-    data = sql.encode()
+class _Slice(NamedTuple):
+    text: str
+    name: str
+    fields: Node
+    offset: int  # of `text` in the whole, in bytes
+
+
+def _slices(sql: str, raw: list[Node]) -> list[_Slice]:
+    """Each statement of a text; libpg_query counts bytes."""
+    data = None if sql.isascii() else sql.encode()
     found = []
     for entry in raw:
         start, length = entry.get("stmt_location", 0), entry.get("stmt_len", 0)
-        piece = data[start : start + length] if length else data[start:]
+        end = start + length if length else None
+        piece = sql[start:end] if data is None else data[start:end].decode()
+        begins = piece.lstrip(_SPACE)
         name, fields = next(iter(entry["stmt"].items()))
-        found.append((piece.decode().strip(_SPACE), name, fields))
+        found.append(_Slice(begins.rstrip(_SPACE), name, fields, start + len(piece) - len(begins)))
     return found
 
 
-def _statement(sql: str, piece: tuple[str, str, Node], search_path: tuple[str, ...]) -> Statement:  # noqa: ARG001
-    text, name, fields = piece
+def _statement(piece: _Slice, search_path: tuple[str, ...]) -> Statement:
+    text, name, fields, offset = piece
     walker = Walker(search_path)
     walker.run(name, fields)
     for called in value_calls(walker.levels):
@@ -130,7 +131,7 @@ def _statement(sql: str, piece: tuple[str, str, Node], search_path: tuple[str, .
     columns.update(f"{table}.*" for table in walker.whole)
     kind = walker.kind if walker.keeps_kind or not walker.dml or walker.dml == walker.kind else ""
     return Statement(
-        text=redact(text),
+        text=redact(text, {name: fields}, offset),
         kind=kind or walker.dml,
         action=walker.action,
         actions=frozenset(walker.actions),

@@ -2,28 +2,29 @@
 
 Replaced by `'[redacted]'`: the literal after a word that names a secret (`PASSWORD 'x'`, `password = 'x'`,
 `OPTIONS (password 'x')`, `SET a.token TO 'x'`); the literal after CONNECTION; any literal that holds a connection
-string with a password; every unknown option of a user mapping or foreign server. In a dollar-quoted body (DO, CREATE
-FUNCTION) the same is done to the body's own text.
+string with a password; every unknown option of a user mapping or foreign server; what secret_literals.py finds.
+In a dollar-quoted body (DO, CREATE FUNCTION) the same is done to the body's own text.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from typing import Any
 
 from onrecord.policies.sql.lexer import Token, tokens
+from onrecord.policies.sql.secret_literals import CONNINFO, SECRET, URL, secret_literals
 from onrecord.policies.sql.wordlists import words
+
+Node = dict[str, Any]
 
 REDACTED = "'[redacted]'"
 
-_SECRET = re.compile(r"passw|passwd|pwd|secret|token|api_?key|private_?key|credential|sslkey|passphrase", re.IGNORECASE)
 # What a text must hold for a literal in it to be secret; substring tests settle the ordinary statement in 1 µs.
 _WORTH_A_LOOK = (
     *("passw", "pwd", "secret", "token", "apikey", "api_key", "private_key", "privatekey", "credential", "sslkey"),
-    *("passphrase", "connection", "mapping", "server", "://", "u&"),
+    *("passphrase", "connection", "mapping", "server", "://", "u&", "api key", "crypt", "hmac", "\\"),
 )
-# Bounded repeats: hostile text must not make the search quadratic.
-_URL = re.compile(r"://[^\s/'@:]{0,256}:[^\s'@]{1,512}@")
-_CONNINFO = re.compile(r"(?:passw\w{0,16}|pwd|secret|sslkey|passphrase)\s{0,8}[=:]", re.IGNORECASE)
 _BETWEEN = frozenset({"=", ":", ">", "(", "to", "encrypted", "||", "|", "is"})
 _OPTION_STATEMENTS = frozenset({"mapping", "server"})
 _PLAIN_OPTIONS = words(
@@ -33,11 +34,20 @@ _PLAIN_OPTIONS = words(
 _DEPTH = 4
 
 
-def redact(text: str) -> str:
-    """The text of a statement that parses, without its password literals; the same object where there is none."""
+def redact(text: str, tree: Node | None = None, offset: int = 0) -> str:
+    """The text of a statement that parses, without its password literals; the same object where there is none.
+
+    `tree` is the statement's node, `offset` where `text` begins in the text that they were parsed from, in bytes.
+    """
     if not _worth_a_look(text):
         return text
-    return _redact(text, everything=False, depth=0)
+    marks: set[int] = set() if tree is None else secret_literals(tree)
+    if marks and not text.isascii():
+        data = text.encode()
+        marks = {len(data[: mark - offset].decode(errors="replace")) for mark in marks if mark >= offset}
+    elif offset:
+        marks = {mark - offset for mark in marks}
+    return _redact(text, everything=False, depth=0, marks=marks)
 
 
 def _worth_a_look(text: str) -> bool:
@@ -53,7 +63,7 @@ def redact_unparsed(sql: str) -> str:
     return _redact(sql, everything=_worth_a_look(sql), depth=0)
 
 
-def _redact(text: str, *, everything: bool, depth: int) -> str:
+def _redact(text: str, *, everything: bool, depth: int, marks: Collection[int] = ()) -> str:
     pieces: list[str] = []
     done = 0
     secret_ahead = False
@@ -61,6 +71,10 @@ def _redact(text: str, *, everything: bool, depth: int) -> str:
     in_options = False
     previous_option = False
     for token in tokens(text):
+        if marks and (token.start in marks or (token.kind == "string" and token.start + 1 in marks)):
+            pieces += (text[done : token.start], REDACTED)  # + 1: the tree has N'…' without its N
+            done, secret_ahead = token.end, False
+            continue
         if token.kind == "string":
             if everything or secret_ahead or (in_options and not previous_option):
                 replacement: str | None = REDACTED
@@ -77,12 +91,21 @@ def _redact(text: str, *, everything: bool, depth: int) -> str:
             if option_values and lowered == "options":
                 in_options = True
             previous_option = lowered.strip('"') in _PLAIN_OPTIONS
-        if token.kind in {"word", "quoted"} and (_SECRET.search(word) or lowered == "connection"):
+        if token.kind in {"word", "quoted"} and (SECRET.search(word) or lowered == "connection"):
             secret_ahead = True
         elif lowered not in _BETWEEN:
             secret_ahead = False
     pieces.append(text[done:])
     return "".join(pieces)
+
+
+def _builds_secrets(code: str) -> bool:
+    """Whether a body's literals talk of secrets (`format('ALTER ROLE x PASSWORD %L', 'x')`): any may be one then."""
+    return any(
+        SECRET.search(code, token.start, token.end)
+        for token in tokens(code)
+        if token.kind == "string" and code[token.start] != "$"
+    )
 
 
 def _has_option_values(text: str) -> bool:
@@ -104,13 +127,13 @@ def _literal(text: str, token: Token, depth: int) -> str | None:
             return REDACTED
         if len(literal) >= 2 * len(tag) and literal.endswith(tag):
             inner = literal[len(tag) : -len(tag)]
-            clean = _redact(inner, everything=False, depth=depth + 1)
-            if _URL.search(clean) or (_CONNINFO.search(clean) and "'" not in clean):
+            clean = _redact(inner, everything=_builds_secrets(inner), depth=depth + 1)
+            if URL.search(clean) or (CONNINFO.search(clean) and "'" not in clean):
                 return REDACTED
             return None if clean == inner else tag + clean + tag
-        return REDACTED if _SECRET.search(literal) else None
-    if _URL.search(literal) or _CONNINFO.search(literal):
+        return REDACTED if SECRET.search(literal) else None
+    if URL.search(literal) or CONNINFO.search(literal):
         return REDACTED
-    if _SECRET.search(literal) and re.search(r"''|\\'", literal):
+    if SECRET.search(literal) and re.search(r"''|\\'", literal):
         return REDACTED  # SQL in a string that talks of a secret: EXECUTE 'ALTER ROLE … PASSWORD ''x'''
     return None
