@@ -6,8 +6,6 @@ the outcome before it delivers them. It never decides and never stores by itself
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import inspect
 import os
 import time
@@ -18,7 +16,8 @@ import msgspec
 
 from onrecord.policies.errors import OnrecordError, StoreError
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Run, Session
-from onrecord.policies.verdict import Allow, Deny, Hold, Ruling
+from onrecord.policies.verdict import Allow, Deny, Ruling
+from onrecord.recordings.decision import Decision, OpenSession, RefusedError, elapsed_ms, explain
 from onrecord.recordings.frames import NO_ID, FrameError, Kind, id_text, new_id
 from onrecord.recordings.journal import Journal
 from onrecord.recordings.records import (
@@ -29,37 +28,14 @@ from onrecord.recordings.records import (
     RefusalRecord,
     SessionEndRecord,
     SessionRecord,
-    VerdictRecord,
+    encode,
     verdict_record,
 )
 
+__all__ = ["Auditor", "Decision", "OpenSession", "RefusedError", "elapsed_ms", "explain"]
+
 MAX_DENIED = 8 * 1024 * 1024  # bytes of a denied command's record; a longer one is shortened
 SHORT_TEXT = 64 * 1024
-
-_encode_strict = msgspec.json.Encoder().encode
-
-
-def _encode(record: Record | VerdictRecord) -> bytes:
-    """A record as JSON; lone surrogates (bytes that were no UTF-8) become visible escapes."""
-    try:
-        return _encode_strict(record)
-    except UnicodeEncodeError:
-        fields = msgspec.structs.asdict(record)
-        plain = {
-            name: msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
-            for name, value in fields.items()
-        }
-        return _encode_strict(_escape(msgspec.to_builtins(plain, str_keys=True)))
-
-
-def _escape(value: object) -> object:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_escape(name): _escape(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_escape(item) for item in value]
-    return value
 
 
 class Engine(Protocol):
@@ -82,66 +58,6 @@ class Control(Protocol):
 
     @property
     def refusal(self) -> str | None: ...
-
-
-class RefusedError(OnrecordError):
-    """The gateway says no. `record` is the id under which the refusal is on record."""
-
-    def __init__(self, ruling: Ruling, record: str) -> None:
-        self.ruling, self.record = ruling, record
-        super().__init__(explain(ruling, record))
-
-
-class OpenSession:
-    """A session and what its records need: raw id, digest key, number of commands."""
-
-    __slots__ = ("commands", "ended", "key", "raw", "session")
-
-    def __init__(self, session: Session, raw: bytes, key: bytes) -> None:
-        self.session, self.raw, self.key = session, raw, key
-        self.commands = 0
-        self.ended = False
-
-    def digest(self) -> hmac.HMAC:
-        """A fresh keyed digest (HMAC-SHA256) for one result or stream."""
-        return hmac.new(self.key, digestmod=hashlib.sha256)
-
-
-class Decision:
-    """The answer to one command. Bytes may go upstream only where `allowed`."""
-
-    __slots__ = ("allowed", "command", "id", "opened", "policies", "raw", "ruling", "started")
-
-    def __init__(
-        self,
-        command: Command,
-        opened: OpenSession,
-        raw: bytes,
-        ruling: Ruling,
-        policies: str,
-        *,
-        allowed: bool,
-    ) -> None:
-        self.command, self.opened, self.raw = command, opened, raw
-        self.ruling, self.policies, self.allowed = ruling, policies, allowed
-        self.id = id_text(raw)
-        self.started = time.perf_counter_ns()
-
-    @property
-    def message(self) -> str:
-        """Why it was refused, in one line for a client: policy, reason, what to do, record id."""
-        return explain(self.ruling, self.id)
-
-
-def explain(ruling: Ruling, record: str) -> str:
-    """The one-line text of a refusal."""
-    verdict = ruling.verdict
-    reason = getattr(verdict, "reason", "") or "refused"
-    if isinstance(verdict, Hold):
-        who = f" by {verdict.approvers}" if verdict.approvers else ""
-        reason = f"approval required{who}: {reason}; approvals are not available yet, so it is refused"
-    hint = getattr(verdict, "hint", "")
-    return f"{ruling.policy}: {reason}" + (f" ({hint})" if hint else "") + f" [record {record}]"
 
 
 class Auditor:
@@ -201,7 +117,7 @@ class Auditor:
             digest_key=opened.key.hex(),
         )
         try:
-            self._append(Kind.SESSION, _encode(record), id=raw, session=raw, at=at)
+            self._append(Kind.SESSION, encode(record), id=raw, session=raw, at=at)
             self.journal.flush()
         except StoreError as error:
             self._refuse_session(session, Ruling(Deny(str(error)), "onrecord:store"))
@@ -258,13 +174,13 @@ class Auditor:
     ) -> None:
         """Record a part of a stream before it is delivered. Raises StoreError."""
         record = ChunkRecord(direction=direction, size=size, digest=digest, data=data, rows=rows, note=note)
-        self._append(Kind.CHUNK, _encode(record), session=decision.opened.raw, command=decision.raw)
+        self._append(Kind.CHUNK, encode(record), session=decision.opened.raw, command=decision.raw)
         if flush:
             self.journal.flush()
 
     def finish(self, decision: Decision, outcome: Outcome, *, flush: bool = True) -> None:
         """Record what became of a command, before the end of its answer is delivered. Raises StoreError."""
-        self._append(Kind.OUTCOME, _encode(outcome), session=decision.opened.raw, command=decision.raw)
+        self._append(Kind.OUTCOME, encode(outcome), session=decision.opened.raw, command=decision.raw)
         if flush:
             self.journal.flush()
         self._engine.outcome(decision.command, outcome)
@@ -340,7 +256,7 @@ class Auditor:
             verdict=self._verdict_json(ruling, policies, applied=applied),  # type: ignore[arg-type]  # encodes alike
             cause=command.cause,
         )
-        return _encode(record)
+        return encode(record)
 
     def _verdict_json(self, ruling: Ruling, policies: str, *, applied: bool) -> msgspec.Raw:
         """The encoded verdict; of a plain Allow it is made once for each policy and policy set."""
@@ -349,7 +265,7 @@ class Auditor:
             self._verdicts, self._verdicts_of = {}, policies
         found = self._verdicts.get(ruling.policy) if plain else None
         if found is None:
-            found = msgspec.Raw(_encode(verdict_record(ruling.verdict, ruling.policy, policies, applied=applied)))
+            found = msgspec.Raw(encode(verdict_record(ruling.verdict, ruling.policy, policies, applied=applied)))
             if plain:
                 self._verdicts[ruling.policy] = found
         return found
@@ -376,7 +292,7 @@ class Auditor:
 
     def _record_anyway(self, kind: Kind, record: Record, *, session: bytes = NO_ID, command: bytes = NO_ID) -> bytes:
         """Write what must be written even on a full disk, from the reserve. Never raises; returns its id."""
-        clean = msgspec.Raw(self._redact(_encode(record)))
+        clean = msgspec.Raw(self._redact(encode(record)))
         return self.journal.refuse(kind, clean, session=session, command=command)
 
     def _append(
@@ -400,11 +316,6 @@ def _is_observable(ruling: Ruling) -> bool:
     return not ruling.policy.startswith("onrecord:") or ruling.policy in {"onrecord:default", "onrecord:admin"}
 
 
-def elapsed_ms(started: int) -> float:
-    """Milliseconds since `started` (time.perf_counter_ns)."""
-    return round((time.perf_counter_ns() - started) / 1e6, 3)
-
-
 def _shortened(decision: Decision, size: int) -> bytes:
     """The record of a denied command that is too long for one record: its beginning, its size and its digest."""
     command, ruling = decision.command, decision.ruling
@@ -415,4 +326,4 @@ def _shortened(decision: Decision, size: int) -> bytes:
         detail={"shortened": True, "size": size, "digest": command.digest},
         verdict=verdict_record(ruling.verdict, ruling.policy, decision.policies),
     )
-    return _encode(record)
+    return encode(record)

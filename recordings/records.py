@@ -143,3 +143,29 @@ def verdict_record(verdict: Verdict, policy: str, policies: str, *, applied: boo
         policies=policies,
         applied=applied,
     )
+
+
+_encode_strict = msgspec.json.Encoder().encode
+
+
+def encode(record: Record | VerdictRecord) -> bytes:
+    """A record as JSON; lone surrogates (bytes that were no UTF-8) become visible escapes."""
+    try:
+        return _encode_strict(record)
+    except UnicodeEncodeError:
+        fields = msgspec.structs.asdict(record)
+        plain = {
+            name: msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
+            for name, value in fields.items()
+        }
+        return _encode_strict(_escape(msgspec.to_builtins(plain, str_keys=True)))
+
+
+def _escape(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_escape(name): _escape(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escape(item) for item in value]
+    return value

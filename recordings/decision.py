@@ -1,0 +1,81 @@
+"""What the auditor hands out: an open session, and the decision on one command."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+
+from onrecord.policies.errors import OnrecordError
+from onrecord.policies.model import Command, Session
+from onrecord.policies.verdict import Hold, Ruling
+from onrecord.recordings.frames import id_text
+
+
+class RefusedError(OnrecordError):
+    """The gateway says no. `record` is the id under which the refusal is on record."""
+
+    def __init__(self, ruling: Ruling, record: str) -> None:
+        self.ruling, self.record = ruling, record
+        super().__init__(explain(ruling, record))
+
+
+class OpenSession:
+    """A session and what its records need: raw id, digest key, number of commands."""
+
+    __slots__ = ("commands", "ended", "key", "raw", "session")
+
+    def __init__(self, session: Session, raw: bytes, key: bytes) -> None:
+        self.session, self.raw, self.key = session, raw, key
+        self.commands = 0
+        self.ended = False
+
+    def digest(self) -> hmac.HMAC:
+        """A fresh keyed digest (HMAC-SHA256) for one result or stream."""
+        return hmac.new(self.key, digestmod=hashlib.sha256)
+
+
+class Decision:
+    """The answer to one command. Bytes may go upstream only where `allowed`."""
+
+    __slots__ = ("allowed", "command", "opened", "policies", "raw", "ruling", "started")
+
+    def __init__(
+        self,
+        command: Command,
+        opened: OpenSession,
+        raw: bytes,
+        ruling: Ruling,
+        policies: str,
+        *,
+        allowed: bool,
+    ) -> None:
+        self.command, self.opened, self.raw = command, opened, raw
+        self.ruling, self.policies, self.allowed = ruling, policies, allowed
+        self.started = time.perf_counter_ns()
+
+    @property
+    def id(self) -> str:
+        """The record's id as people and clients read it."""
+        return id_text(self.raw)
+
+    @property
+    def message(self) -> str:
+        """Why it was refused, in one line for a client: policy, reason, what to do, record id."""
+        return explain(self.ruling, self.id)
+
+
+def explain(ruling: Ruling, record: str) -> str:
+    """The one-line text of a refusal."""
+    verdict = ruling.verdict
+    reason = getattr(verdict, "reason", "") or "refused"
+    if isinstance(verdict, Hold):
+        who = f" by {verdict.approvers}" if verdict.approvers else ""
+        reason = f"approval required{who}: {reason}; approvals are not available yet, so it is refused"
+    hint = getattr(verdict, "hint", "")
+    return f"{ruling.policy}: {reason}" + (f" ({hint})" if hint else "") + f" [record {record}]"
+
+
+def elapsed_ms(started: int) -> float:
+    """Milliseconds since `started` (time.perf_counter_ns)."""
+    return round((time.perf_counter_ns() - started) / 1e6, 3)
