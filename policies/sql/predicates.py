@@ -67,18 +67,19 @@ def _bool(fields: Node, depth: int, target: Target | None) -> Truth | None:
     kind, args = fields.get("boolop"), fields.get("args", [])
     parts = [truth(arg, depth, target) for arg in args]
     if kind == "NOT_EXPR":
+        inner = args[0].get("BoolExpr", {}) if args else {}
+        if inner.get("boolop") == "AND_EXPR" and _complements(inner.get("args", []), _CONTRARY):
+            return "true"
         flipped: dict[Truth, Truth] = {"true": "never", "never": "true", "same": "same", "varies": "varies"}
         return flipped[parts[0]]
     if kind == "AND_EXPR":
-        if "never" in parts or _complements(args, _CONTRARY):
+        if "never" in parts:
             return "never"
-        twins = {twin for arg in args if (twin := linked(arg, target))}
-        if target is not None and any(
-            truth(arg, depth, target._replace(alias=twin, twins=frozenset())) == "varies" and not linked(arg, target)
-            for twin in twins
-            for arg in args
-        ):
-            return "varies"
+        twins = {twin for arg in args if (twin := linked(arg, target))} if target and target.twins else set()
+        for twin in twins:
+            other = target._replace(alias=twin, twins=frozenset()) if target else None
+            if any(not linked(arg, target) and truth(arg, depth, other) == "varies" for arg in args):
+                return "varies"
         if "varies" in parts:
             return "varies"
         return "same" if "same" in parts else "true"
@@ -151,8 +152,9 @@ def _cover(one: tuple[str, Node, Node], other: tuple[str, Node, Node], pairs: di
 def _expression(fields: Node, depth: int, target: Target | None) -> Truth | None:
     kind, name = fields.get("kind"), operator_name(fields)
     left, right = fields.get("lexpr"), fields.get("rexpr")
-    if left and right and target is None and kind == "AEXPR_OP" and "ColumnRef" in left and _is_plain(right):
-        return "varies"  # `id = $1`: by far the most common condition
+    if left and right and kind == "AEXPR_OP" and "ColumnRef" in left and _is_plain(name, right):
+        # `id = $1`: by far the most common condition
+        return "varies" if target is None or len(left["ColumnRef"]["fields"]) == 1 else None
     if kind in {"AEXPR_OP", "AEXPR_NOT_DISTINCT", "AEXPR_DISTINCT"}:
         if linked({"A_Expr": fields}, target):
             return "same"
@@ -223,8 +225,8 @@ _LISTS: dict[str, Callable[[str, Node, Node], Truth | None]] = {
 }
 
 
-def _is_plain(node: Node) -> bool:
-    return "ParamRef" in node or "ival" in node.get("A_Const", {})
+def _is_plain(name: str, node: Node) -> bool:
+    return "ParamRef" in node or ("A_Const" in node and name in _PLAIN)
 
 
 def _comparison(
@@ -274,6 +276,7 @@ def _constants(kind: str, name: str, left: tuple[object, Any], right: tuple[obje
     return "same" if found is None else "true" if found else "never"
 
 
+_PLAIN = frozenset({"=", "<>", "<", ">", "<=", ">="})
 _BOOLEAN = frozenset({"BoolExpr", "NullTest", "BooleanTest"})
 _COMPARISONS = frozenset({"=", "<>", "<", ">", "<=", ">=", "~~", "!~~", "~", "@>", "<@"})
 

@@ -52,8 +52,10 @@ def twins_of(sources: list[Node], name: str) -> frozenset[str]:
 
 def linked(node: Node, target: Target | None) -> str:
     """The twin whose row is this very row by `orders.id = twin.id`; "" where the condition is another."""
+    if target is None or not target.twins:
+        return ""
     fields = node.get("A_Expr", {})
-    if target is None or not target.twins or operator_name(fields) != "=" or fields.get("kind") != "AEXPR_OP":
+    if operator_name(fields) != "=" or fields.get("kind") != "AEXPR_OP":
         return ""
     left, right = column_of(fields.get("lexpr")), column_of(fields.get("rexpr"))
     if len(left) == 2 and len(right) == 2 and left[1] == right[1]:
