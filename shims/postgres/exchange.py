@@ -39,9 +39,12 @@ class Expect(enum.IntEnum):
 
 
 class Portal:
-    """A portal made by Bind in `segment`: what runs in it, and what it was decided as."""
+    """A portal made by Bind in `segment`: what runs in it, and what it was decided as.
 
-    __slots__ = ("prepared", "resolved", "result_formats", "running", "segment", "template")
+    `closing`: a Close was sent; `done`: the server ran it to its end.
+    """
+
+    __slots__ = ("closing", "done", "name", "prepared", "resolved", "result_formats", "running", "segment", "template")
 
     def __init__(
         self,
@@ -55,6 +58,8 @@ class Portal:
         self.template, self.running = template, running
         self.prepared, self.resolved = prepared, resolved
         self.result_formats, self.segment = result_formats, segment
+        self.closing = self.done = False
+        self.name = ""
 
 
 class Entry:
@@ -136,13 +141,14 @@ class Exchange:
         old = self.portals.get(name)
         if old is not None and not old.running.finished:
             self.stale.append(old)
+        portal.name = name
         self.portals[name] = portal
 
-    def drop_portal(self, name: str) -> None:
-        """Close was asked for a portal."""
-        old = self.portals.pop(name, None)
-        if old is not None:
-            self.stale.append(old)
+    def drop_portal(self, closed: Portal) -> None:
+        """The server has closed a portal."""
+        if self.portals.get(closed.name) is closed:
+            del self.portals[closed.name]
+            self.stale.append(closed)
 
     def end_portals(self, segment: int, *, all_of_them: bool) -> None:
         """The server has answered up to `segment`: what stale portals (or all, with the transaction) ran has ended."""

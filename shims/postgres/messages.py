@@ -12,6 +12,10 @@ from onrecord.shims.postgres.wire import HEADER_SIZE, Reader, WireError, message
 _U16 = struct.Struct(">H").unpack_from
 _I32 = struct.Struct(">i").unpack_from
 _SHORT = 128
+_SHORT_DESCRIPTION = 4096  # what is remembered for good, over all sessions, is bounded
+_NAME_LIMIT = 63  # NAMEDATALEN - 1: the server compares no more of a name than this
+
+_TOO_LONG = f"the name of a statement or portal is longer than {_NAME_LIMIT} bytes"
 
 SYNC = message(b"S")
 TERMINATE = message(b"X")
@@ -57,7 +61,7 @@ def query_text(data: bytes) -> str:
 
 def decode_parse(data: bytes) -> Parse:
     reader = Reader(data, HEADER_SIZE)
-    name, text = reader.text(), reader.text()
+    name, text = _name(reader), reader.text()
     types = tuple(reader.u32() for _ in range(reader.u16()))
     reader.end()
     return Parse(name, text, types)
@@ -69,6 +73,8 @@ def decode_bind(data: bytes) -> Bind:
         end = data.index(0, HEADER_SIZE)
         portal = data[HEADER_SIZE:end].decode()
         start, end = end + 1, data.index(0, end + 1)
+        if end - start > _NAME_LIMIT or start - HEADER_SIZE > _NAME_LIMIT + 1:
+            raise WireError(_TOO_LONG, "42622")
         statement = data[start:end].decode()
         formats, at = _formats(data, end + 1)
         (count,) = _U16(data, at)
@@ -111,6 +117,14 @@ def _formats(data: bytes, at: int) -> tuple[tuple[int, ...], int]:
     return formats, at + 2 * count
 
 
+def _name(reader: Reader) -> str:
+    """The name of a statement or portal. Two that differ only beyond the limit are one to the server."""
+    name = reader.cstring()
+    if len(name) > _NAME_LIMIT:
+        raise WireError(_TOO_LONG, "42622")
+    return utf8(name)
+
+
 def decode_execute(data: bytes) -> tuple[str, int]:
     """Portal name and the greatest number of rows (0: all)."""
     return _known_execute(data) if len(data) < _SHORT else _decode_execute(data)
@@ -118,7 +132,7 @@ def decode_execute(data: bytes) -> tuple[str, int]:
 
 def _decode_execute(data: bytes) -> tuple[str, int]:
     reader = Reader(data, HEADER_SIZE)
-    portal, limit = reader.text(), reader.i32()
+    portal, limit = _name(reader), reader.i32()
     reader.end()
     return portal, limit
 
@@ -130,7 +144,7 @@ def decode_target(data: bytes) -> tuple[str, str]:
 
 def _decode_target(data: bytes) -> tuple[str, str]:
     reader = Reader(data, HEADER_SIZE)
-    what, name = chr(reader.u8()), reader.text()
+    what, name = chr(reader.u8()), _name(reader)
     reader.end()
     if what not in "SP":
         raise WireError("a Describe or Close message names neither a statement nor a portal")
@@ -142,9 +156,12 @@ _known_execute = functools.lru_cache(maxsize=1024)(_decode_execute)
 _known_target = functools.lru_cache(maxsize=1024)(_decode_target)
 
 
-@functools.lru_cache(maxsize=512)
 def decode_row_description(data: bytes) -> tuple[Column, ...]:
     """The columns that a RowDescription message announces."""
+    return _known_row_description(data) if len(data) < _SHORT_DESCRIPTION else _decode_row_description(data)
+
+
+def _decode_row_description(data: bytes) -> tuple[Column, ...]:
     reader = Reader(data, HEADER_SIZE)
     columns: list[Column] = []
     for _ in range(reader.u16()):
@@ -154,6 +171,9 @@ def decode_row_description(data: bytes) -> tuple[Column, ...]:
         columns.append(Column(name, table, attribute, type_oid, reader.i16()))
     reader.end()
     return tuple(columns)
+
+
+_known_row_description = functools.lru_cache(maxsize=512)(_decode_row_description)
 
 
 def decode_parameter_description(data: bytes) -> tuple[int, ...]:

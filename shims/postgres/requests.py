@@ -185,8 +185,7 @@ class Requests(Deciding):
             template = templates[0]
         prepared = Prepared(template, parse.types)
         if template.refusal is None and self._bind_follows(parse.name):
-            self._send_parse(data, parse.name, prepared, None)  # the record of the Bind precedes both
-            return None
+            return self._parse_and_bind(data, parse.name, prepared)
         resolved, _ = self._resolved(template)
         answer = self._ask(resolved, resolved.command, resolved.detail)
         if isinstance(answer, Decision):
@@ -221,23 +220,69 @@ class Requests(Deciding):
         end = data.find(b"\0", start)
         return bool(start) and data[start:end] == name.encode()
 
+    def _parse_and_bind(self, data: bytes, name: str, prepared: Prepared) -> Waiting:
+        """Decide a Parse by the Bind behind it: a statement whose Bind is refused never reaches the server."""
+        following = self._ahead[0][1]
+        bind = decode_bind(following)
+        template, inner = self._resolved(prepared.template)
+        self._ahead.popleft()
+        answer = self._ask_bind(bind, prepared, template)
+        if isinstance(answer, Decision):
+            self._send_both(data, name, following, bind, prepared, template, inner, answer)
+            return None
+        return self._both_later(data, name, following, bind, prepared, template, inner, answer)
+
+    async def _both_later(
+        self,
+        data: bytes,
+        name: str,
+        following: bytes,
+        bind: Bind,
+        prepared: Prepared,
+        template: Template,
+        inner: Prepared | None,
+        answer: Awaitable[Decision],
+    ) -> None:
+        self._send_both(data, name, following, bind, prepared, template, inner, await answer)
+
+    def _send_both(
+        self,
+        data: bytes,
+        name: str,
+        following: bytes,
+        bind: Bind,
+        prepared: Prepared,
+        template: Template,
+        inner: Prepared | None,
+        decision: Decision,
+    ) -> None:
+        exchange = self._exchange
+        if decision.allowed and not exchange.skipping:
+            self._send_parse(data, name, prepared, None)
+            self._send_bind(following, bind, prepared, template, inner, decision)
+        elif not self._skipped(decision):  # the server would skip the Bind, which is not sent
+            exchange.queue.append(Entry(Expect.PARSE, denial=self._denial(decision, template)))
+            exchange.to_upstream.append(exchange.trick.parse(name))
+
     def _bind(self, data: bytes) -> Waiting:
         bind = decode_bind(data)
-        exchange = self._exchange
         prepared = self._lookup(bind.statement)
         if prepared is None:
             self._refuse_missing(bind)
             return None
         template, inner = self._resolved(prepared.template)
-        command, detail = template.bound(parameter_texts(bind.values, bind.formats, prepared.types))
-        if template.refusal is None:
-            answer = exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False)
-        else:
-            answer = self._deny(template, command)
+        answer = self._ask_bind(bind, prepared, template)
         if isinstance(answer, Decision):
             self._send_bind(data, bind, prepared, template, inner, answer)
             return None
         return self._bind_later(data, bind, prepared, template, inner, answer)
+
+    def _ask_bind(self, bind: Bind, prepared: Prepared, template: Template) -> Decision | Awaitable[Decision]:
+        exchange = self._exchange
+        command, detail = template.bound(parameter_texts(bind.values, bind.formats, prepared.types))
+        if template.refusal is None:
+            return exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False)
+        return self._deny(template, command)
 
     async def _bind_later(
         self,
@@ -299,23 +344,31 @@ class Requests(Deciding):
         name, _ = decode_execute(data)
         exchange = self._exchange
         portal = exchange.portals.get(name)
-        if portal is None or portal.running.finished:
+        if portal is None:
             return self._execute_cursor(data, name)
+        if portal.closing or portal.running.finished:
+            if portal.done and not portal.closing:
+                return self._execute_cursor(data, name)  # at its end: there is nothing more in it
+            return self._refuse_execute(portal, "the portal was closed or hit by an error", "bind it again")
         change = None
         if portal.template.special:
             _, inner = self._resolved(portal.template)
             if inner is not portal.resolved:
-                refusal = Refusal("the prepared statement changed between Bind and Execute", "bind it again")
-                template = exchange.templates.opaque(portal.template.command.text, "EXECUTE", refusal)
-                self._refuse_extended(Expect.EXECUTE, self._denial(self._deny(template), template))
-                return None
+                reason = "the prepared statement changed between Bind and Execute"
+                return self._refuse_execute(portal, reason, "bind it again")
             change = self._change_of(portal.template)
         exchange.queue.append(Entry(Expect.EXECUTE, (portal.running,), (change,), portal=portal))
         exchange.to_upstream.append(data)
         return None
 
+    def _refuse_execute(self, portal: Portal, reason: str, hint: str) -> Waiting:
+        text = portal.template.command.text
+        template = self._exchange.templates.opaque(text, "EXECUTE", Refusal(reason, hint))
+        self._refuse_extended(Expect.EXECUTE, self._denial(self._deny(template), template))
+        return None
+
     def _execute_cursor(self, data: bytes, name: str) -> Waiting:
-        """Execute of a portal that no Bind of ours made, or that ended: a cursor of DECLARE. It is a FETCH."""
+        """Execute of a portal that no Bind made in this transaction: a cursor of DECLARE. It is a FETCH."""
         exchange = self._exchange
         template = exchange.templates.plain(f'Execute of the portal "{name}"', "FETCH", "read")
         answer = self._ask(template, template.command, template.detail)
@@ -340,12 +393,12 @@ class Requests(Deciding):
     def _close(self, data: bytes) -> Waiting:
         what, name = decode_target(data)
         exchange = self._exchange
-        change = None
+        change, portal = None, None
         if what == "S":
             change = exchange.namespace.change(name, None)
-        else:
-            exchange.drop_portal(name)
-        exchange.queue.append(Entry(Expect.CLOSE, changes=(change,)))
+        elif (portal := exchange.portals.get(name)) is not None:
+            portal.closing = True  # it is there until the server has come to it
+        exchange.queue.append(Entry(Expect.CLOSE, changes=(change,), portal=portal))
         exchange.to_upstream.append(data)
         return None
 

@@ -212,6 +212,8 @@ class Responses:
         entry.index += 1
         if entry.kind is Expect.EXECUTE:
             exchange.queue.popleft()
+            if entry.portal is not None:
+                entry.portal.done = True
 
     def _simple(self, data: bytes) -> None:
         """ParseComplete, BindComplete, CloseComplete."""
@@ -220,6 +222,8 @@ class Responses:
         exchange.queue.popleft()
         if entry.kind is Expect.BIND:
             return
+        if entry.portal is not None:
+            exchange.drop_portal(entry.portal)
         if entry.runs:
             entry.runs[0].finish(exchange.auditor, "ok", tag="PARSE")
         for change in entry.changes:

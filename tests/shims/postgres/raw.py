@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from types import TracebackType
 from typing import Self
@@ -55,6 +56,15 @@ class RawClient:
         answers: list[Answer] = []
         while (answer := self.next()) is not None:
             answers.append(answer)
+        return answers
+
+    def rest_until_silent(self, seconds: float = 0.5) -> list[Answer]:
+        """What comes until the server has said nothing for `seconds`, or closes."""
+        answers: list[Answer] = []
+        self.sock.settimeout(seconds)
+        with contextlib.suppress(TimeoutError):
+            while (answer := self.next()) is not None:
+                answers.append(answer)
         return answers
 
     def __enter__(self) -> Self:

@@ -117,7 +117,7 @@ def test_a_step_that_raises_before_the_command_goes_stops_it(
         with monkeypatch.context() as patch:
             patch.setattr(*step, bug)
             with pytest.raises(psycopg.Error) as caught:
-                connection.execute(INSERT, [SECRET])
+                connection.execute(INSERT, [SECRET], prepare=step[1] == "lookup")
         assert "internal error of the gateway" in str(caught.value)
         assert "BugError" not in str(caught.value)
         assert other.execute("SELECT 1").fetchone() == (1,)
