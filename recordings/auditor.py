@@ -17,7 +17,7 @@ import msgspec
 from onrecord.policies.errors import OnrecordError, StoreError
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Run, Session
 from onrecord.policies.verdict import Allow, Deny, Ruling
-from onrecord.recordings.decision import Decision, OpenSession, RefusedError, elapsed_ms, explain
+from onrecord.recordings.decision import Decision, OpenSession, RefusedError, elapsed_ms, explain, refusal_code
 from onrecord.recordings.frames import NO_ID, FrameError, Kind, id_text, new_id
 from onrecord.recordings.journal import Journal
 from onrecord.recordings.records import (
@@ -156,9 +156,14 @@ class Auditor:
         answer = self.submit(opened, command, detail=detail, flush=flush)
         return await answer if inspect.isawaitable(answer) else answer
 
-    def deny(self, opened: OpenSession, command: Command, reason: str, policy: str, hint: str = "") -> Decision:
-        """Record a command that the gateway itself refuses (not decodable, not supported) without asking policies."""
-        return self._settle(opened, command, Ruling(Deny(reason, hint), policy), None, flush=True)
+    def deny(
+        self, opened: OpenSession, command: Command, reason: str, policy: str, hint: str = "", *, code: str = ""
+    ) -> Decision:
+        """Record a command that the gateway itself refuses (not decodable, not supported) without asking policies.
+
+        `code` is what the client reads, where it is not the one of every refusal.
+        """
+        return self._settle(opened, command, Ruling(Deny(reason, hint), policy), None, flush=True, code=code)
 
     def chunk(
         self,
@@ -221,7 +226,14 @@ class Auditor:
         return self._settle(opened, command, self._blocked(command.session) or ruling, detail, flush=flush)
 
     def _settle(
-        self, opened: OpenSession, command: Command, ruling: Ruling, detail: bytes | None, *, flush: bool
+        self,
+        opened: OpenSession,
+        command: Command,
+        ruling: Ruling,
+        detail: bytes | None,
+        *,
+        flush: bool,
+        code: str = "",
     ) -> Decision:
         """Write the command's record; what cannot be written is refused."""
         opened.commands += 1
@@ -242,7 +254,7 @@ class Auditor:
                 payload = self._command_payload(command, ruling, policies, detail, applied=True)
         decision = Decision(command, opened, raw, ruling, policies, allowed=allowed or not applied)
         if not decision.allowed:
-            self._record_denied(decision, payload)
+            self._record_denied(decision, payload, code)
         return decision
 
     def _command_payload(
@@ -270,12 +282,13 @@ class Auditor:
                 self._verdicts[ruling.policy] = found
         return found
 
-    def _record_denied(self, decision: Decision, payload: bytes) -> None:
+    def _record_denied(self, decision: Decision, payload: bytes, code: str) -> None:
         """The command and its outcome "refused"; from the reserve if need be."""
         journal = self.journal
         clean = msgspec.Raw(self._redact(payload if len(payload) <= MAX_DENIED else _shortened(decision, len(payload))))
         journal.refuse(Kind.COMMAND, clean, id=decision.raw, session=decision.opened.raw, command=decision.raw)
-        outcome = Outcome(status="refused", error=decision.message)
+        code = code or refusal_code(decision.command, decision.ruling)
+        outcome = Outcome(status="refused", code=code, error=decision.message)
         self._record_anyway(Kind.OUTCOME, outcome, session=decision.opened.raw, command=decision.raw)
 
     def _refuse_session(self, session: Session, ruling: Ruling) -> None:

@@ -79,3 +79,13 @@ def explain(ruling: Ruling, record: str) -> str:
 def elapsed_ms(started: int) -> float:
     """Milliseconds since `started` (time.perf_counter_ns)."""
     return round((time.perf_counter_ns() - started) / 1e6, 3)
+
+
+_REFUSAL_CODES = {"sql": "42501", "http": "403", "kubernetes": "403", "llm": "403", "mcp": "403", "ssh": "126"}
+_OWN_TROUBLE = ("onrecord:store", "onrecord:control")
+
+
+def refusal_code(command: Command, ruling: Ruling) -> str:
+    """What the client of a refused command reads: SQLSTATE, HTTP status (503 for our own trouble), exit status."""
+    code = _REFUSAL_CODES.get(command.command_kind, "")
+    return "503" if code == "403" and ruling.policy in _OWN_TROUBLE else code

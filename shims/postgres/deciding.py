@@ -35,7 +35,12 @@ class Deciding:
         if refusal is None:
             raise SessionFatal("XX000", "internal error of the gateway")
         return self._exchange.auditor.deny(
-            self._exchange.opened, command or template.command, refusal.reason, refusal.policy, refusal.hint
+            self._exchange.opened,
+            command or template.command,
+            refusal.reason,
+            refusal.policy,
+            refusal.hint,
+            code=refusal.sqlstate,
         )
 
     def _denial(self, decision: Decision, template: Template, sqlstate: str = "") -> Denial:
