@@ -25,6 +25,7 @@ from onrecord.addons.listener_tls import ListenerTls
 from onrecord.addons.next_layer import NextLayers
 from onrecord.addons.peers import Peers
 from onrecord.addons.proxy_identity import ProxyIdentity
+from onrecord.addons.refusals import Refusals
 from onrecord.addons.strict_dispatch import StrictDispatch
 from onrecord.addons.tls_upstream import UpstreamTls
 from onrecord.addons.websocket_audit import WebSockets
@@ -45,6 +46,7 @@ class Gateway:
         self._master: Any = None
         self._setting = False
         self._datapath: DataPath | None = None
+        self._refusals: Refusals | None = None
         self._start: asyncio.Task[None] | None = None
         self._supervisor: subprocess.Popen[bytes] | None = None
 
@@ -111,18 +113,20 @@ class Gateway:
         datapath = self._datapath = await open_datapath(config, f"gateway-{options.onrecord_index}", {"http"})
         proxyserver: Proxyserver = manager.get("proxyserver")
         tls: TlsConfig = manager.get("tlsconfig")
+        refusals = self._refusals = Refusals(datapath.auditor)
         peers = Peers(
             lambda: proxyserver.connections,
             limit=config.gateway.max_connections,
             handshake_timeout=config.gateway.handshake_timeout,
             grace=config.gateway.session_grace,
+            refusals=refusals,
         )
-        addons = self._assemble(config, datapath, peers, proxyserver, tls)
+        addons = self._assemble(config, datapath, peers, refusals, proxyserver, tls)
         dispatch = StrictDispatch(
-            addons, is_blocked=lambda connection: _is_blocked(peers, connection), block=peers.kill
+            addons, is_blocked=lambda connection: _is_blocked(peers, connection), block=peers.refuse
         )
         gateway_core.replace_manager(manager, dispatch, end)
-        gateway_core.install(dispatch, lambda connection: _partial(peers, connection), peers.kill)
+        gateway_core.install(dispatch, lambda connection: _partial(peers, connection), peers)
         early_answer.install()
         websocket_layer.install()
         self._setting = True
@@ -138,11 +142,17 @@ class Gateway:
         notify_ready()
 
     def _assemble(
-        self, config: Config, datapath: DataPath, peers: Peers, proxyserver: Proxyserver, tls: TlsConfig
+        self,
+        config: Config,
+        datapath: DataPath,
+        peers: Peers,
+        refusals: Refusals,
+        proxyserver: Proxyserver,
+        tls: TlsConfig,
     ) -> list[object]:
         destinations = Destinations(config)
         auditor, limits = datapath.auditor, config.recordings
-        identity = ProxyIdentity(peers, datapath.authenticator, auditor)
+        identity = ProxyIdentity(peers, datapath.authenticator, auditor, refusals)
         requests = HttpRequests(peers, destinations, identity, auditor, datapath.secrets, body_limit=limits.body_limit)
         responses = HttpResponses(
             peers, auditor, requests.credential, body_limit=limits.body_limit, sample_limit=limits.sample_limit
@@ -175,6 +185,8 @@ class Gateway:
         """The process is asked to end."""
         if self._start is not None and not self._start.done():
             self._start.cancel()
+        if self._refusals is not None:
+            self._refusals.close()
         if self._datapath is not None:
             await self._datapath.close()
         if self._supervisor is not None:

@@ -9,6 +9,7 @@ from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.tls import TlsData
 
 from onrecord.addons.addresses import HostError, split_authority
 from onrecord.addons.egress import Destinations, RefusedDestinationError
@@ -50,6 +51,10 @@ class Connections:
     def client_disconnected(self, client: Client) -> None:
         """Its sessions end."""
         self._peers.remove(client.id, self._auditor)
+
+    def tls_failed_client(self, data: TlsData) -> None:
+        """A client whose handshake failed: it spoke no TLS, or does not trust the gateway's CA."""
+        self._peers.note(data.conn.id, "a TLS handshake that failed", data.conn.error or "")
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """Only an address that a decision led to may be dialled."""

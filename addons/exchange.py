@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import TimerHandle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,13 @@ class Exchange:
     down: Stream | None = None
     to_upstream: int = 0
     to_client: int = 0
+    body_timer: TimerHandle | None = None
+
+    def body_done(self) -> None:
+        """The body has come, or never will."""
+        if self.body_timer is not None:
+            self.body_timer.cancel()
+            self.body_timer = None
 
 
 def exchange_of(flow: http.HTTPFlow) -> Exchange | None:

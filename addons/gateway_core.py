@@ -25,6 +25,7 @@ from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 
 from onrecord.addons.http_head import MAX_HEAD
+from onrecord.addons.peers import Peers
 from onrecord.addons.problem import problem
 from onrecord.addons.strict_dispatch import StrictDispatch
 
@@ -130,17 +131,18 @@ class GatewayConnection:
             log.log(level, "%s", message[:300])
 
 
-def install(dispatch: StrictDispatch, on_partial_head: Callable[[str], None], kill: Callable[[str, str], None]) -> None:
+def install(dispatch: StrictDispatch, on_partial_head: Callable[[str], None], peers: Peers) -> None:
     """Replace what mitmproxy's handler and HTTP/1 layer do, for every connection from now on."""
     for name, member in vars(GatewayConnection).items():
         if not name.startswith("__"):
             setattr(ProxyConnectionHandler, name, member)
     handler: Any = ProxyConnectionHandler
-    handler.dispatch, handler.kill = dispatch, staticmethod(kill)
+    handler.dispatch, handler.kill = dispatch, peers.refuse
     for data_class in (http.MessageData, http.RequestData, http.ResponseData):
         unchecked: Any = data_class
         unchecked.__post_init__ = lambda _self: None  # it checks the types of its own fields, at 4% of all time
-    _install_http1(on_partial_head)
+    _install_http1(on_partial_head, peers)
+    _install_http2(peers)
 
 
 def _keep(task: asyncio.Future[None]) -> None:
@@ -150,14 +152,17 @@ def _keep(task: asyncio.Future[None]) -> None:
         task.add_done_callback(_background.discard)
 
 
-def _install_http1(on_partial_head: Callable[[str], None]) -> None:
+def _install_http1(on_partial_head: Callable[[str], None], peers: Peers) -> None:
     """Bounds and framing for HTTP/1, on both sides."""
     read_request = _http1.Http1Server.read_headers
 
     def read_request_headers(self: _http1.Http1Server, event: events.ConnectionEvent) -> Commands:
         yield from read_request(self, event)
+        if self.state == self.done and self.request is None and isinstance(event, events.DataReceived):
+            peers.note(self.conn.id, "not an HTTP request")
         if self.buf and self.state == self.read_headers:
             if len(self.buf) > MAX_HEAD:
+                peers.note(self.conn.id, f"a request head over the limit of {MAX_HEAD} bytes")
                 yield commands.SendData(self.conn, make_error_response(431))
                 yield commands.CloseConnection(self.conn)
                 self.state = self.done
@@ -175,6 +180,19 @@ def _install_http1(on_partial_head: Callable[[str], None]) -> None:
     )
     for target, name, function in targets:
         setattr(target, name, function)
+
+
+def _install_http2(peers: Peers) -> None:
+    """A client that breaks HTTP/2 is on record."""
+    close = _http2.Http2Connection.protocol_error
+
+    def protocol_error(self: _http2.Http2Connection, message: str, *more: Any, **named: Any) -> Commands:
+        if isinstance(self.conn, Client):
+            peers.note(self.conn.id, "a connection that breaks HTTP/2", message)
+        yield from close(self, message, *more, **named)
+
+    target: Any = _http2.Http2Connection
+    target.protocol_error = protocol_error
 
 
 _read_response = _http1.Http1Client.read_headers

@@ -91,6 +91,7 @@ class HttpRequests:
         exchange = exchange_of(flow)
         if exchange is None:
             raise RuntimeError("a body without its head")
+        exchange.body_done()
         return self._decide(flow, exchange, None, "unknown", stream=True)
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
@@ -98,6 +99,7 @@ class HttpRequests:
         exchange = exchange_of(flow)
         if exchange is None:
             raise RuntimeError("a request without its head")
+        exchange.body_done()
         flow.request.trailers = None  # nobody has decided on them
         if exchange.up is not None:
             return None
@@ -121,8 +123,13 @@ class HttpRequests:
             peer = self._peers.get(flow.client_conn.id)
             if peer is not None and peer.identity is not None:
                 self._record(flow, peer, PROTOCOL, "malformed request", message[:500], "")
+            else:
+                self._peers.note(flow.client_conn.id, "malformed request", message[:500])
             return
+        exchange.body_done()
         decision = exchange.decision
+        if decision is None and not exchange.peer.blocked:
+            self._record(flow, exchange.peer, PROTOCOL, "a request body that did not come whole", message[:500], "")
         if decision is None or not decision.allowed or exchange.finished:
             return
         exchange.finished = True
@@ -182,6 +189,8 @@ class HttpRequests:
         if head.content_length is not None and head.content_length > self._limit:
             return self._decide(flow, exchange, None, "unknown", stream=True)
         flow.metadata[LIMIT] = self._limit
+        if head.chunked or head.content_length or request.http_version == b"HTTP/2.0":
+            exchange.body_timer = self._peers.expect_body(peer, head.content_length or self._limit)
         return None
 
     def _route(self, flow: http.HTTPFlow, peer: Peer, head: Head) -> Route:

@@ -13,11 +13,15 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
 from onrecord.addons.egress import Route
+from onrecord.addons.refusals import Refusals
 from onrecord.policies.identity import run_id
 from onrecord.policies.model import Identity
 from onrecord.recordings.auditor import Auditor, OpenSession
+from onrecord.recordings.records import RefusalRecord
 
 log = logging.getLogger(__name__)
+
+SLOWEST = 16 * 1024  # bytes a second of a request body, on the whole
 
 
 @dataclass(slots=True)
@@ -56,8 +60,9 @@ class Peers:
         limit: int,
         handshake_timeout: float,
         grace: float,
+        refusals: Refusals,
     ) -> None:
-        self._handlers = handlers
+        self._handlers, self._refusals = handlers, refusals
         self._limit, self._timeout, self._grace = limit, handshake_timeout, grace
         self._peers: dict[str, Peer] = {}
 
@@ -66,10 +71,12 @@ class Peers:
 
     def add(self, client: Client) -> Peer | None:
         """A new connection; None where there are too many already."""
-        if len(self._peers) >= self._limit:
-            return None
         host, port = client.peername[:2]
-        peer = Peer(client.id, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", host)
+        name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if len(self._peers) >= self._limit:
+            self._record(host, name, f"there are {self._limit} connections already")
+            return None
+        peer = Peer(client.id, name, host)
         self._peers[client.id] = peer
         self.expect_head(peer)
         return peer
@@ -82,7 +89,13 @@ class Peers:
         """A request head (or a TLS handshake) must now be complete in `handshake_timeout` seconds."""
         if peer.head_timer is None:
             loop = asyncio.get_running_loop()
-            peer.head_timer = loop.call_later(self._timeout, self.kill, peer.id, "no complete request in time")
+            peer.head_timer = loop.call_later(self._timeout, self.refuse, peer.id, "no complete request in time")
+
+    def expect_body(self, peer: Peer, size: int) -> asyncio.TimerHandle:
+        """A body of at most `size` bytes must be complete in three such times and what it takes at a slow rate."""
+        seconds = 3 * self._timeout + size / SLOWEST
+        loop = asyncio.get_running_loop()
+        return loop.call_later(seconds, self.refuse, peer.id, "no complete request body in time")
 
     def head_done(self, peer: Peer) -> None:
         """The head has come."""
@@ -122,6 +135,33 @@ class Peers:
             )
             peer.sessions[name] = opened
         return opened
+
+    def note(self, id: str, reason: str, detail: str = "") -> None:
+        """Put on record that what came on a connection is refused."""
+        peer = self._peers.get(id)
+        if peer is not None and not peer.blocked:
+            self._record(peer.address, peer.client, reason, detail, peer)
+
+    def refuse(self, id: str, reason: str) -> None:
+        """`note`, and `kill`."""
+        self.note(id, reason)
+        self.kill(id, reason)
+
+    def _record(self, address: str, client: str, reason: str, detail: str = "", peer: Peer | None = None) -> None:
+        tunnel = peer.tunnel if peer is not None else None
+        self._refusals.record(
+            address,
+            RefusalRecord(
+                what="onrecord:protocol",
+                reason=reason[:1000],
+                protocol="http",
+                client=client,
+                text="a connection" if tunnel is None else f"a connection to {tunnel.host}:{tunnel.port}",
+                detail=detail[:1000],
+                resource=tunnel.resource.name if tunnel is not None else "",
+                identity=peer.identity if peer is not None else None,
+            ),
+        )
 
     def kill(self, id: str, reason: str) -> None:
         """Let nothing more pass on a connection, and close it with all its upstream connections."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-import time
 
 from onrecord.addons.peers import Peer, Peers
+from onrecord.addons.refusals import Refusals
 from onrecord.policies.errors import DecodeError, IdentityError
 from onrecord.policies.identity import Authenticator
 from onrecord.policies.model import Identity
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 POLICY = "onrecord:identity"
 MAX_TOKEN = 128 * 1024
-BURST = 20  # refusals of one address a minute that are recorded one by one; the rest are counted
 
 
 class CredentialError(DecodeError):
@@ -67,9 +66,9 @@ def read_credentials(value: bytes | None) -> tuple[str, str]:
 class ProxyIdentity:
     """Turns Proxy-Authorization into the identity of a peer."""
 
-    def __init__(self, peers: Peers, authenticator: Authenticator, auditor: Auditor) -> None:
+    def __init__(self, peers: Peers, authenticator: Authenticator, auditor: Auditor, refusals: Refusals) -> None:
         self._peers, self._authenticator, self._auditor = peers, authenticator, auditor
-        self._counts: dict[str, tuple[float, int]] = {}
+        self._refusals = refusals
 
     async def identify(self, peer: Peer, value: bytes | None, text: str) -> Identity:
         """The identity behind a Proxy-Authorization value. Raises NotAuthenticatedError, recorded."""
@@ -114,10 +113,10 @@ class ProxyIdentity:
 
     def _record(self, peer: Peer, text: str, detail: str, identity: Identity | None) -> str:
         log.warning("%s: not let in: %s", peer.client, detail[:200])
-        count = self._count(peer.address)
-        if count == 0:
-            return ""
-        return self._auditor.refuse(
+        if peer.identity is None:
+            self._peers.expect_head(peer)  # who is nobody yet may try again soon, but not stay
+        return self._refusals.record(
+            peer.address,
             RefusalRecord(
                 what=POLICY,
                 reason="the token was not accepted",
@@ -126,21 +125,8 @@ class ProxyIdentity:
                 text=text[:1000],
                 detail=detail[:1000],
                 identity=identity,
-                count=count,
-            )
+            ),
         )
-
-    def _count(self, address: str) -> int:
-        """How many refusals the next record stands for; 0 where this one is only counted."""
-        now = time.monotonic()
-        since, count = self._counts.get(address, (now, 0))
-        if now - since >= 60:
-            self._counts[address] = (now, 1)
-            return max(count - BURST, 0) + 1
-        if len(self._counts) > 10_000:
-            self._counts.clear()
-        self._counts[address] = (since, count + 1)
-        return 1 if count < BURST else 0
 
 
 def _principal(identity: Identity) -> tuple[object, ...]:

@@ -142,6 +142,71 @@ def test_slow_heads_and_floods_meet_limits(tmp_path: Path) -> None:
         assert len(api.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("junk", "inside"),
+    [
+        (b"\x00" * 100 + b"\r\n\r\n", False),
+        (b"GET / FTP/1.1\r\nHost: a\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nX-A: " + b"a" * 200_000, False),
+        (b"\x00" * 100 + b"\r\n\r\n", True),
+        (b"POST /echo HTTP/1.1\r\nHost: billing.internal\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", True),
+        (b"POST /echo HTTP/1.1\r\nHost: billing.internal\r\nTransfer-Encoding: \x0bchunked\r\n\r\n", True),
+        (b"GET /echo HTTP/1.1\r\nHost: billing.internal\r\nX-A : b\r\n\r\n", True),
+    ],
+)
+def test_bytes_that_make_no_request_are_on_record(scene: Scene, junk: bytes, inside: bool) -> None:
+    before = len(scene.gateway.refusals())
+    with scene.gateway.tunnel() if inside else scene.gateway.open() as client, contextlib.suppress(OSError):
+        client.sendall(junk)
+        while client.recv(65536):
+            pass
+    found = wait_until(lambda: scene.gateway.refusals()[before:], timeout=10)
+    assert found[0]["what"] == "onrecord:protocol"
+    assert found[0].get("identity", {}).get("subject") == ("agent-7" if inside else None)
+    assert scene.api.requests == []
+
+
+def test_http2_that_breaks_the_protocol_is_on_record(scene: Scene) -> None:
+    before = len(scene.gateway.refusals())
+    with scene.gateway.tunnel(alpn="h2") as client, contextlib.suppress(OSError):
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + b"\xff" * 100)
+        while client.recv(65536):
+            pass
+    assert wait_until(lambda: scene.gateway.refusals()[before:], timeout=10)[0]["identity"]["subject"] == "agent-7"
+
+
+def test_a_client_that_does_not_trust_the_gateway_is_on_record(scene: Scene) -> None:
+    before = len(scene.gateway.refusals())
+    client, _ = scene.gateway.connect("billing.internal:443")
+    with client, pytest.raises(ssl.SSLError):
+        ssl.create_default_context().wrap_socket(client, server_hostname="billing.internal")
+    found = wait_until(lambda: scene.gateway.refusals()[before:], timeout=10)
+    assert found[0]["reason"] == "a TLS handshake that failed"
+
+
+def test_who_has_no_token_may_not_stay_and_slow_bodies_are_cut_off(tmp_path: Path) -> None:
+    with HttpsApi("billing.internal") as api:
+        setup = make_config(tmp_path, resources={"billing": http_resource(api)}, gateway={"handshake_timeout": "0.3s"})
+        with gateway_process(setup) as gateway:
+            for request in (b"GET http://billing.internal/ HTTP/1.1", b"CONNECT billing.internal:443 HTTP/1.1"):
+                with gateway.open() as stranger:
+                    stranger.sendall(request + b"\r\nHost: billing.internal\r\n\r\n")
+                    status, _ = read_answer(stranger)
+                    assert status == 407
+                    with contextlib.suppress(OSError):
+                        assert stranger.recv(1) == b""
+            head = b"POST /echo HTTP/1.1\r\nHost: billing.internal\r\n"
+            with gateway.tunnel() as slow, contextlib.suppress(OSError):
+                slow.sendall(head + b"Content-Length: 100\r\n\r\n1")
+                assert slow.recv(1) == b""
+            with gateway.tunnel() as gone:
+                gone.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n5\r\n1")
+            reasons = [refusal["reason"] for refusal in gateway.refusals()]
+            assert "no complete request body in time" in reasons
+            assert wait_until(lambda: any("not come whole" in r["reason"] for r in gateway.refusals()), timeout=10)
+        assert api.requests == []
+
+
 def test_with_egress_allowed_only_public_addresses_are_reached_and_all_is_recorded(tmp_path: Path) -> None:
     with HttpsApi("billing.internal") as api:
         setup = make_config(tmp_path, resources={"billing": http_resource(api)}, gateway={"egress": "allow"})
