@@ -7,7 +7,8 @@ integers, and is made only where an integer's value cannot matter to the analysi
 - the text has no quote, comment, escape, operator or sign that could make a digit anything but an integer constant;
 - each integer has at most nine digits, so that the grammar gives all of them the same token;
 - it is one SELECT or INSERT that is plainly a read or a write: no reason, no setting, no prepared name, no redaction.
-  Of UPDATE and DELETE the analysis compares constants (`WHERE 1 = 1`), so their values do matter.
+  Of UPDATE and DELETE the analysis compares constants (`WHERE 1 = 1`), so their values do matter. So they do in the
+  WHERE of a SELECT, unless each integer there is compared with a column and nothing but AND joins the comparisons.
 """
 
 from __future__ import annotations
@@ -61,12 +62,24 @@ class Literals:
         head = sql.find(statement.text)
         if special or named or head < 0 or statement.kind not in _KINDS or statement.action not in {"read", "write"}:
             return
-        if statement.kind == "INSERT" and "where" in sql.lower():  # ON CONFLICT … WHERE 1 = 1
+        if not _indifferent(key[0].lower(), statement.kind):
             return
         if len(self._map) >= self._entries:
             self._map.clear()
         _ = statement.detail_json  # made once, shared by all
         self._map[key] = (statement, head, len(sql) - head - len(statement.text))
+
+
+# In a text without its integers, lower case: where an integer is compared with a column or limits the rows.
+_COMPARED = re.compile(r"(?:\b[a-z_][a-z0-9_.]*\s*(?:=|<>|<=|>=|<|>)|\blimit|\boffset)\s*\0")
+_WEIGHED = re.compile(r"\b(?:or|not|between|case|is|in)\b")
+
+
+def _indifferent(template: str, kind: str) -> bool:
+    """Whether `has_where` is the same whatever the integers are."""
+    if "where" not in template:
+        return True
+    return kind == "SELECT" and _WEIGHED.search(template) is None and "\0" not in _COMPARED.sub("", template)
 
 
 def _with_text(statement: Statement, text: str) -> Statement:

@@ -33,6 +33,20 @@ def test_a_text_that_differs_in_an_integer_has_its_own_text_and_the_same_analysi
 
 
 @pytest.mark.parametrize(
+    ("choosing", "vacuous"),
+    [
+        ("SELECT a FROM t WHERE 1 = 2", "SELECT a FROM t WHERE 1 = 1"),
+        ("SELECT a FROM t WHERE id < 5 OR id > 10", "SELECT a FROM t WHERE id < 10 OR id > 5"),
+        ("SELECT a FROM t WHERE NOT id BETWEEN 1 AND 2", "SELECT a FROM t WHERE NOT id BETWEEN 2 AND 1"),
+        ("SELECT a FROM t WHERE id = 1 AND 1 = 2", "SELECT a FROM t WHERE 1 = 1 AND 2 = 2"),
+    ],
+)
+def test_a_condition_that_chooses_does_not_answer_for_one_that_does_not(choosing, vacuous):
+    assert analyse(choosing).statements[0].has_where
+    assert not analyse(vacuous).statements[0].has_where
+
+
+@pytest.mark.parametrize(
     "sql",
     [
         "SELECT 'a1' FROM t WHERE id = 1",
