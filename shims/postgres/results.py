@@ -12,6 +12,7 @@ from onrecord.shims.postgres.parameters import value_text
 
 _ONE_SHOT = 16 * 1024
 _WRITTEN = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
+SUCCESSFUL = "00000"  # SQLSTATE successful_completion
 
 
 class Running:
@@ -134,7 +135,7 @@ class Running:
             self.decision,
             Outcome(
                 status=status,
-                code=code,
+                code=code or (SUCCESSFUL if status == "ok" else ""),
                 rows=rows,
                 bytes=self.size,
                 duration_ms=elapsed_ms(self.decision.started),
