@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -130,7 +131,8 @@ class Templates:
     def executing(self, template: Template, prepared: Prepared | None) -> Template:
         """An EXECUTE as what it runs: the stronger action, the kind and all objects of the prepared statement."""
         if prepared is None:
-            return template
+            missing = Refusal("there is no prepared statement of this name", "prepare it first", sqlstate="26000")
+            return dataclasses.replace(template, refusal=template.refusal or missing)
         outer, inner = template.command, prepared.template.command
         command = SqlCommand(
             session=self.session,

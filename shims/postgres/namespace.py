@@ -75,6 +75,11 @@ class Namespace:
         else:
             self._confirmed[change.name] = change.prepared
 
+    def doubt(self, change: Change) -> None:
+        """The server may have done it: the error that took the place of its completion may be that of the commit."""
+        if not change.everything and change.prepared is not None:
+            self._confirmed.pop(change.name, None)
+
     def cancel(self, change: Change) -> None:
         """The server did not do it."""
         if change.everything:

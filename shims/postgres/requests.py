@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -279,6 +280,10 @@ class Requests(Deciding):
 
     def _ask_bind(self, bind: Bind, prepared: Prepared, template: Template) -> Decision | Awaitable[Decision]:
         exchange = self._exchange
+        if prepared.template.special and bind.portal:  # FETCH would run it when the names may mean something else
+            reason = f"{template.command.kind} by way of a named portal"
+            refusal = Refusal(f"{reason} is not supported by the gateway", "bind it to the unnamed portal")
+            template = dataclasses.replace(template, refusal=template.refusal or refusal)
         command, detail = template.bound(parameter_texts(bind.values, bind.formats, prepared.types))
         if template.refusal is None:
             return exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False)

@@ -22,6 +22,7 @@ from onrecord.shims.postgres.startup import pinned_value
 from onrecord.shims.postgres.wire import HEADER, HEADER_SIZE, KIB, MIB, WireError
 
 DATA_ROW = ord("D")
+_NAME_IS_TAKEN = "42P05"
 STREAM_FROM = 256 * KIB  # a larger message is passed on in pieces
 HEAD_OF_ERROR = 64 * KIB
 BUFFER_LIMIT = 4 * MIB
@@ -290,7 +291,10 @@ class Responses:
             entry.runs[entry.index].finish(auditor, "error", code=code, error=text)
             for running in entry.runs[entry.index + 1 :]:
                 running.finish(auditor, "aborted", error=f"an earlier statement failed: {text}")
-        self._exchange.take_back(entry.changes[entry.index :])
+        changes = entry.changes[entry.index :]
+        self._exchange.take_back(changes)
+        if changes and changes[0] is not None and entry.kind is not Expect.PARSE and code != _NAME_IS_TAKEN:
+            self._exchange.namespace.doubt(changes[0])
         entry.index = len(entry.runs)
 
     def _fail_pipeline(self, code: str, text: str) -> None:

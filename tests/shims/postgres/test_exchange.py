@@ -100,19 +100,23 @@ def test_an_execute_bound_earlier_never_runs_what_the_name_means_later(shim: Shi
 
 
 def test_fetch_runs_no_execute_that_waits_in_a_portal(shim: Shim) -> None:
-    """FETCH in SQL runs portals of the protocol too."""
-    shim.engine.rule = no_deletes
+    """FETCH in SQL runs portals of the protocol too, and EXECUTE looks its name up only then."""
+    shim.engine.rule = lambda command: no_deletes(command) if "EXECUTE" in command.text else Ruling(Allow(), "guard")
     with Attacker(shim) as client:
         client.query("PREPARE p AS SELECT 1 AS a")
         client.query("BEGIN")
-        client.pipeline(parse("s", "EXECUTE p"), bind("X", "s"))
         client.query("SAVEPOINT a")
+        assert b"unnamed portal" in errors(client.pipeline(parse("s", "EXECUTE p"), bind("X", "s")))
+        client.query("ROLLBACK TO a")
         client.query("DEALLOCATE p")
-        client.pipeline(parse("p", "DELETE FROM t RETURNING a"), bind("", "p"))
+        client.query("PREPARE p AS DELETE FROM t RETURNING a")
+        assert tags(client.query('FETCH ALL FROM "X"')) == []
         client.query("ROLLBACK TO a")
-        client.query('FETCH ALL FROM "X"')
-        client.query("ROLLBACK TO a")
-        assert client.query("SELECT count(*) FROM t")[1][1].endswith(b"3")
+        assert tags(client.pipeline(parse("", "EXECUTE p"), bind("", ""), execute(""))) == []
+        client.query("ROLLBACK")
+        client.query("DEALLOCATE p")
+        client.query("PREPARE p AS SELECT 1 AS a")
+        assert tags(client.pipeline(parse("", "EXECUTE p"), bind("", ""), execute(""))) == [b"SELECT 1"]
 
 
 def test_a_portal_that_an_error_hid_from_the_gateway_is_not_executed_as_a_cursor(shim: Shim) -> None:
@@ -132,25 +136,32 @@ def test_a_portal_that_an_error_hid_from_the_gateway_is_not_executed_as_a_cursor
 
 
 def test_a_prepare_that_fails_at_commit_leaves_no_name_behind_that_the_gateway_misreads(shim: Shim) -> None:
-    """The error of a deferred constraint takes the place of PREPARE's completion, and the statement is there."""
+    """The error of a deferred constraint takes the place of the completion, and yet the server did it."""
     with Attacker(shim) as client:
         client.query("CREATE TEMP TABLE k (a int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
         client.query("PREPARE p AS SELECT 1")
-        answers = client.query("DEALLOCATE p; INSERT INTO k VALUES (1), (1); PREPARE p AS DELETE FROM t WHERE a = 2")
-        assert b"23505" in errors(answers)
+        for change in ("DEALLOCATE p", "PREPARE p AS DELETE FROM t WHERE a = 2"):
+            assert b"23505" in errors(client.query(f"INSERT INTO k VALUES (1), (1); {change}"))
         answers = client.query("EXECUTE p")
     shim.wait_ended()
     text, _, _ = shim.commands()[-1]
     assert tags(answers) == [] or "DELETE" in text
 
 
-def test_deallocate_of_a_statement_named_star_forgets_only_that(shim: Shim) -> None:
-    """Even where the resource allows what is unknown, EXECUTE of a name that is no statement of ours is refused."""
+def test_a_prepare_of_a_taken_name_leaves_what_it_was(shim: Shim) -> None:
+    with Attacker(shim) as client:
+        client.query("PREPARE p AS SELECT 1")
+        assert b"42P05" in errors(client.query("PREPARE p AS SELECT 2"))
+        assert tags(client.query("EXECUTE p")) == [b"SELECT 1"]
+
+
+def test_execute_of_a_name_that_is_none_is_refused_whatever_policies_say(shim: Shim) -> None:
+    """A resource may allow what is unknown; `DEALLOCATE "*"` is no DEALLOCATE ALL to the server."""
     shim.engine.rule = no_deletes
     with Attacker(shim) as client:
+        assert b"26000" in errors(client.query("EXECUTE nobody"))
         client.query("PREPARE p AS SELECT 1")
         client.query('PREPARE "*" AS SELECT 1')
         client.query('DEALLOCATE "*"')
-        assert b"26000" in errors(client.query("EXECUTE nobody"))
         answers = client.query("EXECUTE p")
         assert tags(answers) == [b"SELECT 1"] or b"26000" in errors(answers)
