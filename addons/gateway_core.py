@@ -15,7 +15,9 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import h11
+from h2.frame_buffer import FrameBuffer
 from h11._readers import ChunkedReader
+from hyperframe.frame import Frame
 from mitmproxy import hooks, http
 from mitmproxy.connection import Client
 from mitmproxy.proxy import commands, events
@@ -183,7 +185,14 @@ def _install_http1(on_partial_head: Callable[[str], None], peers: Peers) -> None
 
 
 def _install_http2(peers: Peers) -> None:
-    """A client that breaks HTTP/2 is on record."""
+    """A client that breaks HTTP/2 is on record; a frame over the limit is refused by its head, not once it is there."""
+    next_frame = FrameBuffer.__next__
+
+    def next_frame_within_limit(self: FrameBuffer) -> Frame:
+        if len(self._data) >= 9:
+            self._validate_frame_length(int.from_bytes(self._data[:3]))
+        return next_frame(self)
+
     close = _http2.Http2Connection.protocol_error
 
     def protocol_error(self: _http2.Http2Connection, message: str, *more: Any, **named: Any) -> Commands:
@@ -193,6 +202,8 @@ def _install_http2(peers: Peers) -> None:
 
     target: Any = _http2.Http2Connection
     target.protocol_error = protocol_error
+    buffer: Any = FrameBuffer
+    buffer.__next__ = next_frame_within_limit
 
 
 _read_response = _http1.Http1Client.read_headers
