@@ -12,6 +12,7 @@ from onrecord.shims.postgres.parameters import value_text
 
 _ONE_SHOT = 16 * 1024
 _WRITTEN = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
+SAMPLE_ROWS = 500  # decoding more of a large result would cost more than relaying all of it
 SUCCESSFUL = "00000"  # SQLSTATE successful_completion
 
 
@@ -71,7 +72,7 @@ class Running:
 
     def keep(self, data: bytes, start: int, end: int) -> None:
         """Take the DataRow message at `data[start:end]` into the sample."""
-        if end - start > self.sample_left:
+        if end - start > self.sample_left or len(self.sample) >= SAMPLE_ROWS:
             self.sample_left = 0
             return
         self.sample_left -= end - start
