@@ -14,7 +14,7 @@ from onrecord.policies.model import NameSet
 from onrecord.policies.sql import queries, utility  # noqa: F401 - they register their handlers
 from onrecord.policies.sql.errors import SqlError
 from onrecord.policies.sql.literals import Literals
-from onrecord.policies.sql.names import resolve, value_calls
+from onrecord.policies.sql.names import SECRET_COLUMNS, resolve, value_calls
 from onrecord.policies.sql.parser import SMALL, parse
 from onrecord.policies.sql.redact import redact
 from onrecord.policies.sql.statement import Analysis, Statement
@@ -129,6 +129,8 @@ def _statement(piece: _Slice, search_path: tuple[str, ...]) -> Statement:
         walker.may_call(called)
     columns = resolve(walker.levels)
     columns.update(f"{table}.*" for table in walker.whole)
+    for column in sorted(columns & SECRET_COLUMNS):
+        walker.raise_to("admin", f"admin: {column} holds passwords for other servers")
     kind = walker.kind if walker.keeps_kind or not walker.dml or walker.dml == walker.kind else ""
     return Statement(
         text=redact(text, {name: fields}, offset),

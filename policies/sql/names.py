@@ -16,6 +16,17 @@ CATALOG = load_names("relations")
 
 # Relations that give away credentials, or turn a row change into a SET.
 SECRET_RELATIONS = frozenset({"pg_catalog.pg_authid", "pg_catalog.pg_shadow"})
+# Columns that give away passwords for other servers; psql's \\deu+ and \\dRs+ ask for them.
+SECRET_COLUMNS = frozenset(
+    f"{relation}{end}"
+    for relation, ends in {
+        "pg_catalog.pg_user_mapping": (".umoptions", ".*"),
+        "pg_catalog.pg_user_mappings": (".umoptions", ".*"),
+        "pg_catalog.pg_subscription": (".subconninfo", ".*"),
+        "information_schema.user_mapping_options": (".option_value", ".*"),
+    }.items()
+    for end in ends
+)
 SETTINGS_RELATION = "pg_catalog.pg_settings"
 
 _CANDIDATES = 16
