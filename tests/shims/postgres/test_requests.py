@@ -88,7 +88,7 @@ def test_a_server_error_is_on_record_and_the_rest_of_the_message_did_not_run(shi
         connection.execute("SELECT 1; SELECT 1/0; SELECT 2")
     shim.wait_ended()
     assert [(outcome["status"], outcome.get("code", "")) for _, _, outcome in shim.commands()] == [
-        ("ok", ""),
+        ("ok", "00000"),
         ("error", "22012"),
         ("aborted", ""),
     ]
