@@ -4,6 +4,9 @@ Replaced by `'[redacted]'`: the literal after a word that names a secret (`PASSW
 `OPTIONS (password 'x')`, `SET a.token TO 'x'`); the literal after CONNECTION; any literal that holds a connection
 string with a password; every unknown option of a user mapping or foreign server; what secret_literals.py finds.
 In a dollar-quoted body (DO, CREATE FUNCTION) the same is done to the body's own text.
+
+Not found, for no name tells: `INSERT INTO users VALUES ('bob', 'x')` without columns, arguments of a function with a
+plain name (`login('bob', 'x')`), and what a program of COPY is given (`curl -u user:x`).
 """
 
 from __future__ import annotations
