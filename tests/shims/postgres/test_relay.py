@@ -135,11 +135,11 @@ def test_a_step_that_raises_before_the_answer_is_delivered_stops_it(
         with monkeypatch.context() as patch:
             patch.setattr(*step, bug)
             with pytest.raises(psycopg.Error) as caught:
-                connection.execute("SELECT 'secret' || 'row'")
-        assert "secretrow" not in str(caught.value)
+                connection.execute("SELECT 'hidden' || 'row'")
+        assert "hiddenrow" not in str(caught.value)
         assert other.execute("SELECT 1").fetchone() == (1,)
     shim.wait_ended()
-    assert {outcome["status"] for text, _, outcome in shim.commands() if "secret" in text} == {"aborted"}
+    assert {outcome["status"] for text, _, outcome in shim.commands() if "hidden" in text} == {"aborted"}
 
 
 @pytest.mark.parametrize("step", ENTRY, ids=name_of)
