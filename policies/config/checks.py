@@ -7,7 +7,7 @@ from itertools import combinations
 from onrecord.policies.config.issuers import DEV_ISSUER, EMPTY_CLAIMS, is_shared
 from onrecord.policies.config.reading import Reader
 from onrecord.policies.config.types import Address, Config, HttpResource, PostgresResource
-from onrecord.policies.config.values import ip_of, is_loopback, overlap
+from onrecord.policies.config.values import ip_of, is_loopback, overlap, shown
 
 LISTENERS = ("http", "postgres", "ssh", "admin")
 GATEWAY_HOST = "onrecord.internal"
@@ -101,7 +101,7 @@ def _check_policies(config: Config, reader: Reader) -> None:
         for name in policy.resources:
             if name not in config.resources and not reader.is_bad(f"resources.{name}.type"):
                 known = ", ".join(config.resources) or "none"
-                reader.problem(f"policies[{i}].resources", f"no such resource: {name!r}", f"there are: {known}")
+                reader.problem(f"policies[{i}].resources", f"no such resource: {shown(name)}", f"there are: {known}")
         first, file = files.setdefault(policy.name, (i, str(policy.path)))
         if file != str(policy.path) and policy.name:
             reader.problem(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from onrecord.policies.config.values import BadValue, name
+from onrecord.policies.config.values import BadValue, name, shown
 
 MAX_POLICY = 1024 * 1024
 LIBRARY = Path(__file__).resolve().parent.parent / "library"
@@ -16,7 +16,7 @@ def library_path(label: str) -> Path:
     path = LIBRARY / f"{name(label, 'library policy')}.py"
     if label.startswith("_") or not path.is_file():
         known = ", ".join(sorted(file.stem for file in LIBRARY.glob("*.py") if not file.stem.startswith("_")))
-        raise BadValue(f"no such policy in the library: {label!r}", f"there are: {known}")
+        raise BadValue(f"no such policy in the library: {shown(label)}", f"there are: {known}")
     return path
 
 
@@ -25,14 +25,16 @@ def check_policy_file(path: Path) -> None:
     try:
         if not path.is_file():
             raise BadValue(
-                f"no such file: {str(path)!r}", 'give a path from the configuration\'s folder, or "library:NAME"'
+                f"no such file: {shown(str(path))}", 'give a path from the configuration\'s folder, or "library:NAME"'
             )
         with path.open("rb") as file:
             source = file.read(MAX_POLICY + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, BadValue):
             raise
-        raise BadValue(f"cannot be read: {str(path)!r}: {getattr(error, 'strerror', None) or 'bad path'}") from None
+        raise BadValue(
+            f"cannot be read: {shown(str(path))}: {getattr(error, 'strerror', None) or 'bad path'}"
+        ) from None
     if len(source) > MAX_POLICY:
         raise BadValue(f"{str(path)!r} is over {MAX_POLICY} bytes")
     try:

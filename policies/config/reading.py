@@ -113,12 +113,12 @@ class Reader:
         path = self.path(text)
         try:
             if not path.is_file():
-                self.problem(key, f"no such file: {str(path)!r}")
+                self.problem(key, f"no such file: {shown(str(path))}")
                 return None
             with path.open("rb"):
                 pass
         except (OSError, ValueError) as error:
-            self.problem(key, f"cannot be read: {str(path)!r}: {getattr(error, 'strerror', None) or 'bad path'}")
+            self.problem(key, f"cannot be read: {shown(str(path))}: {getattr(error, 'strerror', None) or 'bad path'}")
             return None
         return path
 
@@ -177,7 +177,7 @@ def _parse(path: Path, reader: Reader) -> dict[str, Any] | None:
         return None
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number of 5,000 digits
         reader.problem("", f"not TOML: {error}")
         return None
 

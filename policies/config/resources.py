@@ -45,7 +45,9 @@ def read_resource(
         return _postgres(label, reader.table(data, PostgresTable, key), key, reader)
     if kind in _TYPES:
         return _other(label, reader.table(data, OtherTable, key), key, reader)
-    reason = "missing" if kind is None else f"no such type: {kind!r}" if isinstance(kind, str) else "not a text"
+    reason = (
+        "missing" if kind is None else f"no such type: {shown(str(kind))}" if isinstance(kind, str) else "not a text"
+    )
     reader.problem(f"{key}.type", reason, "one of " + ", ".join(f'"{name}"' for name in _TYPES))
     return None
 

@@ -73,10 +73,10 @@ def size(value: str | int) -> int:
         match = _NUMBER.fullmatch(value.strip())
         number, unit = match.groups() if match else ("", "?")
     if unit.lower() not in _SIZES or number.startswith("-"):
-        raise BadValue(f"not a size: {value!r}", 'write bytes as a number, or "64 KiB", "1 MiB", "1 GiB"')
+        raise BadValue(f"not a size: {shown(str(value))}", 'write bytes as a number, or "64 KiB", "1 MiB", "1 GiB"')
     result = float(number) * _SIZES[unit.lower()]
     if result != int(result):
-        raise BadValue(f"not a whole number of bytes: {value!r}")
+        raise BadValue(f"not a whole number of bytes: {shown(str(value))}")
     return int(result)
 
 
@@ -87,7 +87,7 @@ def duration(value: str | float) -> float:
         number, unit = match.groups() if match else ("", "?")
         if unit not in _DURATIONS:
             raise BadValue(
-                f"not a duration: {value!r}", 'write seconds as a number, or "250 ms", "60 s", "15 min", "1 h"'
+                f"not a duration: {shown(value)}", 'write seconds as a number, or "250 ms", "60 s", "15 min", "1 h"'
             )
         return float(number) * _DURATIONS[unit]
     if not 0 <= value < 1e9:
@@ -103,7 +103,9 @@ def moment(value: object) -> float:
         try:
             value = datetime.fromisoformat(value) if len(value) > 10 else date.fromisoformat(value)
         except ValueError:
-            raise BadValue(f"not a date or time: {value!r}", "write 2026-12-01T18:00:00Z or 2026-12-01") from None
+            raise BadValue(
+                f"not a date or time: {shown(str(value))}", "write 2026-12-01T18:00:00Z or 2026-12-01"
+            ) from None
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise BadValue(f"a time without a zone: {value.isoformat()}", f"write {value.isoformat()}Z for UTC")
