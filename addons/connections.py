@@ -15,7 +15,7 @@ from onrecord.addons.addresses import HostError, split_authority
 from onrecord.addons.egress import Destinations, RefusedDestinationError
 from onrecord.addons.http_head import HeadError, read_head
 from onrecord.addons.peers import Peer, Peers
-from onrecord.addons.problem import problem
+from onrecord.addons.problem import problem, refusal_status
 from onrecord.addons.proxy_identity import NotAuthenticatedError, ProxyIdentity
 from onrecord.recordings.auditor import Auditor, RefusedError
 from onrecord.recordings.records import RefusalRecord
@@ -108,7 +108,8 @@ class Connections:
             return self._refuse(peer, text, 403, error.policy, error.reason, error.hint, error.resource)
         except RefusedError as error:
             reason = getattr(error.ruling.verdict, "reason", "refused")
-            return problem(403, policy=error.ruling.policy, reason=reason, record=error.record, detail=str(error))
+            status = refusal_status(error.ruling.policy)
+            return problem(status, policy=error.ruling.policy, reason=reason, record=error.record, detail=str(error))
         return None
 
     def _refuse(

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import h11
+from h2.exceptions import DenialOfServiceError
 from h2.frame_buffer import FrameBuffer
 from h11._readers import ChunkedReader
-from hyperframe.frame import Frame
+from hyperframe.frame import Frame, PingFrame, PriorityFrame, RstStreamFrame, SettingsFrame
 from mitmproxy import hooks, http
 from mitmproxy.connection import Client
 from mitmproxy.proxy import commands, events
@@ -34,6 +36,8 @@ from onrecord.addons.strict_dispatch import StrictDispatch
 log = logging.getLogger(__name__)
 
 MAX_PIPELINED = 256 * 1024
+CONTROL_BURST, CONTROL_RATE = 2000, 200  # HTTP/2 control frames of one connection: at once, and a second
+_CONTROL_FRAMES = (PingFrame, SettingsFrame, RstStreamFrame, PriorityFrame)
 
 Commands = Generator[commands.Command, Any, None]
 _background: set[asyncio.Future[None]] = set()
@@ -185,13 +189,19 @@ def _install_http1(on_partial_head: Callable[[str], None], peers: Peers) -> None
 
 
 def _install_http2(peers: Peers) -> None:
-    """A client that breaks HTTP/2 is on record; a frame over the limit is refused by its head, not once it is there."""
+    """A client that breaks HTTP/2 is on record; a frame over the limit is refused by its head, not once it is there.
+
+    Frames that cost the peer nothing and us much (CVE-2019-9512, -9515, CVE-2023-44487) are limited.
+    """
     next_frame = FrameBuffer.__next__
 
     def next_frame_within_limit(self: FrameBuffer) -> Frame:
         if len(self._data) >= 9:
             self._validate_frame_length(int.from_bytes(self._data[:3]))
-        return next_frame(self)
+        frame = next_frame(self)
+        if isinstance(frame, _CONTROL_FRAMES):
+            _count_control(self)
+        return frame
 
     close = _http2.Http2Connection.protocol_error
 
@@ -204,6 +214,16 @@ def _install_http2(peers: Peers) -> None:
     target.protocol_error = protocol_error
     buffer: Any = FrameBuffer
     buffer.__next__ = next_frame_within_limit
+
+
+def _count_control(buffer: Any) -> None:
+    """A bucket of control frames for each connection and direction."""
+    now = time.monotonic()
+    at, level = getattr(buffer, "onrecord_control", (now, 0.0))
+    level = max(level - (now - at) * CONTROL_RATE, 0.0) + 1
+    buffer.onrecord_control = (now, level)
+    if level > CONTROL_BURST:
+        raise DenialOfServiceError("too many control frames")
 
 
 _read_response = _http1.Http1Client.read_headers

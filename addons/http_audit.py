@@ -16,7 +16,7 @@ from onrecord.addons.exchange import KEY, Exchange, exchange_of
 from onrecord.addons.http_command import build_command, check_form
 from onrecord.addons.http_head import Head, HeadError, check_opening, check_request_line, read_head
 from onrecord.addons.peers import Peer, Peers
-from onrecord.addons.problem import problem
+from onrecord.addons.problem import problem, refusal_status
 from onrecord.addons.proxy_identity import NotAuthenticatedError, ProxyIdentity
 from onrecord.addons.streams import GrpcFrames, Stream
 from onrecord.addons.upstream_address import pin
@@ -177,7 +177,8 @@ class HttpRequests:
             return None
         except RefusedError as error:
             reason = getattr(error.ruling.verdict, "reason", "refused")
-            self._answer(flow, 403, error.ruling.policy, reason, "", error.record)
+            status = refusal_status(error.ruling.policy)
+            self._answer(flow, status, error.ruling.policy, reason, "", error.record)
             return None
         request = flow.request.data
         exchange = Exchange(
@@ -272,8 +273,7 @@ class HttpRequests:
             verdict = decision.ruling.verdict
             reason, hint = getattr(verdict, "reason", "refused"), getattr(verdict, "hint", "")
             policy = decision.ruling.policy
-            status = 503 if policy in ("onrecord:store", "onrecord:control") else 403
-            self._answer(flow, status, policy, reason, hint, decision.id, detail=decision.message)
+            self._answer(flow, refusal_status(policy), policy, reason, hint, decision.id, detail=decision.message)
             return None
         if exchange.peer.blocked:
             self._abort(flow, exchange, exchange.peer.blocked)

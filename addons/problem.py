@@ -18,7 +18,13 @@ _TITLES = {
     502: "Bad gateway",
     503: "Gateway cannot record or decide",
 }
+_NOT_NOW = frozenset({"onrecord:store", "onrecord:control"})
 CHALLENGE = b'Basic realm="onrecord"'
+
+
+def refusal_status(policy: str) -> int:
+    """503 where the gateway itself cannot record or decide now, 403 where the answer is no."""
+    return 503 if policy in _NOT_NOW else 403
 
 
 def problem(

@@ -175,6 +175,23 @@ def test_http2_that_breaks_the_protocol_is_on_record(scene: Scene) -> None:
     assert wait_until(lambda: scene.gateway.refusals()[before:], timeout=10)[0]["identity"]["subject"] == "agent-7"
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [b"\0\0\x08\x06\0\0\0\0\0abcdefgh", b"\0\0\0\x04\0\0\0\0\0", b"\0\0\x05\x02\0\0\0\0\x01\0\0\0\0\x01"],
+    ids=["ping", "settings", "priority"],
+)
+def test_a_flood_of_control_frames_ends_the_connection(scene: Scene, frame: bytes) -> None:
+    with scene.gateway.tunnel(alpn="h2") as client, contextlib.suppress(OSError):
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0" + frame * 20_000)
+        client.settimeout(20)
+        while client.recv(65536):
+            pass
+    last = wait_until(
+        lambda: [r for r in scene.gateway.refusals() if "control frames" in r.get("detail", "")], timeout=20
+    )
+    assert last[-1]["identity"]["subject"] == "agent-7"
+
+
 def test_a_client_that_does_not_trust_the_gateway_is_on_record(scene: Scene) -> None:
     before = len(scene.gateway.refusals())
     client, _ = scene.gateway.connect("billing.internal:443")
