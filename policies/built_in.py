@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onrecord.policies.model import Resource
+from onrecord.policies.model import Command, Resource
 from onrecord.policies.verdict import Allow, Deny, Hold, Ruling
 
 ASK = "ask the gateway's operator"
@@ -30,11 +30,16 @@ _DEFAULT = {
 }
 
 
-def rule_on_action(action: str, resource: Resource) -> Ruling:
-    """The rule on admin commands, and on everything that is neither read nor write nor admin."""
+def rules_on_action(command: Command) -> list[Ruling]:
+    """The rules on admin commands, and on everything that is neither read nor write nor admin; none for the others."""
+    action, resource = command.action, command.session.resource
+    if action in ("read", "write"):
+        return []
+    admin = _ADMIN.get(resource.admin, _ADMIN["deny"])
     if action == "admin":
-        return _ADMIN.get(resource.admin, _ADMIN["deny"])
-    return _UNKNOWN.get(resource.unknown, _UNKNOWN["deny"])
+        return [admin]
+    unknown = _UNKNOWN.get(resource.unknown, _UNKNOWN["deny"])
+    return [unknown, admin] if command.also_admin else [unknown]
 
 
 def default_of(resource: Resource) -> Ruling:

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from onrecord.policies.answers import presentable, sound
-from onrecord.policies.built_in import ASK, BROKEN, NOT_LOADED, STALE, default_of, rule_on_action
+from onrecord.policies.built_in import ASK, BROKEN, NOT_LOADED, STALE, default_of, rules_on_action
 from onrecord.policies.errors import PolicyError
 from onrecord.policies.hooks import Hook, LoadedSet
 from onrecord.policies.model import Command, Outcome, Session
@@ -153,10 +153,7 @@ class PolicyEngine:
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plan(key)
-        rulings: list[Ruling] = []
-        action = command.action
-        if action not in ("read", "write"):
-            rulings.append(rule_on_action(action, resource))
+        rulings = rules_on_action(command)
         if plan.plain:
             self._ask_plain(plan.plain, command, rulings)
         if plan.waiting:
@@ -186,10 +183,8 @@ class PolicyEngine:
         session = command.session
         plan = self._plan((session.resource.name, session.identity.groups, command.command_kind))
         answers: list[Answer] = []
-        rulings: list[Ruling] = []
-        if command.action not in ("read", "write"):
-            rulings.append(rule_on_action(command.action, session.resource))
-            answers.append(Answer(rulings[0].policy, rulings[0]))
+        rulings = rules_on_action(command)
+        answers += [Answer(ruling.policy, ruling) for ruling in rulings]
         for hook in plan.plain + plan.waiting:
             said: list[Ruling] = []
             if hook.is_async:

@@ -84,8 +84,14 @@ class NameSet(frozenset[str]):
         return any(entry.endswith(suffix) for entry in self)
 
 
+_HEAD = frozenset({"session", "action", "text", "cause", "also_admin"})
+
+
 class _Head(msgspec.Struct, frozen=True, kw_only=True):
-    """What every command has. Subclasses set `kind_of_command` and `hook`."""
+    """What every command has. Subclasses set `command_kind`.
+
+    `also_admin`: the action is unknown, and a part that is understood is admin: the resource's rules on both hold.
+    """
 
     command_kind: ClassVar[str] = ""
 
@@ -93,6 +99,7 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
     action: Action
     text: str
     cause: str | None = None
+    also_admin: bool = False
 
     @property
     def identity(self) -> Identity:
@@ -108,8 +115,7 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
 
     def detail(self) -> dict[str, object]:
         """The fields of this kind under their names, for the record. Shape: JSON-able."""
-        head = ("session", "action", "text", "cause")
-        return {name: _plain(getattr(self, name)) for name in self.__struct_fields__ if name not in head}
+        return {name: _plain(getattr(self, name)) for name in self.__struct_fields__ if name not in _HEAD}
 
     @property
     def digest(self) -> str:

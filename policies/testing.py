@@ -106,6 +106,7 @@ def sql_command(
         columns_read=statement.columns_read,
         functions=statement.functions,
         has_where=statement.has_where,
+        also_admin=statement.action == "unknown" and "admin" in statement.actions,
         parameters=parameters,
         role=role,
     )

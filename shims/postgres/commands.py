@@ -116,6 +116,7 @@ class Templates:
             functions=statement.functions,
             has_where=statement.has_where,
             role=self.role,
+            also_admin=statement.action == "unknown" and "admin" in statement.actions,
         )
         template = Template(
             command,
@@ -134,9 +135,11 @@ class Templates:
             missing = Refusal("there is no prepared statement of this name", "prepare it first", sqlstate="26000")
             return dataclasses.replace(template, refusal=template.refusal or missing)
         outer, inner = template.command, prepared.template.command
+        own = _own_actions(template)
         command = SqlCommand(
             session=self.session,
-            action=max(inner.action, _own_action(template), key=_RANK.__getitem__),
+            action=max(inner.action, *own, key=_RANK.__getitem__),
+            also_admin=inner.also_admin or "admin" in own or inner.action == "admin",
             text=f"{outer.text} /* {inner.text} */",
             kind=inner.kind,
             tables_read=NameSet(outer.tables_read | inner.tables_read),
@@ -153,15 +156,14 @@ class Templates:
         return _with_detail(resolved, _encode(command.detail()))
 
 
-def _own_action(template: Template) -> Action:
+def _own_actions(template: Template) -> set[Action]:
     """What a statement with EXECUTE does beside it: its arguments may call anything, and it may create a table."""
-    strongest: Action = "read" if template.command.kind == "EXECUTE" else "write"
+    found: set[Action] = {"read" if template.command.kind == "EXECUTE" else "write"}
     for reason in template.reasons:
         action, _, what = reason.partition(": ")
-        if what.startswith("EXECUTE (") or action not in _RANK:
-            continue
-        strongest = max(strongest, action, key=_RANK.__getitem__)
-    return strongest
+        if action in _RANK and not what.startswith("EXECUTE ("):
+            found.add(action)
+    return found
 
 
 def _with_detail(template: Template, detail: bytes, role: str = "") -> Template:
