@@ -21,6 +21,8 @@ from onrecord.scripts.terminal import clean
 _VERDICTS = {"allow": "green", "deny": "bold red", "hold": "yellow"}
 _STATUS = {"ok": "green", "error": "yellow", "refused": "red", "aborted": "magenta"}
 _SHOWN_ROWS = 50
+_SHOWN_COLUMNS = 50
+_SHOWN_CELL = 1000
 _SHOWN_TEXT = 20_000
 
 
@@ -127,9 +129,7 @@ def render_record(view: View) -> RenderableType:
 
 
 def render_command(view: View) -> RenderableType:
-    text = clean(view["text"], lines=True)
-    if len(text) > _SHOWN_TEXT:
-        text = f"{text[:_SHOWN_TEXT]}\n… {len(text) - _SHOWN_TEXT} characters more (--json has all)"
+    text = _bounded(view["text"])
     if view["kind"] == "sql":
         return Syntax(_pretty_sql(text), "postgresql", theme="ansi_dark", background_color="default", word_wrap=True)
     return Text(text or "–")
@@ -195,29 +195,42 @@ def render_sample(sample: Any) -> RenderableType:
     if isinstance(sample, list) and sample and all(isinstance(row, list) for row in sample):
         return _rows(None, sample)
     if isinstance(sample, str):
-        text = clean(sample, lines=True)
-        more = f"\n… {len(text) - _SHOWN_TEXT} characters more" if len(text) > _SHOWN_TEXT else ""
-        return redacted(text[:_SHOWN_TEXT] + more)
+        return redacted(_bounded(sample))
     if isinstance(sample, dict) and isinstance(sample.get("body"), str):
         head = {name: value for name, value in sample.items() if name != "body" and value not in (None, "", [], {})}
         facts = [(name, _inline(value)) for name, value in head.items()]
-        return Group(_facts(facts), redacted(clean(sample["body"], lines=True)[:_SHOWN_TEXT]))
-    return redacted(clean(json.dumps(sample, indent=2, ensure_ascii=False), lines=True)[:_SHOWN_TEXT])
+        return Group(_facts(facts), redacted(_bounded(sample["body"])))
+    return redacted(_bounded(json.dumps(sample, indent=2, ensure_ascii=False)))
+
+
+def _bounded(text: str) -> str:
+    """The beginning of a text, neutral, and how much more there is."""
+    more = f"\n… {len(text) - _SHOWN_TEXT} characters more (--json has all)" if len(text) > _SHOWN_TEXT else ""
+    return clean(text[:_SHOWN_TEXT], lines=True) + more
 
 
 def _rows(columns: Any, rows: list[Any]) -> RenderableType:
     names = [str(name) for name in columns] if isinstance(columns, list) else []
     width = max([len(names), *(len(row) for row in rows[:_SHOWN_ROWS] if isinstance(row, list))], default=0)
     table = Table(box=None, pad_edge=False, header_style="bold")
+    hidden, width = max(0, width - _SHOWN_COLUMNS), min(width, _SHOWN_COLUMNS)
     for index in range(width):
         header = clean(names[index]) if index < len(names) else ""
         table.add_column(Text(header), overflow="fold")
     for row in rows[:_SHOWN_ROWS]:
         cells = row if isinstance(row, list) else [row]
-        table.add_row(*(Text("null", style="dim") if cell is None else _inline(cell) for cell in cells))
-    if len(rows) > _SHOWN_ROWS:
-        return Group(table, Text(f"… {len(rows) - _SHOWN_ROWS} rows more (--json has all)", style="dim"))
+        table.add_row(*(Text("null", style="dim") if cell is None else _cell(cell) for cell in cells[:width]))
+    more = [f"{max(0, len(rows) - _SHOWN_ROWS)} rows", f"{hidden} columns"]
+    more = [text for text in more if not text.startswith("0 ")]
+    if more:
+        return Group(table, Text(f"… {' and '.join(more)} more (--json has all)", style="dim"))
     return table
+
+
+def _cell(value: Any) -> Text:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    more = f"… {len(text) - _SHOWN_CELL} characters more" if len(text) > _SHOWN_CELL else ""
+    return redacted(clean(text[:_SHOWN_CELL], lines=True) + more)
 
 
 def redacted(text: str) -> Text:
@@ -229,12 +242,12 @@ def redacted(text: str) -> Text:
 
 def _inline(value: Any) -> Text:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return redacted(", ".join(clean(item) for item in value))
+        return redacted(_bounded(", ".join(item.replace("\n", "\\n") for item in value)))
     if isinstance(value, list) and all(isinstance(item, list) and len(item) == 2 for item in value):
-        return redacted("\n".join(f"{clean(name)}: {clean(item)}" for name, item in value))
+        return redacted(_bounded("\n".join(f"{clean(name)}: {clean(str(item)[:_SHOWN_TEXT])}" for name, item in value)))
     if isinstance(value, str):
-        return redacted(clean(value, lines=True))
-    return redacted(clean(json.dumps(value, ensure_ascii=False)))
+        return redacted(_bounded(value))
+    return redacted(_bounded(json.dumps(value, ensure_ascii=False)))
 
 
 def _identity(identity: View) -> Text:

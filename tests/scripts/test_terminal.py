@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 
 import pytest
@@ -38,7 +39,17 @@ def test_json_says_the_same_and_nothing_in_it_acts(value: object) -> None:
         ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
         ("\U000e0041", "\\U000e0041"),
         ("\u2028", "\\u2028"),
+        ("e\u0301\u0302\u0303\u0304\u0305x", "e\u0301\u0302\u0303\u0304\\u0305x"),
+        ("a\u3164b\u2800c", "a\\u3164b\\u2800c"),
     ],
 )
 def test_what_acts_is_shown_as_an_escape(text: str, shown: str) -> None:
     assert clean(text) == shown
+
+
+def test_marks_never_stack_high_whatever_stands_between_them() -> None:
+    for text in ("e" + "\u0301" * 1000, "\u0301\u20dd" * 500, "\u200d\u0301" * 500):
+        for shown in (clean(text), clean(text, lines=True), json_line(text)):
+            runs = re.split(r"[^\u0301\u20dd]+", shown)
+            assert max(map(len, runs)) <= 4
+    assert json.loads(json_line("e" + "\u0301" * 1000)) == "e" + "\u0301" * 1000
