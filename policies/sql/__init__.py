@@ -2,7 +2,16 @@
 
 from onrecord.policies.sql.analysis import analyse, loses_data
 from onrecord.policies.sql.errors import SqlError, SqlTooLarge
-from onrecord.policies.sql.redact import redact_unparsed
+from onrecord.policies.sql.redact import blank_literals, redact_unparsed
 from onrecord.policies.sql.statement import Analysis, Statement
 
-__all__ = ["Analysis", "SqlError", "SqlTooLarge", "Statement", "analyse", "loses_data", "redact_unparsed"]
+__all__ = [
+    "Analysis",
+    "SqlError",
+    "SqlTooLarge",
+    "Statement",
+    "analyse",
+    "blank_literals",
+    "loses_data",
+    "redact_unparsed",
+]

@@ -16,7 +16,7 @@ from onrecord.policies.sql.errors import SqlError
 from onrecord.policies.sql.literals import Literals
 from onrecord.policies.sql.names import SECRET_COLUMNS, resolve, value_calls
 from onrecord.policies.sql.parser import SMALL, parse
-from onrecord.policies.sql.redact import redact
+from onrecord.policies.sql.redact import redact, secret_parameters
 from onrecord.policies.sql.statement import Analysis, Statement
 from onrecord.policies.sql.walker import Walker
 
@@ -151,6 +151,7 @@ def _statement(piece: _Slice, search_path: tuple[str, ...]) -> Statement:
         executes=walker.executes,
         deallocates=walker.deallocates,
         parameters=walker.parameters,
+        secret_parameters=secret_parameters(text, {name: fields}),
         loses=tuple(walker.loses),
     )
 

@@ -44,13 +44,18 @@ def redact(text: str, tree: Node | None = None, offset: int = 0) -> str:
     """
     if not _worth_a_look(text):
         return text
-    marks: set[int] = set() if tree is None else secret_literals(tree)
+    marks: set[int] = set() if tree is None else secret_literals(tree)[0]
     if marks and not text.isascii():
         data = text.encode()
         marks = {len(data[: mark - offset].decode(errors="replace")) for mark in marks if mark >= offset}
     elif offset:
         marks = {mark - offset for mark in marks}
     return _redact(text, everything=False, depth=0, marks=marks)
+
+
+def secret_parameters(text: str, tree: Node) -> tuple[int, ...]:
+    """The numbers of the parameters whose values are secrets: `INSERT INTO users (password) VALUES ($1)`."""
+    return tuple(sorted(secret_literals(tree)[1])) if _worth_a_look(text) else ()
 
 
 def _worth_a_look(text: str) -> bool:
@@ -64,6 +69,11 @@ def _worth_a_look(text: str) -> bool:
 def redact_unparsed(sql: str) -> str:
     """Text that does not parse, fit for a log: if it mentions anything secret, every literal in it is blanked."""
     return _redact(sql, everything=_worth_a_look(sql), depth=0)
+
+
+def blank_literals(sql: str) -> str:
+    """The text with every string literal blanked: `EXECUTE p('bob', 'x')` where `p` takes a secret."""
+    return _redact(sql, everything=True, depth=0)
 
 
 def _redact(text: str, *, everything: bool, depth: int, marks: Collection[int] = ()) -> str:

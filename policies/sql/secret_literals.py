@@ -27,9 +27,11 @@ _KEYED = words("crypt hmac encrypt decrypt encrypt_iv decrypt_iv digest", prefix
 _SIDES = ("lexpr", "rexpr")
 
 
-def secret_literals(tree: Node) -> set[int]:
-    """Locations (bytes in the whole text) of the constants of a statement `{NodeName: fields}` that are secrets."""
+def secret_literals(tree: Node) -> tuple[set[int], set[int]]:
+    """What of a statement `{NodeName: fields}` is secret: constants by location (bytes in the whole text), and
+    parameters by number."""
     found: set[int] = set()
+    parameters: set[int] = set()
     stack: list[tuple[Any, bool]] = [(tree, False)]
     while stack:
         item, secret = stack.pop()
@@ -41,9 +43,11 @@ def secret_literals(tree: Node) -> set[int]:
                 if "sval" in const and (secret or _tells(const["sval"].get("sval", ""))):
                     found.add(const.get("location", 0))
                 continue
+            if secret and "ParamRef" in item:
+                parameters.add(item["ParamRef"].get("number", 0))
             stack += [(value, secret) for value in item.values() if isinstance(value, dict | list)]
             stack += [(part, True) for part in _secret_parts(item)]
-    return found
+    return found, parameters
 
 
 def _tells(value: str) -> bool:

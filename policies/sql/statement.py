@@ -34,7 +34,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     - `settings`: names (lower case) with the new value, None for DEFAULT; ("*", None) for RESET ALL and DISCARD ALL;
       ("?", None) where the text does not say which setting changes.
     - `prepares`, `executes`, `deallocates`: SQL-level prepared statement names; `deallocates` "*" for ALL.
-    - `parameters`: the highest `$n`.
+    - `parameters`: the highest `$n`; `secret_parameters`: those whose values must not be recorded.
     - `loses`: what ALTER would destroy, such as "column public.orders.note" or "values of column public.orders.note".
     """
 
@@ -56,6 +56,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     executes: str | None = None
     deallocates: str | None = None
     parameters: int = 0
+    secret_parameters: tuple[int, ...] = ()
     loses: tuple[str, ...] = ()
 
     @functools.cached_property

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from onrecord.policies.model import Action, NameSet, Session, SqlCommand
-from onrecord.policies.sql import SqlError, Statement, analyse, redact_unparsed
+from onrecord.policies.redaction import MARK
+from onrecord.policies.sql import SqlError, Statement, analyse, blank_literals, redact_unparsed
 from onrecord.shims.postgres.startup import PINNED, pinned_value
 
 PROTOCOL, UNKNOWN = "onrecord:protocol", "onrecord:unknown"
@@ -48,10 +49,14 @@ class Template:
     detail_tail: bytes = b""
     detail: bytes = b""
     special: bool = False
+    secret_parameters: tuple[int, ...] = ()
 
     def bound(self, parameters: tuple[str | None, ...]) -> tuple[SqlCommand, bytes]:
-        """The command with bind values, and its detail."""
+        """The command with bind values, and its detail: there, values that are secrets are not in clear."""
         command = msgspec.structs.replace(self.command, parameters=parameters)
+        if self.secret_parameters:
+            secret = self.secret_parameters
+            parameters = tuple([MARK if i in secret else value for i, value in enumerate(parameters, 1)])
         return command, b"".join((self.detail_head, b'"parameters":', _encode(parameters), self.detail_tail))
 
 
@@ -125,6 +130,7 @@ class Templates:
             prepares=statement.prepares,
             executes=statement.executes,
             deallocates=statement.deallocates,
+            secret_parameters=statement.secret_parameters,
         )
         template.special = (template.prepares or template.executes or template.deallocates) is not None
         return _with_detail(template, statement.detail_json, self.role)
@@ -136,11 +142,12 @@ class Templates:
             return dataclasses.replace(template, refusal=template.refusal or missing)
         outer, inner = template.command, prepared.template.command
         own = _own_actions(template)
+        text = blank_literals(outer.text) if prepared.template.secret_parameters else outer.text
         command = SqlCommand(
             session=self.session,
             action=max(inner.action, *own, key=_RANK.__getitem__),
             also_admin=inner.also_admin or "admin" in own or inner.action == "admin",
-            text=f"{outer.text} /* {inner.text} */",
+            text=f"{text} /* {inner.text} */",
             kind=inner.kind,
             tables_read=NameSet(outer.tables_read | inner.tables_read),
             tables_written=NameSet(outer.tables_written | inner.tables_written),
@@ -152,7 +159,8 @@ class Templates:
         refusal = template.refusal or prepared.template.refusal
         if prepared.template.special:
             refusal = refusal or Refusal("EXECUTE of a statement that itself changes or runs prepared statements")
-        resolved = Template(command, refusal=refusal, executes=template.executes)
+        secret = template.secret_parameters  # of EXECUTE p($1); what the prepared text binds stands in its own text
+        resolved = Template(command, refusal=refusal, executes=template.executes, secret_parameters=secret)
         return _with_detail(resolved, _encode(command.detail()))
 
 

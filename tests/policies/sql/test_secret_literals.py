@@ -76,4 +76,19 @@ def test_other_constants_stay(sql):
 def test_locations_are_those_of_the_constants():
     sql = "insert into users (name, password) values ('bob', 'x')"
     (raw,) = pgparse.parse(sql)
-    assert secret_literals(raw["stmt"]) == {sql.index("'x'")}
+    assert secret_literals(raw["stmt"]) == ({sql.index("'x'")}, set())
+
+
+@pytest.mark.parametrize(
+    ("sql", "secret"),
+    [
+        ("INSERT INTO users (name, password) VALUES ($1, $2)", (2,)),
+        ("INSERT INTO users (name, password) VALUES ($1, $2::text), ($3, $4)", (2, 4)),
+        ("UPDATE users SET password = crypt($1, gen_salt($2)) WHERE id = $3", (1, 2)),
+        ("SELECT name FROM users WHERE api_token = $1", (1,)),
+        ("SELECT name FROM users WHERE id = $1", ()),
+    ],
+)
+def test_parameters_of_secret_columns_are_known_by_number(sql, secret):
+    (statement,) = analyse(sql).statements
+    assert statement.secret_parameters == secret
