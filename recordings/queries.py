@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -51,7 +51,7 @@ class Reader:
         self._connection = open_reader(path)
         self._sessions: dict[bytes, Leaf | None] = {}
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,6 +67,10 @@ class Reader:
 
     def log(self, filters: Filters) -> list[View]:
         """The newest commands that fit, oldest first."""
+        return list(self.commands(filters))
+
+    def commands(self, filters: Filters) -> Iterator[View]:
+        """`log` one by one: a store is larger than memory."""
         where, values = self._conditions(filters)
         limit = -1 if filters.limit is None else filters.limit
         sql = (
@@ -74,7 +78,10 @@ class Reader:
             f" WHERE {where} ORDER BY c.at DESC, c.seq DESC LIMIT ?"
         )
         rows = self._connection.execute(sql, (*values, limit)).fetchall()
-        return [view for seq, outcome in reversed(rows) if (view := self._command(seq, outcome)) is not None]
+        for seq, outcome in reversed(rows):
+            view = self._command(seq, outcome)
+            if view is not None:
+                yield view
 
     def newest(self) -> int:
         """Number of records."""
@@ -211,11 +218,23 @@ class Reader:
         rows = self._connection.execute("SELECT seq FROM chunks WHERE command = ? ORDER BY seq", (command,)).fetchall()
         return [chunk_view(leaf) for (seq,) in rows if (leaf := self.leaf(seq)) is not None]
 
-    def match(self, query: str, limit: int) -> list[tuple[int, Leaf]]:
+    def match(self, query: str, limit: int) -> Iterator[tuple[int, Leaf]]:
         """The newest records that an FTS5 query finds, newest first."""
         sql = "SELECT rowid FROM search WHERE search MATCH ? ORDER BY rowid DESC LIMIT ?"
         rows = self._connection.execute(sql, (query, limit)).fetchall()
-        return [(seq, leaf) for (seq,) in rows if (leaf := self.leaf(seq)) is not None]
+        for (seq,) in rows:
+            leaf = self.leaf(seq)
+            if leaf is not None:
+                yield seq, leaf
+
+    def owner(self, seq: int, leaf: Leaf) -> int:
+        """The number of the command that a record belongs to; its own where it belongs to none."""
+        if leaf.kind not in (Kind.OUTCOME, Kind.CHUNK):
+            return seq
+        row = self._connection.execute(
+            "SELECT seq FROM commands WHERE id = ? ORDER BY seq DESC LIMIT 1", (leaf.command,)
+        ).fetchone()
+        return int(row[0]) if row else seq
 
     def command_of(self, seq: int, leaf: Leaf) -> View | None:
         """The command that a record belongs to, as `log` shows it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from onrecord.recordings.frames import Kind
 from onrecord.recordings.queries import Reader, encodable
 from onrecord.recordings.views import View, record_view
@@ -26,26 +28,34 @@ def fts_query(text: str) -> str:
     return " ".join([term for term in terms if term][:_MAX_TERMS])
 
 
-def search(reader: Reader, text: str, limit: int | None) -> list[View]:
-    """Commands, refusals and sessions with a record in which all words of `text` stand (`match`), oldest first."""
+def search(reader: Reader, text: str, limit: int | None) -> Iterator[View]:
+    """Commands, refusals and sessions with a record in which all words of `text` stand (`match`), oldest first.
+
+    Only numbers are collected; the views are made one by one, since a word may stand in every record.
+    """
     query = fts_query(text)
-    found: dict[str, View] = {}
     if not query:
-        return []
+        return
+    found: dict[int, int] = {}
     for seq, leaf in reader.match(query, -1 if limit is None else 4 * limit + 4):
-        view: View | None
-        if leaf.kind == Kind.SESSION:
-            view = reader.session_of(seq) | {"kind": "session"}
-        else:
-            view = reader.command_of(seq, leaf)
-        if view is None:
-            view = record_view(leaf)
-        if view["id"] not in found:
-            part = Kind(leaf.kind).name.lower() if leaf.kind in list(Kind) else "unknown"
-            found[view["id"]] = view | {"match": {"record": leaf.id, "part": part}}
+        found.setdefault(reader.owner(seq, leaf), seq)
         if limit is not None and len(found) >= limit:
             break
-    return sorted(found.values(), key=lambda view: str(view["at"]))
+    for owner, seq in sorted(found.items()):
+        view = _view(reader, owner)
+        leaf = reader.leaf(seq)
+        if view is not None and leaf is not None:
+            part = Kind(leaf.kind).name.lower() if leaf.kind in list(Kind) else "unknown"
+            yield view | {"match": {"record": leaf.id, "part": part}}
+
+
+def _view(reader: Reader, seq: int) -> View | None:
+    leaf = reader.leaf(seq)
+    if leaf is None:
+        return None
+    if leaf.kind == Kind.SESSION:
+        return reader.session_of(seq) | {"kind": "session"}
+    return reader.command_of(seq, leaf) or record_view(leaf)
 
 
 def _has_word(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -65,7 +66,7 @@ def log(
         since=parse_since(since), limit=_limit(limit, as_json=as_json),
     )  # fmt: skip
     with quiet_pipe(), open_store(config, store) as reader:
-        _print(reader.log(filters), "log", as_json=as_json)
+        _print(reader.commands(filters), "log", as_json=as_json)
 
 
 def show(
@@ -230,10 +231,11 @@ def _limit(limit: int | None, *, as_json: bool) -> int | None:
     return limit if limit is not None or as_json else SHOWN
 
 
-def _print(views: list[View], what: str, *, as_json: bool) -> None:
+def _print(views: Iterable[View], what: str, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.writelines(json_line(view) for view in views)
         return
+    views = list(views)  # few: without --json there is a limit
     from onrecord.scripts.screen import print_log
     from onrecord.scripts.screen_lists import print_runs, print_sessions
 
