@@ -96,6 +96,7 @@ class Exchange:
 
     __slots__ = (
         "auditor",
+        "ended",
         "last",
         "namespace",
         "opened",
@@ -117,6 +118,7 @@ class Exchange:
         self.namespace = Namespace()
         self.portals: dict[str, Portal] = {}
         self.stale: list[Portal] = []
+        self.ended: list[Running] = []  # commands whose outcome is not flushed yet
         self.queue: deque[Entry] = deque()
         self.skipping = False
         self.sample_limit = sample_limit

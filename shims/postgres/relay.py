@@ -18,6 +18,8 @@ from onrecord.shims.postgres.requests import Requests
 from onrecord.shims.postgres.responses import Responses
 from onrecord.shims.postgres.wire import WireError
 
+_LINGER = 10.0  # seconds for a peer to take what it was sent before the end
+
 _log = logging.getLogger("onrecord.postgres")
 
 
@@ -124,18 +126,29 @@ class Relay:
     def _forward(self) -> None:
         out = self.exchange.to_upstream
         if out:
-            self._auditor.flush()
+            self._flush()
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             self._upstream.write(data)
 
     def _deliver(self) -> None:
-        self._auditor.flush()
+        self._flush()
         out = self.exchange.to_client
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             self._client.write(data)
+
+    def _flush(self) -> None:
+        ended = self.exchange.ended
+        try:
+            self._auditor.flush()
+        except StoreError:
+            for running in ended:  # its outcome is lost with the rest; this one may go into the reserve
+                self._auditor.abort(running.decision, "it ended, and its outcome could not be written")
+            raise
+        finally:
+            ended.clear()
 
     @property
     def busy(self) -> bool:
@@ -199,7 +212,14 @@ class Relay:
         self._client.close()
         self._upstream.write(TERMINATE)
         self._upstream.close()
+        if not (self._client.closed and self._upstream.closed):
+            asyncio.get_running_loop().call_later(_LINGER, self._abort)
         self._on_end(bool(runs and answer))
+
+    def _abort(self) -> None:
+        """A peer that reads nothing keeps no connection of a session that has ended."""
+        self._client.abort()
+        self._upstream.abort()
 
     def _expired(self) -> None:
         text = "onrecord: onrecord:identity: the token has expired"

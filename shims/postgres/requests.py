@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -134,7 +133,18 @@ class Requests(Deciding):
         answers: Sequence[Decision | Awaitable[Decision]],
         changes: list[Change | None],
     ) -> None:
-        decisions = [await answer if inspect.isawaitable(answer) else answer for answer in answers]
+        known = [answer for answer in answers if isinstance(answer, Decision)]
+        decisions: list[Decision] = []
+        try:
+            for answer in answers:
+                decision = answer if isinstance(answer, Decision) else await answer
+                known += [] if decision is answer else [decision]
+                decisions.append(decision)
+        except BaseException:  # the session ends while a policy thinks
+            for decision in known:
+                if decision.allowed:
+                    self._exchange.auditor.abort(decision, "the session ended before it was sent")
+            raise
         self._send_query(data, templates, decisions, changes)
 
     def _send_query(

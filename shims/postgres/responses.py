@@ -206,7 +206,9 @@ class Responses:
         if entry.index >= len(entry.runs):
             raise WireError("the server completed more statements than were asked for")
         exchange = self._exchange
-        entry.runs[entry.index].finish(exchange.auditor, "ok", tag=tag)
+        running = entry.runs[entry.index]
+        running.finish(exchange.auditor, "ok", tag=tag)
+        exchange.ended.append(running)
         change = entry.changes[entry.index] if entry.changes else None
         if change is not None:
             exchange.namespace.commit(change)
@@ -289,6 +291,7 @@ class Responses:
         auditor = self._exchange.auditor
         if entry.index < len(entry.runs):
             entry.runs[entry.index].finish(auditor, "error", code=code, error=text)
+            self._exchange.ended.append(entry.runs[entry.index])
             for running in entry.runs[entry.index + 1 :]:
                 running.finish(auditor, "aborted", error=f"an earlier statement failed: {text}")
         changes = entry.changes[entry.index :]

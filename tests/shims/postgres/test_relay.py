@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Awaitable
 from typing import Any
 
 import psycopg
 import pytest
 
 from onrecord.policies.model import Command
-from onrecord.policies.verdict import Ruling
+from onrecord.policies.verdict import Allow, Ruling
 from onrecord.recordings.frames import Kind
 from onrecord.shims.postgres import (
     backend,
@@ -27,6 +28,7 @@ from onrecord.shims.postgres import (
 )
 from onrecord.shims.postgres.link import Link
 from onrecord.shims.postgres.messages import TERMINATE, encode_query
+from tests.helpers import wait_until
 from tests.shims.postgres.conftest import Shim
 from tests.shims.postgres.raw import RawClient
 
@@ -226,3 +228,65 @@ def test_the_insert_of_these_tests_does_reach_the_table_where_nothing_fails(shim
         row = connection.execute("SELECT count(*) FROM customers WHERE name = %s", [SECRET]).fetchone()
         connection.rollback()
     assert row == (1,)
+
+
+def test_an_outcome_that_cannot_be_written_leaves_another_and_its_answer_does_not_go_out(
+    shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shim.auditor.journal.flush
+
+    def full() -> None:
+        real_buffer = shim.auditor.journal._buffer
+        if real_buffer and b'"tag":"SELECT' in b"".join(real_buffer):
+            monkeypatch.setattr(shim.auditor.journal, "_write", _full)
+            try:
+                real()
+            finally:
+                monkeypatch.undo()
+        else:
+            real()
+
+    with shim.connect() as connection:
+        monkeypatch.setattr(shim.auditor.journal, "flush", full)
+        with pytest.raises(psycopg.Error, match="No space left"):
+            connection.execute("SELECT 'never' || 'seen'")
+    shim.wait_ended()
+    ((_, _, outcome),) = shim.commands()
+    assert (outcome["status"], outcome["error"]) == ("aborted", "it ended, and its outcome could not be written")
+
+
+def _full(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_statements_allowed_while_another_of_the_text_is_thought_about_have_an_outcome(shim: Shim) -> None:
+    async def never(_: Command) -> Ruling:
+        await asyncio.sleep(0)
+        raise BugError(SECRET)
+
+    def rule(command: Command) -> Ruling | Awaitable[Ruling]:
+        return never(command) if "2" in command.text else Ruling(Allow(), "p")
+
+    shim.engine.rule = rule
+    with RawClient(shim) as client:
+        client.send(encode_query("SELECT 1; SELECT 2; SELECT 3"))
+        assert b"internal error" in client.rest()[-1][1]
+    shim.wait_ended()
+    assert [(text, outcome["status"]) for text, _, outcome in shim.commands()] == [
+        ("SELECT 1", "aborted"),
+        ("SELECT 3", "aborted"),
+    ]
+
+
+def test_a_client_that_reads_nothing_keeps_no_connection_after_the_end(
+    shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onrecord.shims.postgres.relay._LINGER", 0.05)
+    with RawClient(shim) as client:
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.send(encode_query("SELECT repeat('x', 1000000) FROM generate_series(1, 50)"))
+        wait_until(lambda: shim.of(Kind.CHUNK), what="rows on their way")
+        (relay,) = shim.on_loop(lambda: list(shim.server._relays))
+        shim.on_loop(relay._expired)
+        shim.wait_ended()
+        wait_until(lambda: relay._client.closed and relay._upstream.closed, what="both connections to close")
