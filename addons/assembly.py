@@ -63,6 +63,7 @@ class Gateway:
         self._master = loader.master
         refuse_key_log()
         self._stop_watching()
+        self._stop_listening()
         # Nothing is served before all is in place; `_open` listens at its end.
         self._dispatch = StrictDispatch([], is_blocked=lambda _: True, block=lambda _id, _why: None)
         gateway_core.replace_manager(self._master.addons, self._dispatch, end)
@@ -80,6 +81,15 @@ class Gateway:
         for script in loader.addons if loader is not None else ():
             if script.reloadtask is not None:
                 script.reloadtask.cancel()
+
+    def _stop_listening(self) -> None:
+        """By hand mitmproxy has already begun to listen where its own defaults say, on every address; a port that is
+        taken there would end the process."""
+        for task in asyncio.all_tasks():
+            if task.get_name().startswith("setup_servers"):
+                task.cancel()
+        proxyserver = self._master.addons.get("proxyserver")
+        proxyserver.servers._instances.clear()  # noqa: SLF001  none of them has started
 
     def _options_changed(self, updated: set[str]) -> None:
         if not self._setting:

@@ -14,6 +14,7 @@ from pathlib import Path
 from mitmproxy.tools.main import mitmdump
 
 from onrecord.addons import assembly  # a gateway that cannot be imported must not become a bare mitmdump
+from onrecord.addons.gateway_ca import make_ca
 from onrecord.policies.config import load_config
 from onrecord.policies.errors import OnrecordError
 
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     listener = config.gateway.http
     if listener is None:
         assembly.end(f"{options.config}: gateway.http: the HTTP gateway has no listener")
+    make_ca(config.gateway.state / "ca")
     if config.gateway.workers > 1:
         # Inside a script it would be too late: mitmproxy holds the original by then.
         asyncio.start_server = functools.partial(asyncio.start_server, reuse_port=True)

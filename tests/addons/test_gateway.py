@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -15,8 +17,8 @@ from onrecord.recordings.datapath import state_paths
 from onrecord.recordings.process import SUPERVISED
 from onrecord.scripts.parts.https_api import HttpsApi
 from tests.addons.conftest import POLICY
-from tests.addons.gateway_process import gateway_process
-from tests.helpers import Setup, http_resource, make_config
+from tests.addons.gateway_process import GatewayProcess, gateway_process
+from tests.helpers import Setup, http_resource, make_config, stop, wait_until
 
 SCRIPT = Path(__file__).parents[2] / "addons" / "gateway.py"
 MITMDUMP = str(Path(sys.executable).parent / "mitmdump")
@@ -128,17 +130,77 @@ def test_tls_keys_are_never_logged(setup: Setup, tmp_path: Path) -> None:
     assert "SSLKEYLOGFILE" in done.stderr
 
 
+def test_by_hand_it_starts_its_own_recorder_and_listens_nowhere_else(tmp_path: Path) -> None:
+    """`mitmdump -s addons/gateway.py --set onrecord_config=…`, also where mitmproxy's usual port is taken."""
+    environment = {name: value for name, value in os.environ.items() if name != SUPERVISED}
+    log = tmp_path / "by-hand.log"
+    with HttpsApi("billing.internal") as api, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # taken by somebody else: as good
+            stack.enter_context(socket.create_server(("127.0.0.1", 8080)))
+        setup = configured(tmp_path, api)
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [MITMDUMP, "-s", str(SCRIPT), "--set", f"onrecord_config={setup.path}"],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=environment,
+            )
+        stack.callback(stop, process)
+        gateway = GatewayProcess(setup, process, process, log)
+
+        def serves() -> bool:
+            assert process.poll() is None, log.read_text()
+            with contextlib.suppress(OSError), gateway.open():
+                return True
+            return False
+
+        wait_until(serves, what="the gateway")
+        assert gateway.curl("https://billing.internal/echo").returncode == 0
+        assert " 403" in gateway.curl("-i", "-X", "DELETE", "https://billing.internal/echo").stdout
+        assert [command["detail"]["method"] for command in gateway.commands()] == ["GET", "DELETE"]
+        assert _listening(process.pid) == {setup.http_port}
+        assert _is_locked(setup), "a supervisor holds the state"
+        assert stop(process) == 0
+        wait_until(lambda: not _is_locked(setup), what="the supervisor's end")
+        assert [request.method for request in api.requests] == ["GET"]
+
+
+def _is_locked(setup: Setup) -> bool:
+    with (setup.state / "lock").open("rb+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def _listening(pid: int) -> set[int]:
+    """The TCP ports on which a process listens (proc(5): state 0A in /proc/net/tcp)."""
+    inodes = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
+    ports = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                ports.add(int(fields[1].rpartition(":")[2], 16))
+    return ports
+
+
 def test_several_workers_share_one_port(tmp_path: Path) -> None:
     with HttpsApi("billing.internal") as api:
         setup = configured(tmp_path, api, workers=2)
         with gateway_process(setup, workers=2) as gateway:
-            for _ in range(40):
+
+            def both() -> bool:
                 assert gateway.curl("https://billing.internal/echo").returncode == 0
-                journals = {path.name[:9] for path in (setup.state / "journal").glob("gateway-*")}
-                sessions = len([r for r in gateway.records() if r.kind.name == "SESSION"])
-                if len(journals) == 2 and sessions > 10 and _used(setup) == 2:
-                    break
-            assert _used(setup) == 2
+                return _used(setup) == 2
+
+            wait_until(both, what="both workers to serve")  # the second may start later
+            assert "Error" not in gateway.output(), "both start at once and find one CA"
 
 
 def _used(setup: Setup) -> int:
