@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
-from onrecord.policies.errors import OnrecordError
+from onrecord.policies.errors import OnrecordError, StoreError
 from onrecord.recordings.frames import NO_ID, Kind, id_text
 from onrecord.recordings.store import open_reader
 from onrecord.recordings.views import (
@@ -49,13 +50,16 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._connection = open_reader(path)
+        self._path = path
         self._sessions: dict[bytes, Leaf | None] = {}
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
+        if isinstance(error, sqlite3.Error):
+            raise StoreError(f"{self._path}: the store cannot be read: {error}; run `onrecord verify`") from None
 
     def close(self) -> None:
         self._connection.close()

@@ -43,10 +43,10 @@ def search(reader: Reader, text: str, limit: int | None) -> Iterator[View]:
             break
     for owner, seq in sorted(found.items()):
         view = _view(reader, owner)
-        leaf = reader.leaf(seq)
-        if view is not None and leaf is not None:
-            part = Kind(leaf.kind).name.lower() if leaf.kind in list(Kind) else "unknown"
-            yield view | {"match": {"record": leaf.id, "part": part}}
+        hit = reader.leaf(seq)
+        if view is not None and hit is not None:
+            part = Kind(hit.kind).name.lower() if hit.kind in list(Kind) else "unknown"
+            yield view | {"match": {"record": hit.id, "part": part}}
 
 
 def _view(reader: Reader, seq: int) -> View | None:

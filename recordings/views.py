@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from onrecord.recordings.frames import HEADER, Kind, id_text
+from onrecord.recordings.frames import HEADER, NO_ID, Kind, id_text
 
 View = dict[str, Any]
 
@@ -124,8 +124,10 @@ class Leaf(msgspec.Struct, frozen=True):
         return default if self.payload is None else self.payload.get(name, default)
 
 
-def read_leaf(data: bytes) -> Leaf:
-    """Take a leaf apart. Never raises for 88 bytes or more."""
+def read_leaf(data: object) -> Leaf:
+    """Take a leaf apart. Never raises; what is no record has kind 0 and no payload."""
+    if not isinstance(data, bytes) or len(data) < HEADER.size:
+        return Leaf(0, "", NO_ID, NO_ID, 0, None)
     _, kind, key, record, session, command, at = HEADER.unpack_from(data)
     payload: View | None = None
     if key == 0:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import typer
 
+_LATEST = 2**63 - 1  # what the store can hold
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SPAN = re.compile(r"(\d{1,9})\s*([smhdw])")
 
@@ -26,4 +27,4 @@ def parse_since(text: str | None, now: float | None = None) -> int | None:
         raise typer.BadParameter(f"{text!r} is neither a span (15m, 2h, 1d) nor an ISO 8601 time") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0, int(moment.timestamp() * 1_000_000) * 1000)
+    return min(max(0, int(moment.timestamp() * 1_000_000) * 1000), _LATEST)

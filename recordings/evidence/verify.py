@@ -107,7 +107,7 @@ def _verify(
         connection.execute("BEGIN")
         _check_schema(connection)
         signed = _Signed(outside, _read_inside(connection, verifier), trusted)
-        _check_published(signed.inside, checkpoints_file, verifier)
+        _check_published(signed, checkpoints_file, verifier)
         journals = check_journals(connection, journal_folder) if journal_folder else JournalCheck()
         with closing(Scratch()) as scratch:
             stream = _Stream(connection, scratch, signed, journals)
@@ -291,19 +291,27 @@ def _read_inside(connection: sqlite3.Connection, verifier: Verifier) -> dict[int
     return found
 
 
-def _check_published(inside: dict[int, Checkpoint], path: Path, verifier: Verifier) -> None:
+def _check_published(signed: _Signed, path: Path, verifier: Verifier) -> None:
     """All checkpoints but the newest are outside too before the next one is signed: fewer there is a cut.
 
-    The file is read again, behind the snapshot of the database: a recorder that runs has published since.
+    Where it looks like one the file is read again, behind the snapshot of the database: a recorder that runs has
+    published since.
     """
-    published = max(_read_outside(path, verifier), default=0)
-    waiting = sorted(size for size in inside if size > published)
+    waiting = _behind(signed.inside, signed.outside)
     if len(waiting) > 1:
-        raise Damage(
-            "",
-            f"{path}: it ends at the checkpoint of {published} records, the one of {waiting[0]} was there too: "
-            "the file was cut or removed",
-        )
+        published = _read_outside(path, verifier)
+        waiting = _behind(signed.inside, published)
+        if len(waiting) > 1:
+            raise Damage(
+                "",
+                f"{path}: it ends at the checkpoint of {max(published, default=0)} records, the one of {waiting[0]} "
+                "was there too: the file was cut or removed",
+            )
+
+
+def _behind(inside: dict[int, Checkpoint], outside: dict[int, Checkpoint]) -> list[int]:
+    last = max(outside, default=0)
+    return sorted(size for size in inside if size > last)
 
 
 def _check_schema(connection: sqlite3.Connection) -> None:
