@@ -2,7 +2,8 @@
 
 A needle is one pattern for all the ways in which text carries a value: as it is, inside JSON or JSON within JSON
 (escapes of any depth), percent-encoded in any case, HTML-escaped; then base64 (three alignments, both alphabets) and
-hexadecimal. One needle spans at most CHUNK characters: a longer value is found as a row of them.
+hexadecimal (bare, or as escapes of every byte). One needle spans at most CHUNK characters: a longer value is found as
+a row of them.
 """
 
 from __future__ import annotations
@@ -107,8 +108,13 @@ def needles(secret: str) -> list[str]:
     for chunk in _chunks(secret):
         data = chunk.encode("utf-8", "surrogatepass")
         found += ["".join(_character(c) for c in chunk), *_base64(data)]
-        found.append("".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in data.hex()))
+        found.append("".join(_hex(byte) for byte in data))
     return found
+
+
+def _hex(byte: int) -> str:
+    """A byte as hexadecimal, or as an escape of which every character may be written: %73, \\x73, \\u0073, 73:."""
+    return r"(?:%|:|\\+(?:x|u00))?" + "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in f"{byte:02x}")
 
 
 def _chunks(secret: str) -> list[str]:

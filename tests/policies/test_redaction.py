@@ -35,6 +35,9 @@ def encode(value: object) -> bytes:
 
 
 ENCODINGS: dict[str, Callable[[str], str]] = {
+    "every byte percent-encoded": lambda s: "".join(f"%{byte:02X}" for byte in s.encode()),
+    "every byte escaped": lambda s: "".join(f"\\x{byte:02x}" for byte in s.encode()),
+    "bytes with colons": lambda s: s.encode().hex(":"),
     "plain": lambda s: s,
     "json": lambda s: json.dumps(s, ensure_ascii=False),
     "json ascii": json.dumps,
@@ -346,3 +349,9 @@ def test_many_findings_below_the_bound_are_told_apart() -> None:
     sample = [[f"row {number} password=abcdef"] for number in range(MAX_FINDINGS - 1)]
     told = json.loads(Redactor().clean(encode({"sample": sample})))
     assert told["sample"][-1] == [f"row {MAX_FINDINGS - 2} password={MARK}"]
+
+
+def test_a_value_of_which_every_character_is_escaped_is_found() -> None:
+    escaped = "".join(f"\\u{ord(char):04x}" for char in "hunter2secret")
+    assert Redactor(["hunter2secret"]).clean_text(f"a {escaped} b") == f"a {MARK} b"
+    assert b"0068" not in Redactor(["hunter2secret"]).clean(encode({"a": escaped}))
