@@ -1,6 +1,7 @@
 """Refusals on record, and no flood of them: of one address so many a minute one by one, the rest counted.
 
-Each address that was only counted gets one more record, with the count, when its minute is over.
+Each reason and identity is counted apart, so that a flood of one thing hides no other. What was only counted gets one
+more record, with the count, when its minute is over.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from onrecord.recordings.records import RefusalRecord
 
 BURST = 20
 WINDOW = 60.0  # seconds
-MAX_ADDRESSES = 10_000
+MAX_KEPT = 10_000
+
+Key = tuple[str, str, str, str]
 
 
 @dataclass(slots=True)
@@ -31,16 +34,18 @@ class Refusals:
 
     def __init__(self, auditor: Auditor, *, window: float = WINDOW) -> None:
         self._auditor, self._window = auditor, window
-        self._counts: dict[str, _Count] = {}
+        self._counts: dict[Key, _Count] = {}
 
     def record(self, address: str, refusal: RefusalRecord) -> str:
         """The record's id; empty where this refusal is only counted."""
-        count = self._counts.get(address)
+        subject = refusal.identity.subject if refusal.identity is not None else ""
+        key = (address, refusal.what, refusal.reason, subject)
+        count = self._counts.get(key)
         if count is None:
-            if len(self._counts) >= MAX_ADDRESSES:
+            if len(self._counts) >= MAX_KEPT:
                 self._end(next(iter(self._counts)))
-            timer = asyncio.get_running_loop().call_later(self._window, self._end, address)
-            count = self._counts[address] = _Count(timer)
+            timer = asyncio.get_running_loop().call_later(self._window, self._end, key)
+            count = self._counts[key] = _Count(timer)
         count.seen += 1
         if count.seen <= BURST:
             return self._auditor.refuse(refusal)
@@ -50,11 +55,11 @@ class Refusals:
 
     def close(self) -> None:
         """Put on record what was only counted so far."""
-        for address in list(self._counts):
-            self._end(address)
+        for key in list(self._counts):
+            self._end(key)
 
-    def _end(self, address: str) -> None:
-        count = self._counts.pop(address)
+    def _end(self, key: Key) -> None:
+        count = self._counts.pop(key)
         count.timer.cancel()
         if count.last is not None:
             self._auditor.refuse(replace(count.last, count=count.counted))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from msgspec.structs import replace
+
 from onrecord.addons.refusals import BURST, Refusals
 from onrecord.recordings.auditor import Auditor
 from onrecord.recordings.records import RefusalRecord
@@ -35,9 +37,10 @@ async def test_what_goes_beyond_the_burst_is_counted_and_the_count_recorded_at_t
     assert all(ids[:BURST])
     assert not any(ids[BURST:])
     assert refusals.record("10.0.0.2", refusal("other")), "another address has a burst of its own"
+    assert refusals.record("10.0.0.1", replace(refusal("x"), reason="a bad token")), "and so has another reason"
     refusals.close()
-    assert len(written.records) == BURST + 2
-    assert sum(record.count for record in written.records) == BURST + 8
+    assert len(written.records) == BURST + 3
+    assert sum(record.count for record in written.records) == BURST + 9
     assert (written.records[-1].count, written.records[-1].text) == (7, str(BURST + 6))
 
 

@@ -74,5 +74,5 @@ def test_messages_do_not_carry_the_gateways_credential(scene: Scene) -> None:
             opcode, part = read_frame(client)
             data += part
     assert data == b"say " + b"*" * len(secret) + b"!", opcode
-    chunks = [r.payload["data"] for r in scene.gateway.records(Kind.CHUNK)]
+    chunks = [r.payload.get("data") for r in scene.gateway.records(Kind.CHUNK)]
     assert secret.decode() not in str(chunks)
