@@ -44,7 +44,18 @@ class Portal:
     `closing`: a Close was sent; `done`: the server ran it to its end.
     """
 
-    __slots__ = ("closing", "done", "name", "prepared", "resolved", "result_formats", "running", "segment", "template")
+    __slots__ = (
+        "closing",
+        "done",
+        "name",
+        "prepared",
+        "resolved",
+        "result_formats",
+        "running",
+        "segment",
+        "size",
+        "template",
+    )
 
     def __init__(
         self,
@@ -60,6 +71,7 @@ class Portal:
         self.result_formats, self.segment = result_formats, segment
         self.closing = self.done = False
         self.name = ""
+        self.size = 0  # bytes of its Bind
 
 
 class Entry:

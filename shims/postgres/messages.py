@@ -18,6 +18,7 @@ _NAME_LIMIT = 63  # NAMEDATALEN - 1: the server compares no more of a name than 
 _TOO_LONG = f"the name of a statement or portal is longer than {_NAME_LIMIT} bytes"
 
 SYNC = message(b"S")
+FLUSH = message(b"H")
 TERMINATE = message(b"X")
 SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 AUTHENTICATION_OK = message(b"R", (0).to_bytes(4, "big"))

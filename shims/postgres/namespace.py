@@ -46,6 +46,11 @@ class Namespace:
         self._under_way.setdefault(name, []).append(change)
         return change
 
+    def held(self) -> int:
+        """Characters of all prepared texts, those under way included."""
+        under_way = (change.prepared for changes in self._under_way.values() for change in changes)
+        return sum(len(one.template.command.text) for one in (*self._confirmed.values(), *under_way) if one is not None)
+
     def wipe(self) -> Change:
         """Begin to forget all names (DEALLOCATE ALL, DISCARD ALL)."""
         self._numbers += 1

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from onrecord.policies.model import SqlCommand
 from onrecord.recordings.auditor import Decision
-from onrecord.shims.postgres.commands import NOT_SUPPORTED, Prepared, Refusal, Template
+from onrecord.shims.postgres.commands import NOT_SUPPORTED, PROTOCOL, Prepared, Refusal, Template
 from onrecord.shims.postgres.deciding import Deciding, Stall
-from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, Portal
+from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, Portal, SessionFatal
 from onrecord.shims.postgres.messages import (
+    FLUSH,
     Bind,
     decode_bind,
     decode_execute,
@@ -22,13 +23,15 @@ from onrecord.shims.postgres.messages import (
 from onrecord.shims.postgres.namespace import Change
 from onrecord.shims.postgres.parameters import parameter_texts
 from onrecord.shims.postgres.results import Running
-from onrecord.shims.postgres.wire import CLIENT_LIMITS, HEADER_SIZE, MessageBuffer
+from onrecord.shims.postgres.wire import CLIENT_LIMITS, HEADER_SIZE, MIB, MessageBuffer
 
 Waiting = Awaitable[None] | None
 Asked = tuple[Template, SqlCommand, bytes]
 
 _MISSING = "26000"
 MAX_EXPECTED = 32768
+LARGE = 4096  # bytes of a message from which on it counts as held
+MAX_HELD = 64 * MIB  # bytes of parameters, and of prepared texts, that one session may have open
 
 
 class Requests(Deciding):
@@ -186,6 +189,7 @@ class Requests(Deciding):
     # ------------------------------------------------------------------ extended protocol
 
     def _parse(self, data: bytes) -> Waiting:
+        self._hold_parse(len(data))
         parse = decode_parse(data)
         exchange = self._exchange
         templates = exchange.templates.of(parse.text)
@@ -234,6 +238,7 @@ class Requests(Deciding):
     def _parse_and_bind(self, data: bytes, name: str, prepared: Prepared) -> Waiting:
         """Decide a Parse by the Bind behind it: a statement whose Bind is refused never reaches the server."""
         following = self._ahead[0][1]
+        self._hold_bind(len(following))
         bind = decode_bind(following)
         template, inner = self._resolved(prepared.template)
         self._ahead.popleft()
@@ -275,7 +280,26 @@ class Requests(Deciding):
             exchange.queue.append(Entry(Expect.PARSE, denial=self._denial(decision, template)))
             exchange.to_upstream.append(exchange.trick.parse(name))
 
+    def _hold_bind(self, size: int) -> None:
+        """A session holds no more parameters than MAX_HELD: wait for what is on its way, else end it."""
+        exchange = self._exchange
+        if size < LARGE:
+            return
+        portals = [*exchange.portals.values(), *exchange.stale]
+        if size + sum(portal.size for portal in portals if not portal.running.finished) <= MAX_HELD:
+            return
+        if exchange.queue:
+            exchange.to_upstream.append(FLUSH)  # else the server may keep its answers to itself
+            raise Stall
+        raise SessionFatal("53200", "the open portals hold too many bytes", what=PROTOCOL, hint="close some first")
+
+    def _hold_parse(self, size: int) -> None:
+        if size >= LARGE and size + self._exchange.namespace.held() > MAX_HELD:
+            text = "the prepared statements hold too many bytes"
+            raise SessionFatal("53200", text, what=PROTOCOL, hint="deallocate some first")
+
     def _bind(self, data: bytes) -> Waiting:
+        self._hold_bind(len(data))
         bind = decode_bind(data)
         prepared = self._lookup(bind.statement)
         if prepared is None:
@@ -329,9 +353,9 @@ class Requests(Deciding):
         running = Running(decision, exchange.sample_limit)
         running.columns, running.formats = prepared.columns, bind.result_formats
         segment = exchange.namespace.segment
-        exchange.put_portal(
-            bind.portal, Portal(prepared.template, running, prepared, inner, bind.result_formats, segment)
-        )
+        portal = Portal(prepared.template, running, prepared, inner, bind.result_formats, segment)
+        portal.size = len(data)
+        exchange.put_portal(bind.portal, portal)
         exchange.queue.append(Entry(Expect.BIND, (running,)))
         exchange.to_upstream.append(data)
 
