@@ -179,7 +179,9 @@ class Requests(Deciding):
         exchange.to_upstream.append(data)
 
     def _function_call(self, data: bytes) -> Waiting:
-        refusal = Refusal("the FunctionCall message is not supported", "call the function with SELECT")
+        refusal = Refusal(
+            "the FunctionCall message is not supported", "call the function with SELECT", sqlstate=NOT_SUPPORTED
+        )
         oid = int.from_bytes(data[HEADER_SIZE : HEADER_SIZE + 4], "big")
         template = self._exchange.templates.opaque(f"FunctionCall of function {oid}", "FUNCTION CALL", refusal)
         decision = self._deny(template)
