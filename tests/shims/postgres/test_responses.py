@@ -18,7 +18,7 @@ from onrecord.recordings.journal import Journal
 from onrecord.shims.postgres.exchange import Exchange, SessionFatal
 from onrecord.shims.postgres.messages import encode_query, encode_status, error
 from onrecord.shims.postgres.requests import Requests
-from onrecord.shims.postgres.responses import Responses
+from onrecord.shims.postgres.responses import Responses, check_setting
 from onrecord.shims.postgres.wire import WireError, message
 from tests.shims.postgres.conftest import TestControl, TestEngine, guard
 
@@ -144,3 +144,14 @@ def test_a_setting_that_changes_under_the_session_ends_it(auditor: tuple[Auditor
     both.server(encode_status("TimeZone", "UTC"))
     with pytest.raises(SessionFatal):
         both.server(encode_status("standard_conforming_strings", "off"))
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "WIN1252", "ISO_8859_5", "KOI8R"])
+def test_a_database_that_folds_names_beyond_ascii_is_refused(encoding: str) -> None:
+    with pytest.raises(SessionFatal, match="folds unquoted names"):
+        check_setting("server_encoding", encoding)
+
+
+@pytest.mark.parametrize("encoding", ["UTF8", "SQL_ASCII", "EUC_JP"])
+def test_other_encodings_are_served(encoding: str) -> None:
+    check_setting("server_encoding", encoding)
