@@ -32,9 +32,9 @@ from onrecord.policies.policy_set import PolicyFile, PolicySet, read_source
 from onrecord.policies.verdict import Verdict, combine
 
 if TYPE_CHECKING:
-    from onrecord.policies.sql import Statement
+    pass
 
-__all__ = ["answer", "decide", "http", "session", "sql", "sql_command"]
+__all__ = ["answer", "decide", "http", "session", "sql"]
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -79,35 +79,15 @@ def sql(
     within: Session | None = None,
 ) -> SqlCommand:
     """The command that PostgreSQL statement `text` becomes. Raises SqlError, or PolicyError for not one statement."""
-    from onrecord.policies.sql import analyse
+    from onrecord.policies.sql import analyse, command_of
 
     statements = analyse(text).statements
     if len(statements) != 1:
         raise PolicyError(f"{text!r} is {len(statements)} statements: give one")
-    return sql_command(
+    return command_of(
         statements[0],
         within or session(resource, groups=groups, default=default),
         parameters=None if parameters is None else tuple(parameters),
-        role=role,
-    )
-
-
-def sql_command(
-    statement: Statement, session: Session, *, parameters: tuple[str | None, ...] | None = None, role: str = ""
-) -> SqlCommand:
-    """The command of one analysed statement."""
-    return SqlCommand(
-        session=session,
-        action=statement.action,
-        text=statement.text,
-        kind=statement.kind,
-        tables_read=statement.tables_read,
-        tables_written=statement.tables_written,
-        columns_read=statement.columns_read,
-        functions=statement.functions,
-        has_where=statement.has_where,
-        also_admin=statement.action == "unknown" and "admin" in statement.actions,
-        parameters=parameters,
         role=role,
     )
 

@@ -157,10 +157,9 @@ def _not_entitled(config: Config, session: Session) -> Ruling | None:
 
 def _sql_commands(text: str, session: Session) -> list[Command]:
     from onrecord.policies.errors import PolicyError
-    from onrecord.policies.sql import analyse
-    from onrecord.policies.testing import sql_command
+    from onrecord.policies.sql import analyse, command_of
 
-    commands: list[Command] = [sql_command(found, session) for found in analyse(text).statements]
+    commands: list[Command] = [command_of(found, session) for found in analyse(text).statements]
     if not commands:
         raise PolicyError(f"--sql holds no statement: {text!r}")
     return commands

@@ -10,7 +10,7 @@ import msgspec
 
 from onrecord.policies.model import Action, NameSet, Session, SqlCommand
 from onrecord.policies.redaction import MARK
-from onrecord.policies.sql import SqlError, Statement, analyse, blank_literals, redact_unparsed
+from onrecord.policies.sql import SqlError, Statement, analyse, blank_literals, command_of, redact_unparsed
 from onrecord.shims.postgres.startup import PINNED, pinned_value
 
 PROTOCOL, UNKNOWN = "onrecord:protocol", "onrecord:unknown"
@@ -110,19 +110,7 @@ class Templates:
         return template
 
     def _template(self, statement: Statement) -> Template:
-        command = SqlCommand(
-            session=self.session,
-            action=statement.action,
-            text=statement.text,
-            kind=statement.kind,
-            tables_read=statement.tables_read,
-            tables_written=statement.tables_written,
-            columns_read=statement.columns_read,
-            functions=statement.functions,
-            has_where=statement.has_where,
-            role=self.role,
-            also_admin=statement.action == "unknown" and "admin" in statement.actions,
-        )
+        command = command_of(statement, self.session, role=self.role)
         template = Template(
             command,
             refusal=refusal_of(statement),
