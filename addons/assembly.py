@@ -25,7 +25,6 @@ from onrecord.addons.listener_tls import ListenerTls
 from onrecord.addons.next_layer import NextLayers
 from onrecord.addons.peers import Peers
 from onrecord.addons.proxy_identity import ProxyIdentity
-from onrecord.addons.refusals import Refusals
 from onrecord.addons.strict_dispatch import StrictDispatch
 from onrecord.addons.tls_upstream import UpstreamTls
 from onrecord.addons.websocket_audit import WebSockets
@@ -33,6 +32,7 @@ from onrecord.policies.config import Config, load_config
 from onrecord.policies.errors import OnrecordError
 from onrecord.recordings.datapath import DataPath, open_datapath
 from onrecord.recordings.process import SUPERVISED, notify_ready
+from onrecord.recordings.refusals import Refusals
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
 from onrecord.addons.egress import Route
-from onrecord.addons.refusals import Refusals
 from onrecord.policies.identity import run_id
 from onrecord.policies.model import Identity
 from onrecord.recordings.auditor import Auditor, OpenSession
 from onrecord.recordings.records import RefusalRecord
+from onrecord.recordings.refusals import Refusals
 
 log = logging.getLogger(__name__)
 

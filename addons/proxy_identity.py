@@ -12,12 +12,12 @@ import binascii
 import logging
 
 from onrecord.addons.peers import Peer, Peers
-from onrecord.addons.refusals import Refusals
 from onrecord.policies.errors import DecodeError, IdentityError
 from onrecord.policies.identity import Authenticator
 from onrecord.policies.model import Identity
 from onrecord.recordings.auditor import Auditor
 from onrecord.recordings.records import RefusalRecord
+from onrecord.recordings.refusals import Refusals
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from onrecord.addons.refusals import BURST, Refusals
 from onrecord.recordings.auditor import Auditor
 from onrecord.recordings.records import RefusalRecord
+from onrecord.recordings.refusals import BURST, Refusals
 
 
 class Written:
