@@ -7,7 +7,6 @@ from collections.abc import Awaitable
 
 from mitmproxy import http
 
-from onrecord.addons.addresses import HostError, split_authority
 from onrecord.addons.credentials import Credential
 from onrecord.addons.decoding import CodingError, decode_body
 from onrecord.addons.early_answer import LIMIT, answer, is_answered
@@ -18,6 +17,7 @@ from onrecord.addons.http_head import Head, HeadError, check_opening, check_requ
 from onrecord.addons.peers import Peer, Peers
 from onrecord.addons.problem import problem, refusal_status
 from onrecord.addons.proxy_identity import NotAuthenticatedError, ProxyIdentity
+from onrecord.addons.request_route import bracket, find_route
 from onrecord.addons.streams import GrpcFrames, Stream
 from onrecord.addons.upstream_address import pin
 from onrecord.policies.model import Action
@@ -167,7 +167,7 @@ class HttpRequests:
 
     def _begin(self, flow: http.HTTPFlow, peer: Peer, head: Head) -> Awaitable[None] | None:
         try:
-            route = self._route(flow, peer, head)
+            route = find_route(flow, peer, head, self._destinations)
             opened = self._peers.session(peer, route, self._auditor)
         except HeadError as error:
             self._refuse(flow, peer, error.status, PROTOCOL, error.reason, error.hint)
@@ -193,40 +193,6 @@ class HttpRequests:
         if head.chunked or head.content_length or request.http_version == b"HTTP/2.0":
             exchange.body_timer = self._peers.expect_body(peer, head.content_length or self._limit)
         return None
-
-    def _route(self, flow: http.HTTPFlow, peer: Peer, head: Head) -> Route:
-        """The route; every name in the request must be equal. Raises HeadError, RefusedDestinationError."""
-        tunnel, request = peer.tunnel, flow.request.data
-        if tunnel is not None:
-            scheme, host, port = ("https" if peer.tls_inside else "http"), tunnel.host, tunnel.port
-            if peer.tls_inside:
-                _check_sni(flow.client_conn.sni, host)
-        else:
-            scheme = "http"
-            try:
-                host, port = split_authority(_bracket(request.host), request.port)
-            except HostError as error:
-                raise HeadError(400, str(error)) from None
-        names = [name for name in (head.host, request.authority) if name]
-        if not names:
-            raise HeadError(400, "no Host header")
-        default = 443 if scheme == "https" else 80
-        for name in names:
-            try:
-                found = split_authority(name.decode("latin-1"), default)
-            except HostError as error:
-                raise HeadError(400, str(error)) from None
-            if found != (host, port):
-                raise HeadError(
-                    421,
-                    f"the request names {found[0]}:{found[1]} on a connection to {host}:{port}",
-                    "open a connection for each name",
-                )
-        if tunnel is not None and tunnel.scheme == scheme:
-            return tunnel
-        if peer.identity is None:
-            raise RuntimeError("a route without an identity")
-        return self._destinations.find(host, port, scheme, peer.identity)
 
     # --- the decision
 
@@ -308,7 +274,7 @@ class HttpRequests:
             fields = credential.apply(fields)
         is_http2 = request.http_version == b"HTTP/2.0"
         default = 443 if route.scheme == "https" else 80
-        name = _bracket(route.host) if route.port == default else f"{_bracket(route.host)}:{route.port}"
+        name = bracket(route.host) if route.port == default else f"{bracket(route.host)}:{route.port}"
         host = name.encode()
         fields = [(n, v) for n, v in fields if n.lower() != b"host"]
         if not is_http2:
@@ -378,23 +344,6 @@ class HttpRequests:
             flow,
             problem(status, policy=policy, reason=reason, hint=hint, record=record, detail=detail, head=is_head),
         )
-
-
-def _check_sni(sni: str | None, host: str) -> None:
-    if sni is None:
-        if ":" in host or host.rpartition(".")[2].isdigit():
-            return  # RFC 6066: addresses stand in no SNI
-        raise HeadError(421, f"TLS without a server name on a connection to {host}")
-    try:
-        name = split_authority(sni, 0)[0]
-    except HostError as error:
-        raise HeadError(421, str(error)) from None
-    if name != host:
-        raise HeadError(421, f"TLS names {name} on a connection to {host}", "open a connection for each name")
-
-
-def _bracket(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _text(flow: http.HTTPFlow) -> str:
