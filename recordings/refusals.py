@@ -1,12 +1,13 @@
 """Refusals on record, and no flood of them: of one address so many a minute one by one, the rest counted.
 
 Each reason and identity is counted apart, so that a flood of one thing hides no other. What was only counted gets one
-more record, with the count, when its minute is over.
+more record, with the count, when its minute is over. Numbers in a reason (a length that was read) do not make it another.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -17,6 +18,8 @@ from onrecord.recordings.records import RefusalRecord
 BURST = 20
 WINDOW = 60.0  # seconds
 MAX_KEPT = 10_000
+
+_NUMBER = re.compile(r"\d+")
 
 Key = tuple[str, str, str, str]
 
@@ -39,7 +42,7 @@ class Refusals:
     def record(self, address: str, refusal: RefusalRecord) -> str:
         """The record's id; empty where this refusal is only counted."""
         subject = refusal.identity.subject if refusal.identity is not None else ""
-        key = (address, refusal.what, refusal.reason, subject)
+        key = (address, refusal.what, _NUMBER.sub("0", refusal.reason), subject)
         count = self._counts.get(key)
         if count is None:
             if len(self._counts) >= MAX_KEPT:

@@ -24,6 +24,7 @@ from onrecord.policies.model import Identity, Resource
 from onrecord.recordings.auditor import OpenSession, RefusedError
 from onrecord.recordings.datapath import DataPath
 from onrecord.recordings.records import RefusalRecord
+from onrecord.recordings.refusals import Refusals
 from onrecord.shims.postgres.backend import Backend
 from onrecord.shims.postgres.commands import PROTOCOL
 from onrecord.shims.postgres.entrance import Entrance
@@ -69,6 +70,7 @@ class Server:
         self._path, self._gateway = datapath, config.gateway
         self._limit = config.recordings.sample_limit
         self._auditor = datapath.auditor
+        self._refusals = Refusals(datapath.auditor)
         self._tls = listener_context(config.gateway, address.host)
         self._backends = {
             name: Backend(resource, datapath.secrets)
@@ -263,7 +265,8 @@ class Server:
             detail = (
                 "the identity is in none of its groups" if isinstance(resource, PostgresResource) else "no resource"
             )
-            self._refuse(IDENTITY, _NOT_ALLOWED.format(name[:63]), client, detail=detail, text=name, identity=identity)
+            reason = "the database is no resource, or not one for this identity"  # the name would make each one its own
+            self._refuse(IDENTITY, reason, client, detail=detail, text=name, identity=identity)
             raise SessionFatal("3D000", f"{IDENTITY}: " + _NOT_ALLOWED.format(name[:63]))
         return resource
 
@@ -314,6 +317,7 @@ class Server:
             await asyncio.sleep(0.02)  # what was written goes out
         for link in list(self._links):
             link.abort()
+        self._refusals.close()
         await asyncio.sleep(0)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -324,17 +328,16 @@ class Server:
     def _refuse(
         self, what: str, reason: str, client: str, *, detail: str = "", text: str = "", identity: Identity | None = None
     ) -> None:
-        self._auditor.refuse(
-            RefusalRecord(
-                what=what,
-                reason=reason,
-                protocol="postgres",
-                client=client,
-                text=text,
-                detail=detail,
-                identity=identity,
-            )
+        record = RefusalRecord(
+            what=what,
+            reason=reason,
+            protocol="postgres",
+            client=client,
+            text=text,
+            detail=detail,
+            identity=identity,
         )
+        self._refusals.record(client.rpartition(":")[0], record)
 
     # ------------------------------------------------------------------ what an entrance needs
 

@@ -65,3 +65,11 @@ async def test_more_addresses_than_are_kept_lose_no_count() -> None:
         refusals.record(f"10.{number}", refusal("y"))
     assert sum(record.count for record in written.records) == BURST + 1 + 10_000
     refusals.close()
+
+
+async def test_numbers_in_a_reason_do_not_make_it_another() -> None:
+    refusals, written = make()
+    for number in range(BURST + 3):
+        refusals.record("10.0.0.1", replace(refusal("x"), reason=f"a message of {number} bytes"))
+    assert len(written.records) == BURST
+    refusals.close()
