@@ -1,7 +1,8 @@
 """Refusals on record, and no flood of them: of one address so many a minute one by one, the rest counted.
 
 Each reason and identity is counted apart, so that a flood of one thing hides no other. What was only counted gets one
-more record, with the count, when its minute is over. Numbers in a reason (a length that was read) do not make it another.
+more record, with the count, when its minute is over. A reason is the same whatever numbers it names (a length that was
+read).
 """
 
 from __future__ import annotations

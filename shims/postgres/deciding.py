@@ -10,12 +10,9 @@ from onrecord.recordings.auditor import Decision
 from onrecord.shims.postgres.commands import Prepared, Template
 from onrecord.shims.postgres.deny import Denial, denial_of
 from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFatal
+from onrecord.shims.postgres.limits import Stall, check_prepared
 from onrecord.shims.postgres.namespace import ALL, Change, Unsettled
 from onrecord.shims.postgres.results import Running
-
-
-class Stall(Exception):  # noqa: N818  # a signal, not an error
-    """Upstream's answers must come first."""
 
 
 class Deciding:
@@ -66,6 +63,7 @@ class Deciding:
         """What an SQL statement does to the names of prepared statements."""
         namespace = self._exchange.namespace
         if template.prepares is not None:
+            check_prepared(self._exchange, template.prepares, len(template.command.text))
             inner = dataclasses.replace(template, prepares=None, special=False)
             return namespace.change(template.prepares, Prepared(inner))
         if template.deallocates == ALL:

@@ -51,6 +51,14 @@ class Namespace:
         under_way = (change.prepared for changes in self._under_way.values() for change in changes)
         return sum(len(one.template.command.text) for one in (*self._confirmed.values(), *under_way) if one is not None)
 
+    def count(self) -> int:
+        """Names in use but the empty one, those under way included; a name may count twice while it changes."""
+        return len(self._confirmed) - ("" in self._confirmed) + len(self._under_way) - ("" in self._under_way)
+
+    def knows(self, name: str) -> bool:
+        """Whether `name` counts already."""
+        return name in self._confirmed or name in self._under_way
+
     def wipe(self) -> Change:
         """Begin to forget all names (DEALLOCATE ALL, DISCARD ALL)."""
         self._numbers += 1

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from onrecord.policies.model import SqlCommand
 from onrecord.recordings.auditor import Decision
-from onrecord.shims.postgres.commands import NOT_SUPPORTED, PROTOCOL, Prepared, Refusal, Template
-from onrecord.shims.postgres.deciding import Deciding, Stall
-from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, Portal, SessionFatal
+from onrecord.shims.postgres.commands import NOT_SUPPORTED, Prepared, Refusal, Template
+from onrecord.shims.postgres.deciding import Deciding
+from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, Portal
+from onrecord.shims.postgres.limits import Stall, check_bind, check_prepared
 from onrecord.shims.postgres.messages import (
-    FLUSH,
     Bind,
     decode_bind,
     decode_execute,
@@ -23,15 +23,13 @@ from onrecord.shims.postgres.messages import (
 from onrecord.shims.postgres.namespace import Change
 from onrecord.shims.postgres.parameters import parameter_texts
 from onrecord.shims.postgres.results import Running
-from onrecord.shims.postgres.wire import CLIENT_LIMITS, HEADER_SIZE, MIB, MessageBuffer
+from onrecord.shims.postgres.wire import CLIENT_LIMITS, HEADER_SIZE, MessageBuffer
 
 Waiting = Awaitable[None] | None
 Asked = tuple[Template, SqlCommand, bytes]
 
 _MISSING = "26000"
 MAX_EXPECTED = 32768
-LARGE = 4096  # bytes of a message from which on it counts as held
-MAX_HELD = 64 * MIB  # bytes of parameters, and of prepared texts, that one session may have open
 
 
 class Requests(Deciding):
@@ -191,9 +189,9 @@ class Requests(Deciding):
     # ------------------------------------------------------------------ extended protocol
 
     def _parse(self, data: bytes) -> Waiting:
-        self._hold_parse(len(data))
         parse = decode_parse(data)
         exchange = self._exchange
+        check_prepared(exchange, parse.name, len(data))
         templates = exchange.templates.of(parse.text)
         if len(templates) > 1:
             refusal = Refusal("cannot insert multiple commands into a prepared statement", sqlstate="42601")
@@ -240,7 +238,7 @@ class Requests(Deciding):
     def _parse_and_bind(self, data: bytes, name: str, prepared: Prepared) -> Waiting:
         """Decide a Parse by the Bind behind it: a statement whose Bind is refused never reaches the server."""
         following = self._ahead[0][1]
-        self._hold_bind(len(following))
+        check_bind(self._exchange, len(following))
         bind = decode_bind(following)
         template, inner = self._resolved(prepared.template)
         self._ahead.popleft()
@@ -282,26 +280,8 @@ class Requests(Deciding):
             exchange.queue.append(Entry(Expect.PARSE, denial=self._denial(decision, template)))
             exchange.to_upstream.append(exchange.trick.parse(name))
 
-    def _hold_bind(self, size: int) -> None:
-        """A session holds no more parameters than MAX_HELD: wait for what is on its way, else end it."""
-        exchange = self._exchange
-        if size < LARGE:
-            return
-        portals = [*exchange.portals.values(), *exchange.stale]
-        if size + sum(portal.size for portal in portals if not portal.running.finished) <= MAX_HELD:
-            return
-        if exchange.queue:
-            exchange.to_upstream.append(FLUSH)  # else the server may keep its answers to itself
-            raise Stall
-        raise SessionFatal("53200", "the open portals hold too many bytes", what=PROTOCOL, hint="close some first")
-
-    def _hold_parse(self, size: int) -> None:
-        if size >= LARGE and size + self._exchange.namespace.held() > MAX_HELD:
-            text = "the prepared statements hold too many bytes"
-            raise SessionFatal("53200", text, what=PROTOCOL, hint="deallocate some first")
-
     def _bind(self, data: bytes) -> Waiting:
-        self._hold_bind(len(data))
+        check_bind(self._exchange, len(data))
         bind = decode_bind(data)
         prepared = self._lookup(bind.statement)
         if prepared is None:

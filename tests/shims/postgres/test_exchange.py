@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from onrecord.policies.model import Command
 from onrecord.policies.verdict import Allow, Deny, Ruling
-from onrecord.shims.postgres import requests
 from onrecord.shims.postgres.messages import encode_query
 from onrecord.shims.postgres.wire import message
 from tests.shims.postgres.conftest import Shim
@@ -168,31 +165,3 @@ def test_execute_of_a_name_that_is_none_is_refused_whatever_policies_say(shim: S
         client.query('DEALLOCATE "*"')
         answers = client.query("EXECUTE p")
         assert tags(answers) == [b"SELECT 1"] or b"26000" in errors(answers)
-
-
-def large(portal: str, statement: str) -> bytes:
-    value = b"x" * 100_000
-    body = portal.encode() + b"\0" + statement.encode() + b"\0\0\0\0\1" + len(value).to_bytes(4, "big") + value
-    return message(b"B", body + b"\0\0")
-
-
-def test_a_session_holds_bounded_parameters_and_a_pipeline_of_large_ones_passes(
-    shim: Shim, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requests, "MAX_HELD", 250_000)
-    with Attacker(shim) as client:
-        client.pipeline(parse("s", "SELECT length($1)"))
-        many = client.pipeline(*[large("", "s") + execute("") for _ in range(20)])
-        assert tags(many) == [b"SELECT 1"] * 20
-        client.query("BEGIN")
-        client.send(b"".join(large(f"p{number}", "s") for number in range(4)) + SYNC)
-        assert b"53200" in errors(client.rest())
-
-
-def test_a_session_holds_bounded_prepared_texts(shim: Shim, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "MAX_HELD", 50_000)
-    with Attacker(shim) as client:
-        text = "SELECT 1 /*" + "x" * 20_000 + "*/"
-        assert not errors(client.pipeline(parse("a", text), parse("b", text)))
-        client.send(parse("c", text) + SYNC)
-        assert b"53200" in errors(client.rest())

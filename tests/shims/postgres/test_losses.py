@@ -1,4 +1,4 @@
-"""A silent recorder and a full disk in the middle of a session, with real processes: what is not recorded never runs."""
+"""A silent recorder and a full disk in the middle of a session, real processes: what is not recorded never runs."""
 
 from __future__ import annotations
 
