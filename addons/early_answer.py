@@ -3,6 +3,8 @@
 - A request can be answered from any hook before its response has begun, without first taking in the rest of its body
   (a refused upload must not fill memory, and a refused response must not be delivered under our status).
 - A body that grows over the bound while it is buffered asks a hook (`body_over_bound`) and is then streamed or refused.
+- A body with an answer that has none (to HEAD, 204, 304) asks a hook (`unexpected_body`) at its first byte: over
+  HTTP/2 such a body could be of any length, and nobody would ever read it.
 - A crash inside mitmproxy's protocol code closes the connection (gateway_core.py) instead of leaving it open.
 
 Written against mitmproxy 12.2.3 (proxy/layers/http/__init__.py); `install` checks that what it replaces is there.
@@ -38,6 +40,19 @@ class BodyOverBoundHook(commands.StartHook):  # type: ignore[no-untyped-call]
 
     name = "body_over_bound"
     flow: http.HTTPFlow
+
+
+@dataclass
+class UnexpectedBodyHook(commands.StartHook):  # type: ignore[no-untyped-call]
+    """An upstream sends a body with a response that has none: answer the flow with another one."""
+
+    name = "unexpected_body"
+    flow: http.HTTPFlow
+
+
+def is_bodiless(method: str, status: int) -> bool:
+    """Whether a response has no body whatever its fields say (RFC 9110, 6.4.1)."""
+    return method == "HEAD" or status in (204, 304) or status < 200
 
 
 def answer(flow: http.HTTPFlow, response: http.Response) -> None:
@@ -102,7 +117,9 @@ def _respond(self: HttpStream, response: http.Response) -> Commands:
 
 def check_body_size(self: HttpStream, request: bool) -> Commands:
     """Called by HttpStream for every piece of a body that it buffers."""
-    if not request or not self.request_body_buf:
+    if not request:
+        return (yield from _check_answer_body(self))
+    if not self.request_body_buf:
         return False
     limit = self.flow.metadata.get(LIMIT)
     if limit is None or len(self.request_body_buf) <= limit:
@@ -118,6 +135,17 @@ def check_body_size(self: HttpStream, request: bool) -> Commands:
     yield from self.start_request_stream()
     yield from self.handle_event(RequestData(self.stream_id, body))
     return False
+
+
+def _check_answer_body(self: HttpStream) -> Commands:
+    response, method = self.flow.response, self.flow.request.method
+    if response is None or not self.response_body_buf or not is_bodiless(method, response.status_code):
+        return False
+    self.response_body_buf.clear()  # type: ignore[no-untyped-call]
+    yield UnexpectedBodyHook(self.flow)
+    if (yield from self.check_killed(True)):
+        return True
+    raise RuntimeError("unexpected_body did not answer")
 
 
 def install() -> None:

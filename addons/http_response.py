@@ -9,7 +9,7 @@ from mitmproxy import http
 
 from onrecord.addons.credentials import Credential
 from onrecord.addons.decoding import CodingError, decode_body
-from onrecord.addons.early_answer import answer
+from onrecord.addons.early_answer import answer, is_bodiless
 from onrecord.addons.egress import Route
 from onrecord.addons.exchange import Exchange, exchange_of
 from onrecord.addons.http_command import read_headers
@@ -42,7 +42,7 @@ _DROPPED = frozenset(
 
 
 class HttpResponses:
-    """The response half of the audit: `responseheaders` and `response`."""
+    """The response half of the audit: `responseheaders`, `unexpected_body` and `response`."""
 
     def __init__(
         self,
@@ -87,8 +87,19 @@ class HttpResponses:
         response.data.headers = http.Headers(kept)
         if scrub:
             response.data.reason = scrub(response.data.reason)
-        if not switching and not self._is_bodiless(exchange, response):
+        if not switching and not is_bodiless(exchange.method, response.status_code):
             self._choose(flow, exchange, response, credential)
+
+    def unexpected_body(self, flow: http.HTTPFlow) -> None:
+        """A body comes with a response that has none: neither is delivered."""
+        exchange = exchange_of(flow)
+        reason = "the upstream sent a body with an answer that has none"
+        record = ""
+        if exchange is not None:
+            self._abort(exchange, reason)
+            record = exchange.decision.id if exchange.decision is not None else ""
+        is_head = flow.request.method == "HEAD"
+        answer(flow, problem(502, policy="onrecord:gateway", reason=reason, record=record, head=is_head))
 
     def response(self, flow: http.HTTPFlow) -> None:
         """All of it is there: the outcome goes on record before the end is delivered."""
@@ -113,9 +124,6 @@ class HttpResponses:
         except Exception as error:
             self._abort(exchange, f"the answer was not delivered: {_why(error)}")
             raise
-
-    def _is_bodiless(self, exchange: Exchange, response: http.Response) -> bool:
-        return exchange.method == "HEAD" or response.status_code in (204, 304) or response.status_code < 200
 
     def _choose(
         self, flow: http.HTTPFlow, exchange: Exchange, response: http.Response, credential: Credential | None

@@ -19,7 +19,7 @@ import pytest
 from onrecord.recordings.frames import Kind
 from onrecord.scripts.parts.certs import Authority
 from tests.addons.gateway_process import GatewayProcess, gateway_process
-from tests.helpers import make_config
+from tests.helpers import make_config, wait_until
 
 HOST = "grpc.internal"
 KEY = "grpc-upstream-key-4242"
@@ -40,6 +40,7 @@ class Http2Server:
         self.headers: list[dict[bytes, bytes]] = []
         self.bodies: dict[int, bytes] = {}
         self.connections = 0
+        self.cut_off = 0
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -93,15 +94,25 @@ class Http2Server:
     def _answer(self, http: h2.connection.H2Connection, event: Any) -> None:
         if isinstance(event, h2.events.RequestReceived):
             self.headers.append(dict(event.headers))
+            if status := self.headers[-1].get(b"x-flood"):
+                self._flood(http, event.stream_id, status)
+                return
             http.send_headers(event.stream_id, [(b":status", b"200"), (b"content-type", b"application/grpc")])
         elif isinstance(event, h2.events.DataReceived):
             http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             self.bodies[event.stream_id] = self.bodies.get(event.stream_id, b"") + event.data
             if event.data:
                 http.send_data(event.stream_id, event.data)
-        if isinstance(event, h2.events.StreamEnded):
+        if isinstance(event, h2.events.StreamReset | h2.events.ConnectionTerminated):
+            self.cut_off += 1
+        if isinstance(event, h2.events.StreamEnded) and b"x-flood" not in self.headers[-1]:
             told = self.headers[-1].get(b"x-key", b"")
             http.send_headers(event.stream_id, [(b"grpc-status", b"0"), (b"grpc-message", told)], end_stream=True)
+
+    def _flood(self, http: h2.connection.H2Connection, stream: int, status: bytes) -> None:
+        """An answer that has no body, and then one that never ends."""
+        http.send_headers(stream, [(b":status", status)])
+        http.send_data(stream, b"x" * 10_000)
 
 
 class Agent:
@@ -244,3 +255,19 @@ def test_trailers_do_not_carry_the_gateways_credential(stage: tuple[GatewayProce
     assert server.headers[-1][b"x-key"] == KEY.encode()
     assert trailers["grpc-status"] == "0"
     assert KEY not in trailers["grpc-message"]
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", "204"), ("GET", "304"), ("HEAD", "200")])
+def test_a_body_with_an_answer_that_has_none_is_cut_off_at_its_first_byte(
+    stage: tuple[GatewayProcess, Http2Server], method: str, status: str
+) -> None:
+    gateway, server = stage
+    before = server.cut_off
+    agent = Agent(gateway)
+    with agent.tls:
+        agent.headers(1, ("x-flood", status), method=method, end=True)
+        headers = agent.wait_for(h2.events.ResponseReceived, 1).headers
+        assert (":status", "502") in [tuple(field) for field in headers]
+        wait_until(lambda: server.cut_off > before, what="the upstream to be cut off")
+    aborted = gateway.records(Kind.OUTCOME)[-1].payload
+    assert aborted["status"] == "aborted"
