@@ -9,13 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from onrecord.policies.model import SqlCommand
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.postgres.commands import NOT_SUPPORTED, Prepared, Refusal, Template
-from onrecord.shims.postgres.deciding import Deciding
 from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, Portal
+from onrecord.shims.postgres.executing import Executing, Waiting
 from onrecord.shims.postgres.limits import Stall, check_bind, check_prepared
 from onrecord.shims.postgres.messages import (
     Bind,
     decode_bind,
-    decode_execute,
     decode_parse,
     decode_target,
     query_text,
@@ -25,14 +24,13 @@ from onrecord.shims.postgres.parameters import parameter_texts
 from onrecord.shims.postgres.results import Running
 from onrecord.shims.postgres.wire import CLIENT_LIMITS, HEADER_SIZE, MessageBuffer
 
-Waiting = Awaitable[None] | None
 Asked = tuple[Template, SqlCommand, bytes]
 
 _MISSING = "26000"
 MAX_EXPECTED = 32768
 
 
-class Requests(Deciding):
+class Requests(Executing):
     """The client's messages, in order. `feed` bytes, then `run` until it returns None.
 
     `run` returns an awaitable where a policy has to think: await it, then run again. It returns None when it needs
@@ -360,56 +358,6 @@ class Requests(Deciding):
         exchange.queue.append(entry)
         exchange.to_upstream.append(data)
         return None
-
-    def _execute(self, data: bytes) -> Waiting:
-        name, _ = decode_execute(data)
-        exchange = self._exchange
-        portal = exchange.portals.get(name)
-        if portal is None:
-            return self._execute_cursor(data, name)
-        if portal.closing or portal.running.finished:
-            if portal.done and not portal.closing:
-                return self._execute_cursor(data, name)  # at its end: there is nothing more in it
-            return self._refuse_execute(portal, "the portal was closed or hit by an error", "bind it again")
-        change = None
-        if portal.template.special:
-            _, inner = self._resolved(portal.template)
-            if inner is not portal.resolved:
-                reason = "the prepared statement changed between Bind and Execute"
-                return self._refuse_execute(portal, reason, "bind it again")
-            change = self._change_of(portal.template)
-        exchange.queue.append(Entry(Expect.EXECUTE, (portal.running,), (change,), portal=portal))
-        exchange.to_upstream.append(data)
-        return None
-
-    def _refuse_execute(self, portal: Portal, reason: str, hint: str) -> Waiting:
-        text = portal.template.command.text
-        template = self._exchange.templates.opaque(text, "EXECUTE", Refusal(reason, hint))
-        self._refuse_extended(Expect.EXECUTE, self._denial(self._deny(template), template))
-        return None
-
-    def _execute_cursor(self, data: bytes, name: str) -> Waiting:
-        """Execute of a portal that no Bind made in this transaction: a cursor of DECLARE. It is a FETCH."""
-        exchange = self._exchange
-        template = exchange.templates.plain(f'Execute of the portal "{name}"', "FETCH", "read")
-        answer = self._ask(template, template.command, template.detail)
-        if isinstance(answer, Decision):
-            self._send_execute(data, template, answer)
-            return None
-        return self._execute_later(data, template, answer)
-
-    async def _execute_later(self, data: bytes, template: Template, answer: Awaitable[Decision]) -> None:
-        self._send_execute(data, template, await answer)
-
-    def _send_execute(self, data: bytes, template: Template, decision: Decision) -> None:
-        exchange = self._exchange
-        if self._skipped(decision):
-            return
-        if not decision.allowed:
-            self._refuse_extended(Expect.EXECUTE, self._denial(decision, template))
-            return
-        exchange.queue.append(Entry(Expect.EXECUTE, (Running(decision, exchange.sample_limit),), (None,)))
-        exchange.to_upstream.append(data)
 
     def _close(self, data: bytes) -> Waiting:
         what, name = decode_target(data)
