@@ -40,6 +40,9 @@ ANSWERS: dict[bytes, list[bytes]] = {
     b"/cut-chunked": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nok"],
     b"/junk": [b"\x00\x01 what is this\r\n\r\n"],
     b"/nothing": [],
+    b"/redirect": [
+        b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest/meta-data\r\nContent-Length: 0\r\n\r\n"
+    ],
 }
 CUT = {b"/cut", b"/cut-chunked", b"/junk", b"/nothing", b"/huge-head"}
 
@@ -118,3 +121,12 @@ def test_an_answer_nobody_asked_for_is_not_taken_for_the_next(stage: tuple[Gatew
                 break
     assert stage[0].curl("https://raw.internal/interim").stdout == "ok"
     assert all(b"unasked" not in json.dumps(r.payload).encode() for r in stage[0].records(Kind.OUTCOME))
+
+
+def test_a_redirect_is_passed_on_and_never_followed(stage: tuple[GatewayProcess, RawUpstream]) -> None:
+    gateway, upstream = stage
+    asked, commands = len(upstream.heads), len(gateway.commands())
+    status, data = ask(gateway, "/redirect")
+    assert status == 302
+    assert b"Location: http://169.254.169.254/latest/meta-data\r\n" in data
+    assert (len(upstream.heads), len(gateway.commands())) == (asked + 1, commands + 1)
