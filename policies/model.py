@@ -8,7 +8,7 @@ resource and the exact command with its parameters.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import msgspec
@@ -293,8 +293,3 @@ def body_text(data: bytes) -> object:
         import base64
 
         return {"base64": base64.b64encode(data).decode()}
-
-
-def names(values: Iterable[str]) -> NameSet:
-    """A NameSet of `values`."""
-    return NameSet(values)

@@ -72,11 +72,6 @@ class Journal:
         self._open()
 
     @property
-    def failing(self) -> bool:
-        """Whether the last write failed for want of space or a disk error."""
-        return self._failing
-
-    @property
     def lost_refusals(self) -> int:
         """Refusals counted since the reserve ran out and not yet on record."""
         return self._lost

@@ -136,13 +136,6 @@ class MessageBuffer:
         """Bytes that are here and not yet given out."""
         return len(self._partial) + len(self._data) - self._position
 
-    def take_rest(self) -> bytes:
-        """All bytes not yet given out; the buffer is empty afterwards."""
-        rest = bytes(self._partial) + self._data[self._position :]
-        self._partial, self._wanted = bytearray(), 0
-        self._data, self._position = b"", 0
-        return rest
-
     def _keep(self, wanted: int) -> None:
         rest = self._data[self._position :]
         self._data, self._position = b"", 0

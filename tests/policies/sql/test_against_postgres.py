@@ -219,7 +219,7 @@ def split(text: str) -> list[str]:
 def test_the_regression_suite_does_what_analysis_says(postgres):
     folder = os.environ.get("ONRECORD_REGRESS_SQL")
     if not folder:
-        pytest.skip("ONRECORD_REGRESS_SQL does not name src/test/regress/sql of PostgreSQL's source")
+        pytest.fail("set ONRECORD_REGRESS_SQL to the folder src/test/regress/sql of PostgreSQL's source")
     found: dict[str, list[str]] = {}
     postgres.sql("CREATE DATABASE regression")
     try:
