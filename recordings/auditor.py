@@ -16,7 +16,7 @@ import msgspec
 
 from onrecord.policies.errors import OnrecordError, StoreError
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Run, Session
-from onrecord.policies.verdict import Allow, Deny, Ruling
+from onrecord.policies.verdict import Allow, Deny, Ruling, combine
 from onrecord.recordings.decision import Decision, OpenSession, RefusedError, elapsed_ms, explain, refusal_code
 from onrecord.recordings.frames import NO_ID, FrameError, Kind, id_text, new_id
 from onrecord.recordings.journal import Journal
@@ -134,26 +134,41 @@ class Auditor:
         )
 
     def submit(
-        self, opened: OpenSession, command: Command, *, detail: bytes | None = None, flush: bool = True
+        self,
+        opened: OpenSession,
+        command: Command,
+        *,
+        detail: bytes | None = None,
+        flush: bool = True,
+        extra: Ruling | None = None,
     ) -> Decision | Awaitable[Decision]:
         """Decide and record one command. Never raises: what goes wrong is a refusal.
 
         Returns the decision at once where no hook had to wait, else an awaitable of it. `detail` is the command's
-        detail as encoded JSON, where the caller has it at hand.
+        detail as encoded JSON, where the caller has it at hand. `extra` is one more ruling beside those of policies,
+        of masking: the strictest wins, and `mode = "observe"` does not lift it.
         """
         ruling = self._blocked(command.session)
         if ruling is not None:
             return self._settle(opened, command, ruling, detail, flush=flush)
         answer = self._engine.decide(command)
         if isinstance(answer, Ruling):
+            if extra is not None:
+                answer = self._stricter(answer, extra)
             return self._settle(opened, command, answer, detail, flush=flush)
-        return self._submit_later(opened, command, answer, detail, flush=flush)
+        return self._submit_later(opened, command, answer, detail, flush=flush, extra=extra)
 
     async def submit_async(
-        self, opened: OpenSession, command: Command, *, detail: bytes | None = None, flush: bool = True
+        self,
+        opened: OpenSession,
+        command: Command,
+        *,
+        detail: bytes | None = None,
+        flush: bool = True,
+        extra: Ruling | None = None,
     ) -> Decision:
         """`submit` for callers that are coroutines anyway."""
-        answer = self.submit(opened, command, detail=detail, flush=flush)
+        answer = self.submit(opened, command, detail=detail, flush=flush, extra=extra)
         return await answer if inspect.isawaitable(answer) else answer
 
     def deny(
@@ -213,6 +228,12 @@ class Auditor:
             return Ruling(Deny("the token has expired", "connect again with a fresh token"), "onrecord:identity")
         return None
 
+    def _stricter(self, ruling: Ruling, extra: Ruling) -> Ruling:
+        """Both as one. Where verdicts are only observed, one that will not be applied may not hide `extra`."""
+        if not isinstance(extra.verdict, Allow) and self._observing() and _is_observable(ruling):
+            return extra
+        return combine((ruling, extra), ruling)
+
     async def _submit_later(
         self,
         opened: OpenSession,
@@ -221,8 +242,11 @@ class Auditor:
         detail: bytes | None,
         *,
         flush: bool,
+        extra: Ruling | None,
     ) -> Decision:
         ruling = await answer
+        if extra is not None:
+            ruling = self._stricter(ruling, extra)
         return self._settle(opened, command, self._blocked(command.session) or ruling, detail, flush=flush)
 
     def _settle(

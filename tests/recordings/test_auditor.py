@@ -133,6 +133,41 @@ def test_observing_lets_a_policys_denial_pass_and_says_so(case: Case) -> None:
     assert not case.submit(case.open()).allowed
 
 
+@pytest.mark.parametrize("extra", [Deny("filters by a masked column"), Hold("dba")])
+@pytest.mark.parametrize("ruling", [Allow(), Deny("no")])
+def test_observing_does_not_lift_the_extra_ruling_of_masking(
+    case: Case, extra: Deny | Hold, ruling: Allow | Deny
+) -> None:
+    case.observing = True
+    case.engine.ruling = Ruling(ruling, "guard")
+    assert case.submit(case.open()).allowed
+    refused = case.submit(case.open(), extra=Ruling(extra, "onrecord:masking"))
+    assert not refused.allowed
+    assert refused.ruling.policy == "onrecord:masking"
+
+
+def test_the_strictest_of_policies_and_the_extra_ruling_wins(case: Case) -> None:
+    opened = case.open()
+    extra = Ruling(Hold("dba"), "onrecord:masking")
+    case.engine.ruling = Ruling(Deny("no"), "guard")
+    assert case.submit(opened, extra=extra).ruling.policy == "guard"
+    case.engine.ruling = Ruling(Allow(mask=("email",)), "guard")
+    assert case.submit(opened, extra=extra).ruling is extra
+    added = case.submit(opened, extra=Ruling(Allow(mask=("iban",)), "onrecord:masking"))
+    assert added.ruling.verdict == Allow(mask=("email", "iban"))
+
+
+async def test_an_extra_ruling_also_joins_one_that_had_to_be_waited_for(case: Case) -> None:
+    async def later() -> Ruling:
+        return Ruling(Allow(), "guard")
+
+    opened = case.open()
+    case.engine.decide = lambda command: later()  # type: ignore[method-assign]
+    command = SqlCommand(session=opened.session, action="read", text="SELECT 1", kind="SELECT")
+    decision = await case.auditor.submit_async(opened, command, extra=Ruling(Deny("x"), "onrecord:masking"))
+    assert not decision.allowed
+
+
 def test_a_journal_that_cannot_write_allows_nothing_and_the_refusal_is_in_the_reserve(
     case: Case, fill_disk: Callable[[Case], None]
 ) -> None:
