@@ -138,7 +138,8 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
 class SqlCommand(_Head, frozen=True, kw_only=True):
     """One PostgreSQL message's statement. `kind` is the statement's tag word: "SELECT", "DELETE", "DROP", …
 
-    `parameters` are the decoded bind values of the extended protocol (`None` before Bind).
+    `parameters` are the decoded bind values of the extended protocol (`None` before Bind). `foreign_tables` are those
+    of the tables whose rows are on another server, as far as a catalog tells.
     """
 
     command_kind: ClassVar[str] = "sql"
@@ -148,6 +149,7 @@ class SqlCommand(_Head, frozen=True, kw_only=True):
     tables_written: NameSet = NameSet()
     columns_read: NameSet = NameSet()
     functions: NameSet = NameSet()
+    foreign_tables: NameSet = NameSet()
     has_where: bool = False
     parameters: tuple[str | None, ...] | None = None
     role: str = ""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from onrecord.policies.model import NameSet
 from onrecord.policies.sql import queries, utility  # noqa: F401 - they register their handlers
+from onrecord.policies.sql.catalog import Catalog
 from onrecord.policies.sql.errors import SqlError
 from onrecord.policies.sql.literals import Literals
 from onrecord.policies.sql.names import SECRET_COLUMNS, resolve, value_calls
@@ -21,7 +22,7 @@ from onrecord.policies.sql.statement import Analysis, Statement
 from onrecord.policies.sql.walker import Walker
 
 Node = dict[str, Any]
-_Key = tuple[str, tuple[str, ...]]
+_Key = tuple[str, tuple[str, ...], int]
 
 _ENTRIES = 4096
 _BYTES = 16 * 1024 * 1024
@@ -63,7 +64,12 @@ def _cost(key: _Key, analysis: Analysis) -> int:
     """About what an entry takes, in bytes."""
     size = 512 + 4 * len(key[0])
     for statement in analysis.statements:
-        names = len(statement.tables_read) + len(statement.columns_read) + len(statement.functions)
+        names = (
+            len(statement.tables_read)
+            + len(statement.columns_read)
+            + len(statement.functions)
+            + len(statement.mentions)
+        )
         size += 2048 + 4 * len(statement.text) + 256 * names
     return size
 
@@ -72,23 +78,26 @@ _cache = _Cache(_ENTRIES, _BYTES)
 _literals = Literals()
 
 
-def analyse(sql: str, *, search_path: tuple[str, ...] = ("public",)) -> Analysis:
-    """What `sql` does, statement by statement. `search_path` is the session's, with "$user" already replaced.
+def analyse(sql: str, *, search_path: tuple[str, ...] = ("public",), catalog: Catalog | None = None) -> Analysis:
+    """What `sql` does, statement by statement. `search_path` is the session's, with "$user" already replaced, or all
+    schemas of all paths that may be in force. `catalog` is what the database says of its own objects; without one, only
+    what PostgreSQL brings along is known.
 
     Raises SqlError where the text does not parse, SqlTooLarge over the bound. Never any other error.
     """
-    key = (sql, search_path)
+    serial = 0 if catalog is None else catalog.serial
+    key = (sql, search_path, serial)
     found = _cache.get(key)
     if found is not None:
         return found
-    alike = _literals.key(sql, search_path)
+    alike = _literals.key(sql, search_path, serial)
     if alike is not None:
         found = _literals.get(alike, sql)
         if found is not None:
             return found
     try:
         raw = parse(sql)
-        analysis = Analysis(tuple(_statement(statement, search_path) for statement in _slices(sql, raw)))
+        analysis = Analysis(tuple(_statement(statement, search_path, catalog) for statement in _slices(sql, raw)))
     except RecursionError:
         raise SqlError("the text nests too deeply to be analysed") from None
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, StopIteration) as error:
@@ -121,9 +130,9 @@ def _slices(sql: str, raw: list[Node]) -> list[_Slice]:
     return found
 
 
-def _statement(piece: _Slice, search_path: tuple[str, ...]) -> Statement:
+def _statement(piece: _Slice, search_path: tuple[str, ...], catalog: Catalog | None) -> Statement:
     text, name, fields, offset = piece
-    walker = Walker(search_path)
+    walker = Walker(search_path, catalog)
     walker.run(name, fields)
     for called in value_calls(walker.levels):
         walker.may_call(called)
@@ -142,6 +151,7 @@ def _statement(piece: _Slice, search_path: tuple[str, ...]) -> Statement:
         tables_written=NameSet(walker.written),
         columns_read=NameSet(columns),
         functions=NameSet(walker.functions),
+        foreign_tables=NameSet(walker.foreign),
         has_where=all(walker.wheres) if walker.wheres else walker.select_where,
         reasons=tuple(walker.reasons),
         transaction=walker.transaction,
@@ -153,6 +163,10 @@ def _statement(piece: _Slice, search_path: tuple[str, ...]) -> Statement:
         parameters=walker.parameters,
         secret_parameters=secret_parameters(text, {name: fields}),
         loses=tuple(walker.loses),
+        ddl=walker.ddl,
+        creates=tuple(walker.creates),
+        temporary=walker.temporary,
+        mentions=frozenset(walker.mentions),
     )
 
 

@@ -20,6 +20,7 @@ def command_of(
         tables_written=statement.tables_written,
         columns_read=statement.columns_read,
         functions=statement.functions,
+        foreign_tables=statement.foreign_tables,
         has_where=statement.has_where,
         parameters=parameters,
         role=role,

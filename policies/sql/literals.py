@@ -26,7 +26,7 @@ _KINDS = frozenset({"SELECT", "INSERT"})
 _MAX_TEXT = 2048
 _ENTRIES = 1024
 
-Key = tuple[str, tuple[str, ...]]
+Key = tuple[str, tuple[str, ...], int]
 
 
 class Literals:
@@ -37,12 +37,12 @@ class Literals:
         self._map: dict[Key, tuple[Statement, int, int]] = {}
 
     @staticmethod
-    def key(sql: str, search_path: tuple[str, ...]) -> Key | None:
+    def key(sql: str, search_path: tuple[str, ...], serial: int = 0) -> Key | None:
         """The text with a mark for each integer; None where it is not plain or has no integer."""
         if len(sql) > _MAX_TEXT or _PLAIN.fullmatch(sql) is None:
             return None
         template, count = _INTEGER.subn("\0", sql)
-        return (template, search_path) if count else None
+        return (template, search_path, serial) if count else None
 
     def get(self, key: Key, sql: str) -> Analysis | None:
         """The analysis of `sql`, whose key is `key`, if a text of that key was seen."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onrecord.policies.sql import names
+from onrecord.policies.sql.definitions import Definition, is_temporary
 from onrecord.policies.sql.functions import LISTED, OPERATORS, ROWS, SCHEMA_HELPERS, classify
 from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.predicates import is_vacuous
@@ -34,6 +35,7 @@ def _select(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> 
     into = fields.get("intoClause")
     if into is not None:
         walker.writes(into.get("rel", {}))
+        walker.defines(Definition((into["rel"].get("relname", ""),), is_temporary(into["rel"])))
         walker.raise_to("write", "write: SELECT INTO creates a table")
         walker.children(into, inner, scope, frozenset({"rel"}))
     if "lockingClause" in fields:
@@ -173,6 +175,7 @@ def _param(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> N
 def _call(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
     parts = [part["String"].get("sval", "") for part in fields.get("funcname", [])]
     args: list[Node] = fields.get("args", [])
+    walker.mentions.add(parts[-1])
     if parts[-2:-1] == ["information_schema"] and parts[-1] in SCHEMA_HELPERS:
         walker.functions.add(".".join(parts))
     elif len(parts) > 1 and parts[0] != "pg_catalog":
@@ -207,6 +210,7 @@ def _check_operator(walker: Walker, parts: list[Node]) -> None:
     words = [part.get("String", {}).get("sval", "") for part in parts]
     if not words:
         return
+    walker.mentions.add(words[-1])
     if len(words) > 1 and words[0] != "pg_catalog":
         walker.raise_to("unknown", f"unknown: operator {'.'.join(words)} is no built-in")
     elif words[-1] not in OPERATORS:
@@ -217,6 +221,7 @@ def _check_operator(walker: Walker, parts: list[Node]) -> None:
 
 def _expression(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
     parts = fields.get("name", [])
+    walker.mentions.add(parts[-1]["String"].get("sval"))
     if fields.get("kind") in _OPERATOR_KINDS and (
         len(parts) > 1 or walker.shadowed or parts[0]["String"].get("sval") not in OPERATORS
     ):
@@ -225,6 +230,12 @@ def _expression(walker: Walker, fields: Node, level: Level, scope: Scope | None)
         value = fields.get(side)
         if value is not None:
             walker.value(side, value, level, scope)
+
+
+def _type(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
+    walker.mentions.update(_strings(fields.get("names", []))[-1:])
+    if "typmods" in fields:
+        walker.children({"typmods": fields["typmods"]}, level, scope)
 
 
 def _sublink(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
@@ -270,6 +281,7 @@ HANDLERS.update(
         "ParamRef": _param,
         "A_Indirection": _indirection,
         "FuncCall": _call,
+        "TypeName": _type,
         "A_Expr": _expression,
         "SubLink": _sublink,
         "SortBy": _sort,

@@ -26,6 +26,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     - `tables_read`, `tables_written`: `schema.table`. A bare name stands for each schema of the search path.
     - `columns_read`: `schema.table.column`; `schema.table.*` for whole rows; `*.column` where the relation is unknown.
     - `functions`: `name` for built-ins, `schema.name` where the text says a schema.
+    - `foreign_tables`: those of the tables above that are foreign, as far as a catalog tells.
     - `has_where`: every UPDATE, DELETE and deleting or updating MERGE has a condition that depends on the row; without
       any of those, whether the statement's own SELECT has one.
     - `node`: the parser's node name.
@@ -36,6 +37,13 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     - `prepares`, `executes`, `deallocates`: SQL-level prepared statement names; `deallocates` "*" for ALL.
     - `parameters`: the highest `$n`; `secret_parameters`: those whose values must not be recorded.
     - `loses`: what ALTER would destroy, such as "column public.orders.note" or "values of column public.orders.note".
+    - `ddl`: it may change what a Catalog holds; DO, CALL and whatever is unknown may. EXECUTE is left out: it is what
+      its prepared statement is.
+    - `creates`: bare names of the relations, functions, types, operators and schemas that it creates, alters, renames
+      from or to, or drops; "*" where the text does not say.
+    - `temporary`: it makes, names or drops objects of pg_temp; DISCARD ALL and TEMP drop all, with no `creates`.
+    - `mentions`: bare names of all relations, functions, operators and types that it refers to, through views and
+      functions as far as a catalog tells.
     """
 
     text: str
@@ -47,6 +55,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     tables_written: NameSet = _EMPTY
     columns_read: NameSet = _EMPTY
     functions: NameSet = _EMPTY
+    foreign_tables: NameSet = _EMPTY
     has_where: bool = False
     reasons: tuple[str, ...] = ()
     transaction: str = ""
@@ -58,6 +67,10 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     parameters: int = 0
     secret_parameters: tuple[int, ...] = ()
     loses: tuple[str, ...] = ()
+    ddl: bool = False
+    creates: tuple[str, ...] = ()
+    temporary: bool = False
+    mentions: frozenset[str] = frozenset()
 
     @functools.cached_property
     def detail_json(self) -> bytes:
@@ -69,6 +82,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 "tables_written": sorted(self.tables_written),
                 "columns_read": sorted(self.columns_read),
                 "functions": sorted(self.functions),
+                "foreign_tables": sorted(self.foreign_tables),
                 "has_where": self.has_where,
                 "parameters": None,
                 "role": "",

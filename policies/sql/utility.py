@@ -51,11 +51,14 @@ def _explain(walker: Walker, fields: Node, level: Level, scope: Scope | None) ->
         walker.kind = STATEMENTS.get(name, ("EXPLAIN", ""))[0]
         walker.push(name, inner, level, scope)
         return
-    plan = Walker(walker.search_path)
+    plan = Walker(walker.search_path, walker.catalog)
     plan.run(name, inner)
     walker.read |= plan.read | plan.written
     walker.whole |= plan.whole
     walker.functions |= plan.functions
+    walker.mentions |= plan.mentions
+    walker.foreign |= plan.foreign
+    walker.temporary = walker.temporary or plan.temporary
     walker.levels += plan.levels
     walker.parameters = max(walker.parameters, plan.parameters)
     walker.executes = plan.executes

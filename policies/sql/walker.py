@@ -11,6 +11,16 @@ from typing import Any
 
 from onrecord.policies.model import Action
 from onrecord.policies.sql import names
+from onrecord.policies.sql.catalog import Catalog
+from onrecord.policies.sql.definitions import (
+    ANYTHING,
+    EVERYTHING,
+    NOTHING,
+    Definition,
+    definition_of,
+    is_temporary,
+    strings_below,
+)
 from onrecord.policies.sql.functions import FIELDS, LISTED, classify
 from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.nodes import STATEMENTS
@@ -30,16 +40,15 @@ _UNWRAPPED = {
     "withClause": "WithClause",
     "typeName": "TypeName",
 }
-_LEAVES = frozenset(
-    {"String", "A_Const", "TypeName", "Integer", "Float", "Boolean", "A_Star", "SQLValueFunction", "Alias"}
-)
+_LEAVES = frozenset({"String", "A_Const", "Integer", "Float", "Boolean", "A_Star", "SQLValueFunction", "Alias"})
 
 
 class Walker:
     """Collects the facts of one statement; `run` once, then read the attributes."""
 
-    def __init__(self, search_path: tuple[str, ...]) -> None:
+    def __init__(self, search_path: tuple[str, ...], catalog: Catalog | None = None) -> None:
         self.search_path = search_path
+        self.catalog = catalog
         # A path that names pg_catalog behind another schema lets that schema shadow every built-in.
         self.shadowed = "pg_catalog" in search_path[1:]
         self.action: Action = "read"
@@ -62,6 +71,11 @@ class Walker:
         self.executes: str | None = None
         self.deallocates: str | None = None
         self.loses: list[str] = []
+        self.ddl = False
+        self.creates: list[str] = []
+        self.temporary = False
+        self.mentions: set[str] = set()
+        self.foreign: set[str] = set()
         self.levels: list[Level] = []
         self.stack: list[tuple[str, Node, Level, Scope | None]] = []
         self.root = self.level(None, target=True)
@@ -71,10 +85,21 @@ class Walker:
     def raise_to(self, action: Action, reason: str = "") -> None:
         """At least `action`; `reason` is kept where it is more than read."""
         self.actions.add(action)
+        if action == "unknown":
+            self.defines(ANYTHING)
         if RANK[action] > RANK[self.action]:
             self.action = action
         if reason and reason not in self.reasons and len(self.reasons) < 16:
             self.reasons.append(reason)
+
+    def defines(self, definition: Definition) -> None:
+        """Objects of the catalog are made, changed or dropped."""
+        if definition is ANYTHING and self.ddl and EVERYTHING in self.creates:
+            return
+        self.ddl = self.ddl or definition.ddl
+        self.temporary = self.temporary or definition.temporary
+        self.creates += [name for name in definition.names if name not in self.creates]
+        self.mentions.update(definition.names)
 
     def modifies(self, kind: str) -> None:
         if _DML_RANK[kind] > _DML_RANK[self.dml]:
@@ -84,6 +109,7 @@ class Walker:
         """The relation is written; with `level`, its columns may be referred to there."""
         tables = names.qualify(relation, self.search_path)
         self.written.update(tables)
+        self.mention(relation)
         if level is not None:
             level.add(relation.get("alias", {}).get("aliasname") or relation.get("relname", ""), tables)
         for table in tables:
@@ -97,6 +123,7 @@ class Walker:
     def reads(self, relation: Node) -> list[str]:
         tables = names.qualify(relation, self.search_path)
         self.read.update(tables)
+        self.mention(relation)
         for table in tables:
             if table == names.SETTINGS_RELATION and self.kind == "CREATE":
                 self.raise_to("admin", "admin: an object on pg_settings makes an UPDATE of it a hidden SET")
@@ -104,8 +131,13 @@ class Walker:
                 self.raise_to("admin", f"admin: {table} holds password hashes")
         return tables
 
+    def mention(self, relation: Node) -> None:
+        self.mentions.add(relation.get("relname", ""))
+        self.temporary = self.temporary or is_temporary(relation)
+
     def may_call(self, name: str) -> None:
         """`(x).name` or `alias.name`: PostgreSQL calls the function `name` where x has no such field."""
+        self.mentions.add(name)
         action, reason = classify(name)
         if action == "read":
             self.functions.add(name)
@@ -182,7 +214,16 @@ class Walker:
             return
         kind, action = known
         self.kind = self.kind or kind
-        self.raise_to(action, f"{action}: {kind} ({name})" if action in {"admin", "unknown"} else "")
+        definition = definition_of(name, fields)
+        if definition is not NOTHING:
+            self.defines(definition)
+            self.mentions.update(strings_below(fields))
+        if name == "ExecuteStmt":
+            self.actions.add(action)
+            self.action = action
+            self.reasons.append(f"{action}: {kind} ({name})")
+        else:
+            self.raise_to(action, f"{action}: {kind} ({name})" if action in {"admin", "unknown"} else "")
         handler = UTILITY.get(name)
         level = self.level(None, target=True)
         if handler is None:
