@@ -56,6 +56,7 @@ def make_config(
     *,
     resources: Mapping[str, Mapping[str, Any]] | None = None,
     policies: Sequence[Mapping[str, Any]] = (),
+    masks: Sequence[Mapping[str, Any]] = (),
     issuers: Sequence[Mapping[str, Any]] | None = None,
     gateway: Mapping[str, Any] | None = None,
     recordings: Mapping[str, Any] | None = None,
@@ -81,6 +82,7 @@ def make_config(
         if issuers is not None
         else [{"issuer": "onrecord:dev", "audience": AUDIENCE}],
         "policies": [dict(policy) for policy in policies],
+        **({"masks": [dict(mask) for mask in masks]} if masks else {}),
         "resources": {name: dict(table) for name, table in (resources or {}).items()},
     }
     listeners = document["gateway"]
