@@ -45,6 +45,7 @@ class Template:
     prepares: str | None = None
     executes: str | None = None
     deallocates: str | None = None
+    copy: str = ""
     detail_head: bytes = b""
     detail_tail: bytes = b""
     detail: bytes = b""
@@ -118,6 +119,7 @@ class Templates:
             prepares=statement.prepares,
             executes=statement.executes,
             deallocates=statement.deallocates,
+            copy=statement.copy,
             secret_parameters=statement.secret_parameters,
         )
         template.special = (template.prepares or template.executes or template.deallocates) is not None
@@ -141,6 +143,7 @@ class Templates:
             tables_written=NameSet(outer.tables_written | inner.tables_written),
             columns_read=NameSet(outer.columns_read | inner.columns_read),
             functions=NameSet(outer.functions | inner.functions),
+            foreign_tables=NameSet(outer.foreign_tables | inner.foreign_tables),
             has_where=inner.has_where,
             role=self.role,
         )
@@ -177,12 +180,6 @@ def _with_detail(template: Template, detail: bytes, role: str = "") -> Template:
 
 def refusal_of(statement: Statement) -> Refusal | None:
     """What the shim refuses in every mode: what it cannot decode, and settings that would change how SQL reads."""
-    if statement.copy:
-        return Refusal(
-            "COPY is not supported by the gateway yet",
-            "use SELECT or INSERT; in psql neither \\copy nor COPY works",
-            sqlstate=NOT_SUPPORTED,
-        )
     for name, value in statement.settings:
         if name in {"?", ""}:
             return Refusal("the text does not say which setting it changes", "use SET with the name of the setting")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from onrecord.policies.model import SqlCommand
 from onrecord.recordings.auditor import Decision
@@ -13,6 +13,8 @@ from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFat
 from onrecord.shims.postgres.limits import Stall, check_prepared
 from onrecord.shims.postgres.namespace import ALL, Change, Unsettled
 from onrecord.shims.postgres.results import Running
+
+Waiting = Awaitable[None] | None
 
 
 class Deciding:
@@ -26,6 +28,16 @@ class Deciding:
         if template.refusal is not None:
             return self._deny(template, command)
         return exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False)
+
+    def _when(self, answer: Decision | Awaitable[Decision], then: Callable[[Decision], None]) -> Waiting:
+        """Go on with the decision: now, or when it is there."""
+        if isinstance(answer, Decision):
+            then(answer)
+            return None
+        return self._later(answer, then)
+
+    async def _later(self, answer: Awaitable[Decision], then: Callable[[Decision], None]) -> None:
+        then(await answer)
 
     def _deny(self, template: Template, command: SqlCommand | None = None) -> Decision:
         refusal = template.refusal
@@ -92,5 +104,11 @@ class Deciding:
         self._exchange.to_upstream.append(self._exchange.trick.query)
 
     def _refuse_extended(self, kind: Expect, denial: Denial) -> None:
-        self._exchange.queue.append(Entry(kind, denial=denial))
-        self._exchange.to_upstream.append(self._exchange.trick.parse())
+        self._trick_extended(kind, denial, None)
+
+    def _trick_extended(self, kind: Expect, denial: Denial, name: str | None) -> None:
+        """The server will fail here at the latest and skip to the next Sync: what follows is not even asked about."""
+        exchange = self._exchange
+        exchange.queue.append(Entry(kind, denial=denial))
+        exchange.to_upstream.append(exchange.trick.parse(name))
+        exchange.skipping = True

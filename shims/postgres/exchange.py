@@ -99,6 +99,19 @@ class Entry:
         self.failed = False
 
 
+class Copying:
+    """A COPY from the client that is under way, or will be if the server agrees; `left` of them in the message.
+
+    Up to the server's CopyInResponse (`running` is None) nobody knows how it will read what the client sends.
+    """
+
+    __slots__ = ("entry", "left", "running")
+
+    def __init__(self, entry: Entry, left: int) -> None:
+        self.entry, self.left = entry, left
+        self.running: Running | None = None
+
+
 class Exchange:
     """State of one session in the middle. `to_upstream` and `to_client` fill up until the I/O layer takes them.
 
@@ -108,6 +121,7 @@ class Exchange:
 
     __slots__ = (
         "auditor",
+        "copying",
         "ended",
         "last",
         "namespace",
@@ -133,6 +147,7 @@ class Exchange:
         self.ended: list[Running] = []  # commands whose outcome is not flushed yet
         self.queue: deque[Entry] = deque()
         self.skipping = False
+        self.copying: Copying | None = None
         self.sample_limit = sample_limit
         self.trick = Trick()
         self.to_upstream: list[bytes] = []
@@ -143,6 +158,12 @@ class Exchange:
         for running in entry.runs[entry.index :]:
             running.finish(self.auditor, "aborted", error=error, code=code)
         self.take_back(entry.changes[entry.index :])
+        self.release(entry)
+
+    def release(self, entry: Entry) -> None:
+        """The server reads no data of a COPY for `entry` any more."""
+        if self.copying is not None and self.copying.entry is entry:
+            self.copying = None
 
     def take_back(self, changes: Iterable[Change | None]) -> None:
         """Cancel changes of the namespace."""

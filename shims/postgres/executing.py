@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.postgres.commands import Refusal, Template
-from onrecord.shims.postgres.deciding import Deciding
-from onrecord.shims.postgres.exchange import Entry, Expect, Portal
+from onrecord.shims.postgres.copying import CopyIn
+from onrecord.shims.postgres.deciding import Waiting
+from onrecord.shims.postgres.exchange import Copying, Entry, Expect, Portal
 from onrecord.shims.postgres.messages import decode_execute
 from onrecord.shims.postgres.results import Running
 
-Waiting = Awaitable[None] | None
 
-
-class Executing(Deciding):
+class Executing(CopyIn):
     """How the Execute message is answered."""
 
     def _execute(self, data: bytes) -> Waiting:
@@ -34,7 +31,10 @@ class Executing(Deciding):
                 reason = "the prepared statement changed between Bind and Execute"
                 return self._refuse_execute(portal, reason, "bind it again")
             change = self._change_of(portal.template)
-        exchange.queue.append(Entry(Expect.EXECUTE, (portal.running,), (change,), portal=portal))
+        entry = Entry(Expect.EXECUTE, (portal.running,), (change,), portal=portal)
+        if portal.running.copy == "in":
+            exchange.copying = Copying(entry, 1)
+        exchange.queue.append(entry)
         exchange.to_upstream.append(data)
         return None
 
@@ -49,13 +49,7 @@ class Executing(Deciding):
         exchange = self._exchange
         template = exchange.templates.plain(f'Execute of the portal "{name}"', "FETCH", "read")
         answer = self._ask(template, template.command, template.detail)
-        if isinstance(answer, Decision):
-            self._send_execute(data, template, answer)
-            return None
-        return self._execute_later(data, template, answer)
-
-    async def _execute_later(self, data: bytes, template: Template, answer: Awaitable[Decision]) -> None:
-        self._send_execute(data, template, await answer)
+        return self._when(answer, lambda decision: self._send_execute(data, template, decision))
 
     def _send_execute(self, data: bytes, template: Template, decision: Decision) -> None:
         exchange = self._exchange

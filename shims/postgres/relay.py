@@ -210,7 +210,7 @@ class Relay:
         if answer and self._responses.between_messages:
             self._client.write(answer)
         self._client.close()
-        self._upstream.write(TERMINATE)
+        self._upstream.write(self._requests.farewell)
         self._upstream.close()
         if not (self._client.closed and self._upstream.closed):
             asyncio.get_running_loop().call_later(_LINGER, self._abort)

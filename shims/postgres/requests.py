@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from onrecord.policies.model import SqlCommand
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.postgres.commands import NOT_SUPPORTED, Prepared, Refusal, Template
-from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, Portal
-from onrecord.shims.postgres.executing import Executing, Waiting
+from onrecord.shims.postgres.deciding import Waiting
+from onrecord.shims.postgres.exchange import Copying, Entry, Exchange, Expect, Portal
+from onrecord.shims.postgres.executing import Executing
 from onrecord.shims.postgres.limits import Stall, check_bind, check_prepared
 from onrecord.shims.postgres.messages import (
     Bind,
@@ -22,12 +23,13 @@ from onrecord.shims.postgres.messages import (
 from onrecord.shims.postgres.namespace import Change
 from onrecord.shims.postgres.parameters import parameter_texts
 from onrecord.shims.postgres.results import Running
-from onrecord.shims.postgres.wire import CLIENT_LIMITS, HEADER_SIZE, MessageBuffer
+from onrecord.shims.postgres.wire import CLIENT_LIMITS, CLIENT_PIECES, HEADER_SIZE, MessageBuffer
 
 Asked = tuple[Template, SqlCommand, bytes]
 
 _MISSING = "26000"
 MAX_EXPECTED = 32768
+_NEVER_SKIPPED = frozenset(b"SX")
 
 
 class Requests(Executing):
@@ -39,10 +41,9 @@ class Requests(Executing):
 
     def __init__(self, exchange: Exchange) -> None:
         super().__init__(exchange)
-        self._buffer = MessageBuffer(CLIENT_LIMITS)
+        self._buffer = MessageBuffer(CLIENT_LIMITS, CLIENT_PIECES)
         self._ahead: deque[tuple[int, bytes]] = deque()  # taken from the buffer and not handled yet
         self.stalled = False
-        self.terminated = False
         self._handlers: dict[int, Callable[[bytes], Waiting]] = {
             ord("Q"): self._query,
             ord("P"): self._parse,
@@ -54,6 +55,9 @@ class Requests(Executing):
             ord("H"): self._flush,
             ord("F"): self._function_call,
             ord("X"): self._terminate,
+            ord("d"): self._ignore,
+            ord("c"): self._ignore,
+            ord("f"): self._ignore,
         }
 
     def feed(self, data: bytes) -> None:
@@ -62,6 +66,11 @@ class Requests(Executing):
 
     def run(self) -> Waiting:
         """Handle messages until bytes, a decision or an answer are missing."""
+        waiting = self._handle()
+        self._record_copied()
+        return waiting
+
+    def _handle(self) -> Waiting:
         exchange, ahead, handlers = self._exchange, self._ahead, self._handlers
         self.stalled = False
         while not self.terminated:
@@ -71,12 +80,17 @@ class Requests(Executing):
                     return None
             found = ahead.popleft()
             kind, data = found
-            if exchange.skipping and kind not in b"SX":
+            if kind > 0xFF and self._piece(kind, data):
+                continue
+            if exchange.copying is None and exchange.skipping and kind not in _NEVER_SKIPPED:
                 continue  # the server would ignore it
             if len(exchange.queue) >= MAX_EXPECTED:
                 self._stall(found)
                 return None
             try:
+                if exchange.copying is not None:
+                    self._while_copying(kind, data)
+                    continue
                 waiting = handlers[kind](data)
             except Stall:
                 self._stall(found)
@@ -99,10 +113,7 @@ class Requests(Executing):
             answer = self._exchange.auditor.submit(
                 self._exchange.opened, template.command, detail=template.detail, flush=False
             )
-            if isinstance(answer, Decision):
-                self._send_query(data, templates, [answer], [None])
-                return None
-            return self._query_later(data, templates, [answer], [None])
+            return self._when(answer, lambda decision: self._send_query(data, templates, [decision], [None]))
         return self._query_many(data, templates)
 
     def _query_many(self, data: bytes, templates: tuple[Template, ...]) -> Waiting:
@@ -119,18 +130,18 @@ class Requests(Executing):
             raise
         answers = [self._ask(*one) for one in asked]
         resolved_all = tuple(template for template, _, _ in asked)
+
+        def send(decisions: list[Decision]) -> None:
+            self._send_query(data, resolved_all, decisions, changes)
+
         decisions = [answer for answer in answers if isinstance(answer, Decision)]
         if len(decisions) == len(answers):
-            self._send_query(data, resolved_all, decisions, changes)
+            send(decisions)
             return None
-        return self._query_later(data, resolved_all, answers, changes)
+        return self._when_all(answers, send)
 
-    async def _query_later(
-        self,
-        data: bytes,
-        templates: tuple[Template, ...],
-        answers: Sequence[Decision | Awaitable[Decision]],
-        changes: list[Change | None],
+    async def _when_all(
+        self, answers: list[Decision | Awaitable[Decision]], then: Callable[[list[Decision]], None]
     ) -> None:
         known = [answer for answer in answers if isinstance(answer, Decision)]
         decisions: list[Decision] = []
@@ -144,7 +155,7 @@ class Requests(Executing):
                 if decision.allowed:
                     self._exchange.auditor.abort(decision, "the session ended before it was sent")
             raise
-        self._send_query(data, templates, decisions, changes)
+        then(decisions)
 
     def _send_query(
         self,
@@ -171,7 +182,15 @@ class Requests(Executing):
         limit = exchange.sample_limit
         exchange.last = decisions[-1]
         runs = tuple([Running(decision, limit) for decision in decisions])
-        self._end_segment(Entry(Expect.QUERY, runs, tuple(changes)))
+        entry = Entry(Expect.QUERY, runs, tuple(changes))
+        incoming = 0
+        for running, template in zip(runs, templates, strict=True):
+            if template.copy:
+                running.copy = template.copy
+                incoming += template.copy == "in"
+        if incoming:
+            exchange.copying = Copying(entry, incoming)
+        self._end_segment(entry)
         exchange.to_upstream.append(data)
 
     def _function_call(self, data: bytes) -> Waiting:
@@ -201,21 +220,14 @@ class Requests(Executing):
             return self._parse_and_bind(data, parse.name, prepared)
         resolved, _ = self._resolved(template)
         answer = self._ask(resolved, resolved.command, resolved.detail)
-        if isinstance(answer, Decision):
-            self._send_parse(data, parse.name, prepared, answer)
-            return None
-        return self._parse_later(data, parse.name, prepared, answer)
-
-    async def _parse_later(self, data: bytes, name: str, prepared: Prepared, answer: Awaitable[Decision]) -> None:
-        self._send_parse(data, name, prepared, await answer)
+        return self._when(answer, lambda decision: self._send_parse(data, parse.name, prepared, decision))
 
     def _send_parse(self, data: bytes, name: str, prepared: Prepared, decision: Decision | None) -> None:
         exchange = self._exchange
         if self._skipped(decision):
             return
         if decision is not None and not decision.allowed:
-            exchange.queue.append(Entry(Expect.PARSE, denial=self._denial(decision, prepared.template)))
-            exchange.to_upstream.append(exchange.trick.parse(name))
+            self._trick_extended(Expect.PARSE, self._denial(decision, prepared.template), name)
             return
         runs = () if decision is None else (Running(decision, 0),)
         change = exchange.namespace.change(name, prepared)
@@ -240,43 +252,15 @@ class Requests(Executing):
         bind = decode_bind(following)
         template, inner = self._resolved(prepared.template)
         self._ahead.popleft()
-        answer = self._ask_bind(bind, prepared, template)
-        if isinstance(answer, Decision):
-            self._send_both(data, name, following, bind, prepared, template, inner, answer)
-            return None
-        return self._both_later(data, name, following, bind, prepared, template, inner, answer)
 
-    async def _both_later(
-        self,
-        data: bytes,
-        name: str,
-        following: bytes,
-        bind: Bind,
-        prepared: Prepared,
-        template: Template,
-        inner: Prepared | None,
-        answer: Awaitable[Decision],
-    ) -> None:
-        self._send_both(data, name, following, bind, prepared, template, inner, await answer)
+        def send(decision: Decision) -> None:
+            if decision.allowed and not self._exchange.skipping:
+                self._send_parse(data, name, prepared, None)
+                self._send_bind(following, bind, prepared, template, inner, decision)
+            elif not self._skipped(decision):  # the server would skip the Bind, which is not sent
+                self._trick_extended(Expect.PARSE, self._denial(decision, template), name)
 
-    def _send_both(
-        self,
-        data: bytes,
-        name: str,
-        following: bytes,
-        bind: Bind,
-        prepared: Prepared,
-        template: Template,
-        inner: Prepared | None,
-        decision: Decision,
-    ) -> None:
-        exchange = self._exchange
-        if decision.allowed and not exchange.skipping:
-            self._send_parse(data, name, prepared, None)
-            self._send_bind(following, bind, prepared, template, inner, decision)
-        elif not self._skipped(decision):  # the server would skip the Bind, which is not sent
-            exchange.queue.append(Entry(Expect.PARSE, denial=self._denial(decision, template)))
-            exchange.to_upstream.append(exchange.trick.parse(name))
+        return self._when(self._ask_bind(bind, prepared, template), send)
 
     def _bind(self, data: bytes) -> Waiting:
         check_bind(self._exchange, len(data))
@@ -287,10 +271,7 @@ class Requests(Executing):
             return None
         template, inner = self._resolved(prepared.template)
         answer = self._ask_bind(bind, prepared, template)
-        if isinstance(answer, Decision):
-            self._send_bind(data, bind, prepared, template, inner, answer)
-            return None
-        return self._bind_later(data, bind, prepared, template, inner, answer)
+        return self._when(answer, lambda decision: self._send_bind(data, bind, prepared, template, inner, decision))
 
     def _ask_bind(self, bind: Bind, prepared: Prepared, template: Template) -> Decision | Awaitable[Decision]:
         exchange = self._exchange
@@ -302,17 +283,6 @@ class Requests(Executing):
         if template.refusal is None:
             return exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False)
         return self._deny(template, command)
-
-    async def _bind_later(
-        self,
-        data: bytes,
-        bind: Bind,
-        prepared: Prepared,
-        template: Template,
-        inner: Prepared | None,
-        answer: Awaitable[Decision],
-    ) -> None:
-        self._send_bind(data, bind, prepared, template, inner, await answer)
 
     def _send_bind(
         self,
@@ -332,6 +302,7 @@ class Requests(Executing):
         exchange.last = decision
         running = Running(decision, exchange.sample_limit)
         running.columns, running.formats = prepared.columns, bind.result_formats
+        running.copy = template.copy
         segment = exchange.namespace.segment
         portal = Portal(prepared.template, running, prepared, inner, bind.result_formats, segment)
         portal.size = len(data)

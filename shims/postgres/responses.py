@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from onrecord.policies.model import OutcomeStatus
 from onrecord.recordings.records import Direction
+from onrecord.shims.postgres.copied import CopyOut
+from onrecord.shims.postgres.copies import COPY_DATA
 from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFatal
 from onrecord.shims.postgres.messages import (
     decode_fields,
@@ -22,11 +24,12 @@ from onrecord.shims.postgres.startup import pinned_value
 from onrecord.shims.postgres.wire import HEADER, HEADER_SIZE, KIB, MIB, WireError
 
 DATA_ROW = ord("D")
+_ROWS = frozenset({DATA_ROW, COPY_DATA})
 _NAME_IS_TAKEN = "42P05"
 STREAM_FROM = 256 * KIB  # a larger message is passed on in pieces
 HEAD_OF_ERROR = 64 * KIB
 BUFFER_LIMIT = 4 * MIB
-_STREAMED = frozenset(b"DEN")
+_STREAMED = frozenset(b"DENd")
 _EXTENDED_SIMPLE = {ord("1"): Expect.PARSE, ord("2"): Expect.BIND, ord("3"): Expect.CLOSE}
 
 
@@ -38,6 +41,8 @@ class Responses:
         self._tail = b""
         self._streaming = 0  # bytes of a message under way that are still to come
         self._stream_run: Running | None = None
+        self._stream_copy = False  # what is under way is a CopyData message
+        self._copy = CopyOut(exchange)
         self.status = "I"  # transaction status of the last ReadyForQuery
         self._handlers: dict[int, Callable[[bytes], bytes | None]] = {
             ord("T"): self._row_description,
@@ -54,6 +59,9 @@ class Responses:
             ord("S"): self._setting,
             ord("N"): self._pass,
             ord("A"): self._notification,
+            ord("G"): self._copy.begin_in,
+            ord("H"): self._copy.begin_out,
+            ord("c"): self._copy.end,
         }
 
     @property
@@ -68,9 +76,13 @@ class Responses:
             data = self._tail + data
             self._tail = b""
         size, position, start = len(data), 0, 0
-        if self._streaming:
-            position = self._stream(data, 0)
         unpack, handlers, out = HEADER.unpack_from, self._handlers, exchange.to_client
+        instead: bytes | None
+        if self._streaming:
+            position, instead = self._stream(data)
+            if instead is not None:
+                out.append(instead)
+                start = position
         touched: Running | None = self._stream_run
         while size - position >= HEADER_SIZE:
             kind, length = unpack(data, position)
@@ -80,14 +92,24 @@ class Responses:
             if end > size:
                 if length > STREAM_FROM and kind in _STREAMED:
                     if kind != ord("E") or size - position >= HEAD_OF_ERROR:
-                        touched = self._begin_stream(kind, data, position, length)
+                        touched, instead = self._begin_stream(kind, data, position, length)
+                        if instead is not None:
+                            out += [data[start:position], instead]
+                            start = size
                         position = size
-                elif length > BUFFER_LIMIT or (kind not in handlers and kind != DATA_ROW):
+                elif length > BUFFER_LIMIT or (kind not in handlers and kind not in _ROWS):
                     raise WireError(f"the server sent a message of type 0x{kind:02x} and {length} bytes")
                 break
             if kind == DATA_ROW:
                 touched = self._current()
                 position = self._rows(touched, data, position, size)
+                continue
+            if kind == COPY_DATA:
+                touched, begin = self._copy.running(), position
+                position, instead = self._copy.rows(data, position, size)
+                if instead is not None:
+                    out += [data[start:begin], instead]
+                    start = position
                 continue
             handler = handlers.get(kind)
             if handler is None:
@@ -144,29 +166,40 @@ class Responses:
                 return entry.runs[entry.index]
         raise WireError("the server sent a row that nothing asked for")
 
-    def _begin_stream(self, kind: int, data: bytes, position: int, length: int) -> Running | None:
-        """A message too large to hold: its first piece ends `data`. Returns the command whose row it is."""
+    def _begin_stream(self, kind: int, data: bytes, position: int, length: int) -> tuple[Running | None, bytes | None]:
+        """A message too large to hold: its first piece ends `data`.
+
+        Returns the command whose row it is, and what to deliver instead of the piece, if anything.
+        """
         size = len(data)
         self._streaming = position + 1 + length - size
         self._stream_run = None
+        self._stream_copy = kind == COPY_DATA
+        if kind == COPY_DATA:
+            self._stream_run = self._copy.running()
+            return self._stream_run, self._copy.piece(data[position + HEADER_SIZE :], first=True)
         if kind == DATA_ROW:
             self._stream_run = self._current()
             self._stream_run.sample_left = 0
             self._stream_run.add(data, position, size, 1)
         elif kind == ord("E") and self._error(data[position : position + HEAD_OF_ERROR]) is not None:
             raise WireError("the server answered a refused statement with an oversize message")
-        return self._stream_run
+        return self._stream_run, None
 
-    def _stream(self, data: bytes, position: int) -> int:
-        """The next piece of a message under way; returns the position behind it."""
-        end = min(len(data), position + self._streaming)
-        self._streaming -= end - position
+    def _stream(self, data: bytes) -> tuple[int, bytes | None]:
+        """The next piece of a message under way: the position behind it, and what to deliver instead, if anything."""
+        end = min(len(data), self._streaming)
+        self._streaming -= end
+        instead = None
         if self._stream_run is not None:
-            self._stream_run.add(data, position, end, 0)
+            if self._stream_copy:
+                instead = self._copy.piece(data[:end], first=False)
+            else:
+                self._stream_run.add(data, 0, end, 0)
             if not self._streaming:
                 self._stream_run.record_chunk(self._exchange.auditor)
                 self._stream_run = None
-        return end
+        return end, instead
 
     # ------------------------------------------------------------------ messages
 
@@ -207,6 +240,8 @@ class Responses:
             raise WireError("the server completed more statements than were asked for")
         exchange = self._exchange
         running = entry.runs[entry.index]
+        if exchange.copying is not None and exchange.copying.running is running:
+            raise WireError("the server completed a COPY before its data had ended")
         running.finish(exchange.auditor, "ok", tag=tag)
         exchange.ended.append(running)
         change = entry.changes[entry.index] if entry.changes else None
@@ -215,6 +250,7 @@ class Responses:
         entry.index += 1
         if entry.kind is Expect.EXECUTE:
             exchange.queue.popleft()
+            exchange.release(entry)
             if entry.portal is not None:
                 entry.portal.done = True
 
@@ -258,6 +294,7 @@ class Responses:
         if not queue or queue[0].kind not in (Expect.QUERY, Expect.SYNC):
             raise WireError("the server is ready although answers are missing")
         entry = queue.popleft()
+        exchange.release(entry)
         if (
             entry.kind is Expect.QUERY
             and not entry.failed
@@ -295,6 +332,7 @@ class Responses:
             for running in entry.runs[entry.index + 1 :]:
                 running.finish(auditor, "aborted", error=f"an earlier statement failed: {text}")
         changes = entry.changes[entry.index :]
+        self._exchange.release(entry)
         self._exchange.take_back(changes)
         if changes and changes[0] is not None and entry.kind is not Expect.PARSE and code != _NAME_IS_TAKEN:
             self._exchange.namespace.doubt(changes[0])

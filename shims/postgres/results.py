@@ -7,11 +7,12 @@ from typing import Any
 
 from onrecord.policies.model import Outcome, OutcomeStatus
 from onrecord.recordings.auditor import Auditor, Decision, elapsed_ms
+from onrecord.shims.postgres.copies import CopyMaskMaker, CopySample
 from onrecord.shims.postgres.messages import decode_row
 from onrecord.shims.postgres.parameters import value_text
 
 _ONE_SHOT = 16 * 1024
-_WRITTEN = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
+_COUNTED = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
 SAMPLE_ROWS = 500  # decoding more of a large result would cost more than relaying all of it
 SUCCESSFUL = "00000"  # SQLSTATE successful_completion
 
@@ -20,7 +21,8 @@ class Running:
     """One command on its way: from its record to its outcome.
 
     `digest` is HMAC-SHA256 over the DataRow messages as the server sent them, header included. `rows` and `size`
-    (bytes) count the same messages. The sample holds whole first rows up to `sample_left` bytes.
+    (bytes) count the same messages. The sample holds whole first rows up to `sample_left` bytes. Of a COPY all of it is
+    about the data themselves, without the headers of the CopyData messages: as a file of them would be.
     """
 
     __slots__ = (
@@ -30,6 +32,9 @@ class Running:
         "_unrecorded_size",
         "change",
         "columns",
+        "copied",
+        "copy",
+        "copy_out",
         "decision",
         "finished",
         "formats",
@@ -48,6 +53,9 @@ class Running:
         self.size = 0
         self.sample: list[list[str | None]] = []
         self.sample_left = sample_limit
+        self.copy = ""  # "in" or "out": it is a COPY from or to the client
+        self.copied: CopySample | None = None  # since the data of a COPY flow
+        self.copy_out: CopyMaskMaker | None = None  # what masks the data of a COPY to the client
         self.finished = False
         self._hasher: hmac.HMAC | None = None
         self._held = b""
@@ -103,17 +111,19 @@ class Running:
         first = self._unrecorded_size == self.size
         auditor.chunk(
             self.decision,
-            "to_client",
+            "to_upstream" if self.copy == "in" else "to_client",
             self._unrecorded_size,
             rows=self._unrecorded_rows,
             data=self._sample() if first else None,
             digest=self.digest() or "",
-            note="rows",
+            note="copy" if self.copied is not None else "rows",
             flush=False,
         )
         self._unrecorded_rows = self._unrecorded_size = 0
 
     def _sample(self) -> dict[str, Any] | None:
+        if self.copied is not None:
+            return self.copied.shown()
         if not self.columns and not self.sample:
             return None
         sample: dict[str, Any] = {"columns": [name for name, _ in self.columns], "rows": self.sample}
@@ -130,7 +140,7 @@ class Running:
         rows = self.rows
         if tag:
             word, _, count = tag.rpartition(" ")
-            if word.partition(" ")[0] in _WRITTEN and count.isdigit():
+            if word.partition(" ")[0] in _COUNTED and count.isdigit():
                 rows = int(count)
         auditor.finish(
             self.decision,

@@ -15,7 +15,9 @@ U32 = struct.Struct(">I")
 HEADER_SIZE = HEADER.size
 
 KIB, MIB = 1024, 1024 * 1024
-TEXT_LIMIT = 16 * MIB  # Query, Parse and Bind
+TEXT_LIMIT = 16 * MIB  # Query and Parse
+LARGE_LIMIT = 0x3FFFFFFE  # PQ_LARGE_MESSAGE_LIMIT of PostgreSQL
+CALL_LIMIT = MIB
 SMALL_LIMIT = 64 * KIB
 PASSWORD_LIMIT = 64 * KIB
 
@@ -24,7 +26,10 @@ CLIENT_LIMITS: Mapping[int, int] = {
     ord("Q"): TEXT_LIMIT,
     ord("P"): TEXT_LIMIT,
     ord("B"): TEXT_LIMIT,
-    ord("F"): TEXT_LIMIT,
+    ord("F"): CALL_LIMIT,
+    ord("d"): LARGE_LIMIT,
+    ord("c"): 4,
+    ord("f"): SMALL_LIMIT,
     ord("E"): SMALL_LIMIT,
     ord("D"): SMALL_LIMIT,
     ord("C"): SMALL_LIMIT,
@@ -32,6 +37,10 @@ CLIENT_LIMITS: Mapping[int, int] = {
     ord("H"): 4,
     ord("X"): 4,
 }
+# Longer ones of these are given out in pieces.
+CLIENT_PIECES: Mapping[int, int] = {ord("d"): 256 * KIB}
+PIECE = 0x100  # beside the type byte: the first piece of a message, header included
+REST = 0x200  # instead of it: a further piece
 PASSWORD_LIMITS: Mapping[int, int] = {ord("p"): PASSWORD_LIMIT}
 # What a server may send before the first ReadyForQuery.
 LOGIN_LIMITS: Mapping[int, int] = dict.fromkeys(map(ord, "RSKNEZv"), MIB)
@@ -49,13 +58,16 @@ class MessageBuffer:
     """Collects bytes and gives whole messages. Memory: at most the limit of one message and one read.
 
     `limits` maps each acceptable type byte to the greatest length; anything else is a WireError as soon as its header
-    is there. After a WireError the buffer is of no more use.
+    is there. After a WireError the buffer is of no more use. `pieces` maps type bytes to the length from which on a
+    message that is not here whole is given out in pieces: the first as `PIECE | type`, all others as `REST`.
     """
 
-    __slots__ = ("_data", "_partial", "_position", "_wanted", "limits")
+    __slots__ = ("_data", "_partial", "_pieces", "_position", "_rest", "_wanted", "limits")
 
-    def __init__(self, limits: Mapping[int, int]) -> None:
+    def __init__(self, limits: Mapping[int, int], pieces: Mapping[int, int] | None = None) -> None:
         self.limits = limits
+        self._pieces = pieces or {}
+        self._rest = 0  # bytes to come of a message that is given out in pieces
         self._data = b""
         self._position = 0
         self._partial = bytearray()
@@ -83,6 +95,8 @@ class MessageBuffer:
             return None
         data, position = self._data, self._position
         size = len(data) - position
+        if self._rest:
+            return self._next_piece(data[position : position + self._rest])
         if size < HEADER_SIZE:
             if size and data[position] not in self.limits:
                 raise WireError(f"unexpected message type {_name(data[position])}")
@@ -99,6 +113,10 @@ class MessageBuffer:
                 raise WireError(f"message {_name(kind)} of {length} bytes is over its limit of {limit}")
             raise WireError(f"message {_name(kind)} of {length} bytes is over the limit of {limit}", "54000")
         if size <= length:
+            if length > self._pieces.get(kind, limit):
+                self._rest = length + 1
+                found = self._next_piece(data[position:])
+                return found and (kind | PIECE, found[1])
             self._keep(length + 1)
             return None
         end = position + length + 1
@@ -113,7 +131,7 @@ class MessageBuffer:
         unpack, limits = HEADER.unpack_from, self.limits
         while not self._wanted:
             data, position = self._data, self._position
-            size = len(data)
+            size = len(data) if not self._rest else position
             while size - position >= HEADER_SIZE:
                 kind, length = unpack(data, position)
                 end = position + length + 1
@@ -130,6 +148,13 @@ class MessageBuffer:
                 return found
             found.append(one)
         return found
+
+    def _next_piece(self, piece: bytes) -> tuple[int, bytes] | None:
+        if not piece:
+            return None
+        self._position += len(piece)
+        self._rest -= len(piece)
+        return REST, piece
 
     @property
     def pending(self) -> int:

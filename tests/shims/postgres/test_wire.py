@@ -58,7 +58,7 @@ def test_junk_raises_only_wire_errors(pieces: list[bytes], batches: bool) -> Non
         (b"Q\0\0\0\3", "08P01"),
         (b"Q\x7f\xff\xff\xff", "54000"),
         (b"S\0\0\0\5", "08P01"),
-        (b"d\0\0\0\4", "08P01"),
+        (b"d\0\0\0\3", "08P01"),
     ],
 )
 def test_a_bad_header_is_refused_before_its_body_is_buffered(data: bytes, sqlstate: str) -> None:
