@@ -1,0 +1,152 @@
+"""What a call, an operator or a cast adds to the values that go into it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from onrecord.policies.sql.catalog import Catalog, Function
+from onrecord.policies.sql.functions import FIELDS, LISTED, OPERATORS, SCHEMA_HELPERS, STABLE, TYPES, classify
+from onrecord.policies.sql.lineage.system import columns_of
+from onrecord.policies.sql.wordlists import words
+
+
+class Call(NamedTuple):
+    """- `unsure`: the result may hold values that are not among the arguments.
+    - `keeps`: the arguments may be kept, sent, or shown by the time that the call takes; `acts`: so may values that are
+      not arguments.
+    - `multiplies`: it may return several rows, so that its arguments decide how many.
+    """
+
+    unsure: bool = False
+    keeps: bool = False
+    acts: bool = False
+    multiplies: bool = False
+
+
+PURE = Call()
+UNSEEN = Call(unsure=True, keeps=True, acts=True, multiplies=True)
+
+# Built-ins that only read, but what others have stored.
+_REVEALS = words(
+    "lo_get loread currval lastval pg_sequence_last_value pg_get_sequence_data pg_stat_get_activity pg_cursor "
+    "pg_stat_get_backend_activity pg_prepared_statement pg_stat_get_wal_receiver pg_prepared_xact pg_mcv_list_items"
+)
+# set_config keeps its value; the others tell their argument by time, or by what random() gives afterwards.
+_KEEPS = words("set_config setseed pg_sleep pg_sleep_for pg_sleep_until")
+_HARMLESS = words("nextval lo_close lo_creat lo_create lo_open lo_unlink lo_tell lo_tell64")
+SETS = words(
+    "aclexplode generate_series generate_subscripts json_array_elements json_array_elements_text json_each "
+    "json_each_text json_object_keys json_populate_recordset json_to_recordset jsonb_array_elements "
+    "jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys jsonb_path_query jsonb_path_query_tz "
+    "jsonb_populate_recordset jsonb_to_recordset pg_mcv_list_items pg_options_to_table regexp_matches "
+    "regexp_split_to_table string_to_table ts_debug ts_parse ts_stat ts_token_type txid_snapshot_xip unnest"
+)
+# Built-ins that return rows: their columns; ("?",) where the call decides.
+COLUMNS = columns_of("functions")
+
+
+def _built_in(name: str) -> Call | None:
+    """The judgement of PostgreSQL's own `name`; None where it has no such function."""
+    if name in _REVEALS:
+        return Call(unsure=True, multiplies=True)
+    if name in _KEEPS:
+        return Call(keeps=True)
+    if name in SETS and name in STABLE:
+        return Call(multiplies=True)
+    action, _ = classify(name)
+    if action == "read":
+        return PURE
+    if action == "write":
+        return PURE if name in _HARMLESS else Call(keeps=True)
+    if action == "admin":
+        return Call(unsure=True, keeps=True, multiplies=True)
+    return UNSEEN if name in LISTED else None
+
+
+_BUILT_INS: dict[str, Call | None] = {name: _built_in(name) for name in (*STABLE, *TYPES, *LISTED, *_KEEPS)}
+
+
+def _of(function: Function) -> Call:
+    """One that is not PostgreSQL's own: only an immutable one is taken at its word, for its body is not looked into.
+
+    CREATE AGGREGATE marks every aggregate immutable: only those of extensions are taken at theirs.
+    """
+    if function.kind in {"a", "w"} and not function.extension:
+        return UNSEEN
+    if function.volatility == "i":
+        return Call(multiplies=function.returns_set)
+    return Call(unsure=True, keeps=True, acts=function.volatility == "v", multiplies=function.returns_set)
+
+
+def _all(calls: list[Call]) -> Call:
+    return Call(*(any(flags) for flags in zip(*calls, strict=True)))
+
+
+class Functions:
+    """The judgements under one catalog and search_path."""
+
+    def __init__(self, catalog: Catalog | None, path: tuple[str, ...]) -> None:
+        self._catalog = catalog
+        self._path = path
+        self._calls: dict[tuple[str, ...], Call] = {}
+        self._operators: dict[str, bool] = {}
+        self._casts: bool | None = None
+
+    def call(self, parts: tuple[str, ...]) -> Call:
+        """Of the function of that (qualified) name, all overloads together."""
+        found = self._calls.get(parts)
+        if found is None:
+            found = self._calls[parts] = self._judge(parts)
+        return found
+
+    def _judge(self, parts: tuple[str, ...]) -> Call:
+        name = parts[-1]
+        if len(parts) > 1 and parts[-2] == "information_schema" and name in SCHEMA_HELPERS:
+            return Call(multiplies=name == "_pg_expandarray")
+        if len(parts) > 1 and parts[-2] == "pg_catalog":
+            return _BUILT_INS.get(name) or UNSEEN
+        schemas = parts[-2:-1] if len(parts) > 1 else self._path
+        calls = [_of(overload) for schema in schemas for overload in self._overloads(schema, name)]
+        own = _BUILT_INS.get(name) if len(parts) == 1 else None
+        if own is not None:
+            calls.append(own)
+        return _all(calls) if calls else UNSEEN
+
+    def _overloads(self, schema: str, name: str) -> tuple[Function, ...]:
+        return () if self._catalog is None else self._catalog.functions_by_name.get(f"{schema}.{name}", ())
+
+    def overloads(self, parts: tuple[str, ...]) -> list[Function]:
+        """Those of the catalog that may be meant."""
+        schemas = parts[-2:-1] if len(parts) > 1 else self._path
+        return [overload for schema in schemas for overload in self._overloads(schema, parts[-1])]
+
+    def field(self, name: str) -> Call:
+        """`(x).name`: a field of a row, or else the call `name(x)`."""
+        if name in _BUILT_INS or self._catalog is None or name in self._catalog.functions_by_bare_name:
+            if name in FIELDS and name not in LISTED:
+                return PURE
+            return self.call((name,))
+        return PURE
+
+    def known(self, name: str) -> bool:
+        """Whether there is any function of that name."""
+        return name in _BUILT_INS or (self._catalog is not None and name in self._catalog.functions_by_bare_name)
+
+    def operator(self, parts: tuple[str, ...]) -> bool:
+        """Whether an operator gives nothing but what its arguments hold."""
+        name = parts[-1]
+        found = self._operators.get(name)
+        if found is None:
+            own = self._catalog.operators_by_name.get(name, ()) if self._catalog is not None else ()
+            calls = [self.call(tuple(operator.function.split(".", 1))) for operator in own]
+            found = (name in OPERATORS or bool(calls)) and not any(call.unsure or call.acts for call in calls)
+            self._operators[name] = found
+        return found
+
+    def casts(self) -> bool:
+        """Whether every cast gives nothing but what its argument holds."""
+        if self._casts is None:
+            names = self._catalog.cast_functions if self._catalog is not None else ()
+            calls = [self.call(tuple(name.split(".", 1))) for name in names if not name.startswith("pg_catalog.")]
+            self._casts = not any(call.unsure or call.acts for call in calls)
+        return self._casts
