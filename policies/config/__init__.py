@@ -9,6 +9,7 @@ from onrecord.policies.config.types import (
     GatewayConfig,
     HttpResource,
     IssuerConfig,
+    MaskConfig,
     Mode,
     OtherResource,
     PolicyConfig,
@@ -16,6 +17,7 @@ from onrecord.policies.config.types import (
     RecordingsConfig,
     ResourceConfig,
     SecretRef,
+    Strategy,
     TlsConfig,
 )
 
@@ -25,6 +27,7 @@ __all__ = [
     "GatewayConfig",
     "HttpResource",
     "IssuerConfig",
+    "MaskConfig",
     "Mode",
     "OtherResource",
     "PolicyConfig",
@@ -32,6 +35,7 @@ __all__ = [
     "RecordingsConfig",
     "ResourceConfig",
     "SecretRef",
+    "Strategy",
     "TlsConfig",
     "load_config",
 ]

@@ -65,7 +65,7 @@ def certificates_of(config: Config) -> Iterator[tuple[str, Path]]:
 
 def secret_refs(resource: HttpResource | PostgresResource | OtherResource) -> list[tuple[str, SecretRef]]:
     """The references of one resource, each under its key."""
-    fields = ("password", "client_key", "bearer", "basic")
+    fields = ("password", "catalog_password", "client_key", "bearer", "basic")
     found = [(field, ref) for field in fields if (ref := getattr(resource, field, None)) is not None]
     headers = resource.headers if isinstance(resource, HttpResource) else {}
     return found + [(f"headers.{name}", ref) for name, ref in headers.items() if isinstance(ref, SecretRef)]

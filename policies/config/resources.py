@@ -214,7 +214,27 @@ def _postgres(label: str, table: PostgresTable, key: str, reader: Reader) -> Pos
         ca=reader.certificate(f"{key}.ca", table.ca),
         client_cert=cert,
         client_key=secret,
+        **_catalog(table, key, reader),
+        masked_predicates=table.masked_predicates,
+        masked_flows=table.masked_flows,
     )
+
+
+def _catalog(table: PostgresTable, key: str, reader: Reader) -> dict[str, Any]:
+    """The login of the catalog's side connection."""
+    given = [name for name in ("catalog_user", "catalog_password") if getattr(table, name) is not None]
+    if table.catalog == "off":
+        for name in given:
+            reader.problem(f"{key}.{name}", 'without effect with catalog = "off"', "take one of the two out")
+    elif given == ["catalog_password"]:
+        reader.problem(f"{key}.catalog_user", "missing beside catalog_password", "name the user that it belongs to")
+    elif table.catalog_user is not None and (not table.catalog_user or "\0" in table.catalog_user):
+        reader.problem(f"{key}.catalog_user", "not a user name", "leave it out to use the user of upstream")
+    return {
+        "catalog": table.catalog,
+        "catalog_user": table.catalog_user or "",
+        "catalog_password": _reference(f"{key}.catalog_password", table.catalog_password, reader),
+    }
 
 
 def _postgres_url(text: str) -> Url:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from onrecord.policies.config.checks import check_config
 from onrecord.policies.config.issuers import DEV_ISSUER
+from onrecord.policies.config.masks import check_masks, read_mask
 from onrecord.policies.config.policy_files import check_policy_file, library_path
 from onrecord.policies.config.reading import Reader
 from onrecord.policies.config.resources import read_resource
@@ -32,21 +33,17 @@ SECTIONS = ("gateway", "recordings", "issuers", "policies", "masks", "resources"
 def read_config(data: dict[str, Any], path: Path, reader: Reader) -> Config:
     """The whole file. Problems are in `reader`; the result is only good where there are none."""
     reader.keys(data, SECTIONS, "")
-    if data.get("masks"):
-        reader.problem(
-            "masks",
-            "masking is not in this version",
-            "take the resources that need it out of the file: they must not be served unmasked",
-        )
     config = Config(
         path=path,
         gateway=_gateway(reader.section(data, "gateway"), reader),
         recordings=_recordings(reader.section(data, "recordings"), reader),
         issuers=tuple(_issuer(item, key, reader) for key, item in reader.items(data, "issuers")),
         policies=tuple(_policy(item, key, reader) for key, item in reader.items(data, "policies")),
+        masks=tuple(read_mask(item, key, reader) for key, item in reader.items(data, "masks")),
         resources=_resources(reader.section(data, "resources"), reader),
     )
     check_config(config, reader)
+    check_masks(config, reader)
     return config
 
 
@@ -78,6 +75,7 @@ def _gateway(data: dict[str, Any], reader: Reader) -> GatewayConfig:
         admin=listener("admin", table.admin),
         state=reader.path(table.state),
         workers=table.workers,
+        postgres_workers=table.postgres_workers,
         egress=table.egress,
         mode=table.mode,
         observe_until=until,

@@ -38,6 +38,7 @@ class GatewayTable(Table, kw_only=True):
     admin: str | None = None
     state: str = "state"
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    postgres_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     egress: Literal["deny", "allow"] = "deny"
     mode: Literal["enforce", "observe"] = "enforce"
     observe_until: Any = None  # a TOML date-time or date, or text of that form
@@ -91,6 +92,20 @@ class PolicyTable(Table, kw_only=True):
     groups: list[str] | None = None
 
 
+class MaskTable(Table, kw_only=True):
+    """`[[masks]]`"""
+
+    detect: list[str] | None = None
+    columns: list[str] | None = None
+    tables: list[str] | None = None
+    types: list[str] | None = None
+    json_paths: list[str] | None = None
+    strategy: Literal["redact", "partial", "pseudonymise", "null", "format"] = "redact"
+    resources: list[str] | None = None
+    groups: list[str] | None = None
+    except_groups: list[str] | None = None
+
+
 class ResourceTable(Table, kw_only=True):
     """What all `[resources.NAME]` share."""
 
@@ -132,6 +147,11 @@ class PostgresTable(ResourceTable, kw_only=True):
     client_cert: str | None = None
     client_key: str | None = None
     plaintext: bool = False
+    catalog: Literal["auto", "off"] = "auto"
+    catalog_user: str | None = None
+    catalog_password: str | None = None
+    masked_predicates: RuleText = "deny"
+    masked_flows: RuleText = "deny"
 
 
 class OtherTable(ResourceTable, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 from onrecord.policies.model import IdentityKind, ResourceType, Rule
 
 Mode = Literal["enforce", "observe"]
+Strategy = Literal["redact", "partial", "pseudonymise", "null", "format"]
 
 
 class SecretRef(msgspec.Struct, frozen=True):
@@ -53,6 +54,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     admin: Address | None = None
     state: Path
     workers: int = 1
+    postgres_workers: int = 1
     egress: Rule = "deny"
     mode: Mode = "enforce"
     observe_until: float = 0.0
@@ -113,6 +115,25 @@ class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
 
 
+class MaskConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One `[[masks]]`: what is masked, how, where and for whom. Empty `resources` and `groups` mean all."""
+
+    detect: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    json_paths: tuple[str, ...] = ()
+    strategy: Strategy = "redact"
+    resources: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    except_groups: tuple[str, ...] = ()
+
+    @property
+    def by_column(self) -> bool:
+        """Whether it names columns, tables or types: those of PostgreSQL."""
+        return bool(self.columns or self.tables or self.types)
+
+
 class ResourceConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What all `[resources.NAME]` share."""
 
@@ -142,7 +163,12 @@ class HttpResource(ResourceConfig, frozen=True, kw_only=True):
 
 
 class PostgresResource(ResourceConfig, frozen=True, kw_only=True):
-    """`sslmode` as in libpq, without `allow` and `prefer`; `password` and `client_key` are references."""
+    """`sslmode` as in libpq, without `allow` and `prefer`; passwords and `client_key` are references.
+
+    `catalog_user` and `catalog_password` log the catalog's side connection in; without them `user` does, and with
+    `catalog = "off"` there is none. `masked_predicates` and `masked_flows`: what becomes of commands that choose rows
+    by a masked column, or send one somewhere other than to the client.
+    """
 
     host: str
     port: int
@@ -153,6 +179,11 @@ class PostgresResource(ResourceConfig, frozen=True, kw_only=True):
     ca: Path | None = None
     client_cert: Path | None = None
     client_key: SecretRef | None = None
+    catalog: Literal["auto", "off"] = "auto"
+    catalog_user: str = ""
+    catalog_password: SecretRef | None = None
+    masked_predicates: Rule = "deny"
+    masked_flows: Rule = "deny"
 
 
 class OtherResource(ResourceConfig, frozen=True, kw_only=True):
@@ -169,4 +200,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     recordings: RecordingsConfig
     issuers: tuple[IssuerConfig, ...]
     policies: tuple[PolicyConfig, ...]
+    masks: tuple[MaskConfig, ...] = ()
     resources: dict[str, HttpResource | PostgresResource | OtherResource]

@@ -61,11 +61,6 @@ def test_limits_have_a_most(tmp_path):
     assert (config.recordings.body_limit, config.recordings.sample_limit) == (0, 2048)
 
 
-def test_masks_are_refused_because_nothing_would_mask(tmp_path):
-    found = one_problem(tmp_path, GATEWAY + '[[masks]]\ndetect = ["email"]\n')
-    assert found.startswith("masks: masking is not in this version")
-
-
 @pytest.mark.parametrize(
     ("line", "key"),
     [

@@ -20,6 +20,7 @@ HEADINGS: dict[str, type[tables.Table]] = {
     "`[recordings]`": tables.RecordingsTable,
     "`[[issuers]]`": tables.IssuerTable,
     "`[[policies]]`": tables.PolicyTable,
+    "`[[masks]]`": tables.MaskTable,
     "All types": tables.ResourceTable,
     '`type = "http"`': tables.HttpTable,
     '`type = "postgres"`': tables.PostgresTable,

@@ -1,0 +1,69 @@
+"""E-mail and IP addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+Spans = list[tuple[int, int]]
+
+_AT = re.compile(r"@|%(?:25)*40|&(?:amp;)*(?:commat|#0*64|#[xX]0*40);")
+_LOCAL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&*+-.?^_`~'")
+_DOMAIN = re.compile(
+    r"(?:(?:[^\W_]|[^\x00-\x7f\s])(?:[\w-]|[^\x00-\x7f\s]){0,62}\.)+(?:xn--[\w-]{1,59}|(?:[^\W\d_]|[^\x00-\x7f\s]){2,63})"
+    r"|\[[0-9A-Fa-f:.IPv]{2,45}\]"
+)
+_MAX_LOCAL = 320
+
+
+def find_emails(text: str) -> Spans:
+    found: Spans = []
+    floor = 0
+    for at in _AT.finditer(text):
+        if at.start() < floor:
+            continue
+        domain = _DOMAIN.match(text, at.end())
+        if domain is None:
+            continue
+        start = _local(text, at.start(), floor)
+        if start < at.start():
+            found.append((start, domain.end()))
+            floor = domain.end()
+    return found
+
+
+def _local(text: str, end: int, floor: int) -> int:
+    """Where the local part begins that ends at `end`."""
+    if end > floor and text[end - 1] == '"':
+        start = text.rfind('"', max(floor, end - _MAX_LOCAL), end - 1)
+        if start >= 0 and not re.search(r"[\s\",]", text[start + 1 : end - 1]):
+            return start
+    at, least = end, max(floor, end - _MAX_LOCAL)
+    while at > least and ((c := text[at - 1]) in _LOCAL or (c > "\x7f" and not c.isspace())):
+        at -= 1
+    while at < end and text[at] in "'.`*!?&#$%^~":
+        at += 1
+    return at
+
+
+_V4 = re.compile(
+    r"(?<![0-9.])(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])){3}(?!\.?[0-9])",
+    re.ASCII,
+)
+_V6 = re.compile(
+    r"(?<![0-9A-Za-z:.])(?:[0-9A-Fa-f]{4}:|::[fF]{4}:|64:[fF]{2}9[bB]:|[0-9A-Fa-f]{1,4}:(?:[0-9A-Fa-f]{1,4}:){6})"
+    r"[0-9A-Fa-f:.]{1,45}",
+    re.ASCII,
+)
+
+
+def find_ips(text: str) -> Spans:
+    found = [match.span() for match in _V4.finditer(text)]
+    for match in _V6.finditer(text):
+        candidate = match[0].rstrip(".:") if not match[0].endswith("::") else match[0]
+        try:
+            ipaddress.IPv6Address(candidate)
+        except ValueError:
+            continue
+        found.append((match.start(), match.start() + len(candidate)))
+    return found

@@ -1,0 +1,112 @@
+"""Numbers: payment cards, phones, and the candidates for national ids.
+
+A candidate is a run of digit groups with separators between them. Numbers stand side by side in texts, so every row of
+whole groups is tried, never a part of a group.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from onrecord.policies.masking.detectors.checksums import luhn
+
+Spans = list[tuple[int, int]]
+
+SEP = r" .\-/_\u00a0\u2000-\u200a\u2010-\u2015\u202f\u205f\u2212\u3000\ufe58\ufe63\uff0d"
+_RUN = re.compile(rf"[0-9](?:[{SEP}]{{0,3}}[0-9]){{7,}}", re.ASCII)
+_GROUP = re.compile("[0-9]+", re.ASCII)
+_DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
+MAX_GROUPS = 40  # looked at from one group on
+
+
+class Group(NamedTuple):
+    """Digits without separator between them, and where they stand."""
+
+    digits: str
+    start: int
+    end: int
+
+
+def runs(text: str) -> Iterator[list[Group]]:
+    """The runs of at least eight digits, as groups. A decimal fraction is none."""
+    for match in _RUN.finditer(text):
+        if _DECIMAL.fullmatch(match[0]):
+            continue
+        yield [Group(g[0], g.start(), g.end()) for g in _GROUP.finditer(text, match.start(), match.end())]
+
+
+def rows(groups: list[Group], least: int, most: int) -> Iterator[tuple[str, list[Group]]]:
+    """Every row of whole groups with `least` to `most` digits: its digits and its groups."""
+    for first in range(len(groups)):
+        digits = ""
+        for last in range(first, min(len(groups), first + MAX_GROUPS)):
+            digits += groups[last].digits
+            if len(digits) > most:
+                break
+            if len(digits) >= least:
+                yield digits, groups[first : last + 1]
+
+
+# Issuer prefixes: first and last, and the lengths that the issuer uses.
+_ISSUERS: tuple[tuple[int, int, tuple[int, ...]], ...] = (
+    (4, 4, (13, 16, 19)),  # Visa
+    (51, 55, (16,)), (2221, 2720, (16,)),  # Mastercard
+    (34, 34, (15,)), (37, 37, (15,)),  # American Express
+    (300, 305, (14, 16, 17, 18, 19)), (3095, 3095, (14, 16, 17, 18, 19)), (36, 36, (14, 15, 16, 17, 18, 19)),
+    (38, 39, (14, 16, 17, 18, 19)),  # Diners Club
+    (6011, 6011, (16, 17, 18, 19)), (644, 649, (16, 17, 18, 19)), (65, 65, (16, 17, 18, 19)),  # Discover
+    (622126, 622925, (16, 17, 18, 19)), (62, 62, (16, 17, 18, 19)), (81, 81, (16, 17, 18, 19)),  # UnionPay, RuPay
+    (60, 60, (16,)), (82, 82, (16,)), (508, 508, (16,)), (353, 353, (16,)), (356, 356, (16,)),  # RuPay
+    (3528, 3589, (16, 17, 18, 19)),  # JCB
+    (50, 50, (12, 13, 14, 15, 16, 17, 18, 19)), (56, 58, (12, 13, 14, 15, 16, 17, 18, 19)),  # Maestro
+    (6304, 6304, (12, 13, 14, 15, 16, 17, 18, 19)), (6759, 6763, (12, 13, 14, 15, 16, 17, 18, 19)),
+    (63, 63, (16, 18, 19)), (67, 67, (16, 18, 19)),  # Solo, Laser, Maestro
+    (2200, 2204, (16, 17, 18, 19)), (2205, 2205, (16,)), (9792, 9792, (16,)), (65, 65, (16,)),  # Mir, Troy
+    (1, 1, (15,)),  # UATP
+    (636368, 636368, (16,)), (506699, 506778, (16,)), (509000, 509999, (16,)), (650031, 651000, (16,)),  # Elo
+    (6062, 6062, (16,)), (637095, 637095, (16,)),  # Hipercard
+)  # fmt: skip
+
+
+def is_card(digits: str) -> bool:
+    """Whether an issuer uses the prefix with this length, and the check digit is right."""
+    for first, last, lengths in _ISSUERS:
+        if len(digits) in lengths and first <= int(digits[: len(str(first))]) <= last:
+            return luhn(digits) and len(set(digits)) > 1
+    return False
+
+
+def find_cards(text: str) -> Spans:
+    return [
+        (row[0].start, row[-1].end) for groups in runs(text) for digits, row in rows(groups, 12, 19) if is_card(digits)
+    ]
+
+
+_PHONE_GAP = rf"[{SEP}()]{{0,4}}"
+_INTERNATIONAL = re.compile(rf"\+{_PHONE_GAP}[1-9](?:{_PHONE_GAP}[0-9]){{6,14}}(?![0-9])", re.ASCII)
+_DASH = r"[ .\-/\u00a0\u2010-\u2015\u202f\u2212]"
+# North America: (212) 555-0123, 212-555-0123, 1-212-555-0123
+_AMERICAN = (
+    rf"(?:1{_DASH}?)?(?:\([2-9][0-9]{{2}}\){_DASH}{{0,2}}|[2-9][0-9]{{2}}{_DASH}{{1,2}})"
+    rf"[2-9][0-9]{{2}}{_DASH}{{1,2}}[0-9]{{4}}"
+)
+# with the prefix of long distance calls, or of international ones: 020 7946 0958, 06 12 34 56 78, 0049 30 123456
+_PREFIXED = rf"\(?00?[1-9][0-9]{{0,10}}\)?(?:{_DASH}{{0,2}}\(?[0-9]{{1,8}}\)?){{0,7}}"
+_NATIONAL = re.compile(f"{_AMERICAN}|{_PREFIXED}", re.ASCII)
+_DATE = re.compile(r"0?[0-9]{1,2}([./-])[0-9]{1,2}\1[0-9]{2,4}(?: [0-9:]*)?", re.ASCII)
+
+
+def find_phones(text: str) -> Spans:
+    found = [match.span() for match in _INTERNATIONAL.finditer(text)]
+    for match in _NATIONAL.finditer(text):
+        start, end = match.span()
+        if (start and (text[start - 1].isalnum() or text[start - 1] in "+.,-")) or text[end : end + 1].isdigit():
+            continue
+        digits = sum(c.isdigit() for c in match[0])
+        grouped = digits < end - start
+        least, most = (9, 16) if grouped else (11, 15) if match[0].startswith("00") else (10, 11)
+        if least <= digits <= most and not _DATE.match(match[0]):
+            found.append((start, end))
+    return found
