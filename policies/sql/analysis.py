@@ -14,8 +14,8 @@ from onrecord.policies.model import NameSet
 from onrecord.policies.sql import queries, utility  # noqa: F401 - they register their handlers
 from onrecord.policies.sql.catalog import Catalog
 from onrecord.policies.sql.errors import SqlError
+from onrecord.policies.sql.known import known
 from onrecord.policies.sql.literals import Literals
-from onrecord.policies.sql.names import SECRET_COLUMNS, resolve, value_calls
 from onrecord.policies.sql.parser import SMALL, parse
 from onrecord.policies.sql.redact import redact, secret_parameters
 from onrecord.policies.sql.statement import Analysis, Statement
@@ -132,14 +132,9 @@ def _slices(sql: str, raw: list[Node]) -> list[_Slice]:
 
 def _statement(piece: _Slice, search_path: tuple[str, ...], catalog: Catalog | None) -> Statement:
     text, name, fields, offset = piece
-    walker = Walker(search_path, catalog)
+    walker = Walker(search_path, None if catalog is None else known(catalog, search_path))
     walker.run(name, fields)
-    for called in value_calls(walker.levels):
-        walker.may_call(called)
-    columns = resolve(walker.levels)
-    columns.update(f"{table}.*" for table in walker.whole)
-    for column in sorted(columns & SECRET_COLUMNS):
-        walker.raise_to("admin", f"admin: {column} holds passwords for other servers")
+    columns = walker.finish()
     kind = walker.kind if walker.keeps_kind or not walker.dml or walker.dml == walker.kind else ""
     return Statement(
         text=redact(text, {name: fields}, offset),

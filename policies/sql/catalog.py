@@ -62,7 +62,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     - `volatility`: "i", "s" or "v"; `kind`: pg_proc.prokind ("f", "p", "a", "w").
     - `arguments`: the types of its input arguments as `schema.name`; `returns` likewise.
     - `body`: the source of a function in the language sql, "" for others; `search_path`: of its own SET, None without.
-    - `extension`: the extension that it belongs to, "" for none.
+    - `extension`: the extension that it belongs to, "" for none; `support`: the functions that an aggregate calls.
     """
 
     oid: int
@@ -78,6 +78,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     body: str = ""
     search_path: tuple[str, ...] | None = None
     extension: str = ""
+    support: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -111,6 +112,12 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, dict=True, eq=False):
     def by_name(self) -> dict[str, Relation]:
         """`schema.name` → relation."""
         return {relation.full_name: relation for relation in self.relations}
+
+    @functools.cached_property
+    def bare_names(self) -> frozenset[str]:
+        """The names of all relations, functions, operators and types, without their schemas."""
+        named = (*self.relations, *self.functions, *self.operators, *self.types)
+        return frozenset(one.name for one in named)
 
     @functools.cached_property
     def by_oid(self) -> dict[int, Relation]:

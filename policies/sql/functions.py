@@ -96,6 +96,24 @@ LISTED: dict[str, tuple[Action, str]] = {
 }
 
 
+# Extensions whose functions run SQL, open connections or read files, whatever their volatility says.
+RUNNERS = words("dblink tablefunc xml2 file_fdw postgres_fdw adminpack pg_background pg_cron plsh")
+# Volatile functions of extensions with which a caller can change nothing.
+EXTENSION_READS = {
+    "uuid-ossp": words("uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4"),
+    "pgcrypto": words(
+        "gen_random_bytes gen_random_uuid gen_salt pgp_sym_encrypt pgp_sym_encrypt_bytea pgp_pub_encrypt "
+        "pgp_pub_encrypt_bytea"
+    ),
+    "pg_trgm": words("show_limit"),
+}
+
+
+def is_built_in(name: str) -> bool:
+    """Whether PostgreSQL brings along a function or a type of this name."""
+    return name in LISTED or name in STABLE or name in TYPES
+
+
 def classify(name: str) -> tuple[Action, str]:
     """Action of the built-in `name` and why; ("unknown", …) for a name that PostgreSQL does not bring along."""
     listed = LISTED.get(name)

@@ -6,9 +6,12 @@ reported. Better one column too many than the secret one missing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from onrecord.policies.sql.wordlists import load_names
+from onrecord.policies.sql.wordlists import load_names, words
+
+if TYPE_CHECKING:
+    from onrecord.policies.sql.known import Known
 
 Node = dict[str, Any]
 
@@ -30,6 +33,11 @@ SECRET_COLUMNS = frozenset(
 SETTINGS_RELATION = "pg_catalog.pg_settings"
 
 _CANDIDATES = 16
+# Functions that take any row, so that `alias.to_json` is a call of them on the whole row.
+_OF_ROWS = words(
+    "to_json to_jsonb row_to_json json_agg jsonb_agg array_agg json_agg_strict jsonb_agg_strict any_value concat "
+    "json_build_array jsonb_build_array quote_literal quote_nullable record_send record_out hash_record min max"
+)
 
 
 class Scope:
@@ -128,43 +136,69 @@ class _Everything:
 _EVERYTHING = _Everything()
 
 
-def resolve(levels: list[Level]) -> set[str]:
+def row_calls(levels: list[Level], known: Known) -> set[str]:
+    """The names in `alias.name` that may call a function of the catalog with the whole row, for no column has them."""
+    found: set[str] = set()
+    callable_names = known.row_functions
+    if not callable_names:
+        return found
+    for level in levels:
+        for fields in level.columns:
+            name = str(fields[-1].get("String", {}).get("sval", "")) if len(fields) > 1 else ""
+            if name in callable_names:
+                tables = _by_alias(level, str(fields[-2].get("String", {}).get("sval", "")))
+                if not tables or not all(name in (known.columns(table) or ()) for table in tables):
+                    found.add(name)
+    return found
+
+
+def resolve(levels: list[Level], known: Known | None = None) -> set[str]:
     """`schema.table.column` for all column references of all levels."""
     found: set[str] = set()
     for level in levels:
         for fields in level.columns:
-            _resolve_one(level, fields, found)
+            _resolve_one(level, fields, found, known)
     return found
 
 
-def _resolve_one(level: Level, fields: list[Node], found: set[str]) -> None:
+def _resolve_one(level: Level, fields: list[Node], found: set[str], known: Known | None) -> None:
     parts = ["*" if "A_Star" in field else str(field.get("String", {}).get("sval", "")) for field in fields]
     column = parts[-1]
     if len(parts) >= 3:
         found.add(".".join(parts[-3:]))
+        if column in _OF_ROWS:
+            found.add(".".join((*parts[-3:-1], "*")))
     elif len(parts) == 2:
         tables = _by_alias(level, parts[0])
         found.update(f"{table}.{column}" for table in tables or ["*"])
+        if column in _OF_ROWS:
+            found.update(f"{table}.*" for table in tables or ())
     elif column == "*":
         found.update(f"{table}.*" for table in level.tables)
     else:
         found.update(f"{table}.*" for table in _by_alias(level, column) or [])
-        _candidates(level, column, found)
+        _candidates(level, column, found, known)
 
 
-def _candidates(start: Level, column: str, found: set[str]) -> None:
+def _candidates(start: Level, column: str, found: set[str], known: Known | None) -> None:
     level: Level | None = start
     count, derived = 0, False
+    unlikely: list[str] = []  # for all that the catalog says, they have no such column
     while level is not None:
         derived = derived or level.derived
         for table in level.tables:
+            if known is not None and column not in (known.columns(table) or (column,)):
+                unlikely.append(table)
+                continue
             count += 1
             if count > _CANDIDATES:
                 found.add(f"*.{column}")
                 return
             found.add(f"{table}.{column}")
         level = level.parent
-    if derived or not count:
+    if not count:
+        found.update(f"{table}.{column}" for table in unlikely[:_CANDIDATES])
+    if derived or (not count and not unlikely):
         found.add(f"*.{column}")
 
 

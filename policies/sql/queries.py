@@ -6,7 +6,7 @@ from typing import Any
 
 from onrecord.policies.sql import names
 from onrecord.policies.sql.definitions import Definition, is_temporary
-from onrecord.policies.sql.functions import LISTED, OPERATORS, ROWS, SCHEMA_HELPERS, classify
+from onrecord.policies.sql.functions import LISTED, OPERATORS, ROWS, SCHEMA_HELPERS, classify, is_built_in
 from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.predicates import is_vacuous
 from onrecord.policies.sql.settings import constant_text
@@ -21,6 +21,7 @@ _OPERATOR_KINDS = words(
     "AEXPR_ILIKE AEXPR_SIMILAR"
 )
 
+_ROWS_CHANGE = frozenset({"TRUNCATE", "LOCK", "REFRESH"})
 _SELECT_SKIP = frozenset({"withClause", "intoClause", "lockingClause"})
 _DML_SKIP = frozenset({"withClause", "relation"})
 
@@ -50,7 +51,7 @@ def _modify(walker: Walker, kind: str, fields: Node, level: Level, scope: Scope 
     walker.modifies(kind)
     scope = walker.with_clause(fields, level, scope)
     inner = walker.level(None if level.target else level)
-    tables = walker.writes(fields.get("relation", {}), inner)
+    tables = walker.writes(fields.get("relation", {}), inner, rows=True)
     if "returningList" in fields or "returningClause" in fields:
         walker.read.update(tables)
     if kind == "INSERT" and "onConflictClause" in fields:
@@ -107,7 +108,7 @@ def _merge(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> N
 
 def _range_var(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
     if level.target:
-        walker.writes(fields)
+        walker.writes(fields, rows=walker.kind in _ROWS_CHANGE)
         return
     name = fields.get("relname", "")
     alias = fields.get("alias", {})
@@ -180,10 +181,23 @@ def _call(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> No
         walker.functions.add(".".join(parts))
     elif len(parts) > 1 and parts[0] != "pg_catalog":
         name = ".".join(parts)
-        walker.functions.add(name)
-        walker.raise_to("unknown", f"unknown: function {name} is no built-in: its body is not in the text")
+        if not walker.calls(parts):
+            walker.functions.add(name)
+            if walker.known is None:
+                walker.raise_to("unknown", f"unknown: function {name} is no built-in: its body is not in the text")
+            elif walker.known.is_type(parts):
+                walker.types.add(parts[-1])
+            else:
+                walker.raise_to("unknown", f"unknown: function {name} is not in the catalog: it is new or not there")
     else:
         name = parts[-1]
+        own = walker.calls(parts)
+        if walker.known is not None and not own and walker.known.is_type(parts):
+            walker.types.add(name)
+            own = not is_built_in(name)
+        if own and not is_built_in(name):
+            walker.children(fields, level, scope, frozenset({"funcname"}))
+            return
         walker.functions.add(name)
         if len(parts) == 1 and walker.shadowed:
             walker.raise_to("unknown", f"unknown: search_path lets another schema stand in for {name}")
@@ -211,6 +225,11 @@ def _check_operator(walker: Walker, parts: list[Node]) -> None:
     if not words:
         return
     walker.mentions.add(words[-1])
+    if walker.known is not None and words[-1] in walker.known.catalog.operators_by_name:
+        facts = walker.known.operator(words, walker.trace)
+        if facts is not None:
+            walker.absorb(facts)
+            return
     if len(words) > 1 and words[0] != "pg_catalog":
         walker.raise_to("unknown", f"unknown: operator {'.'.join(words)} is no built-in")
     elif words[-1] not in OPERATORS:
@@ -223,7 +242,10 @@ def _expression(walker: Walker, fields: Node, level: Level, scope: Scope | None)
     parts = fields.get("name", [])
     walker.mentions.add(parts[-1]["String"].get("sval"))
     if fields.get("kind") in _OPERATOR_KINDS and (
-        len(parts) > 1 or walker.shadowed or parts[0]["String"].get("sval") not in OPERATORS
+        len(parts) > 1
+        or walker.shadowed
+        or parts[0]["String"].get("sval") not in OPERATORS
+        or (walker.known is not None and parts[0]["String"].get("sval") in walker.known.odd_operators)
     ):
         _check_operator(walker, parts)
     for side in ("lexpr", "rexpr"):
@@ -233,7 +255,10 @@ def _expression(walker: Walker, fields: Node, level: Level, scope: Scope | None)
 
 
 def _type(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
-    walker.mentions.update(_strings(fields.get("names", []))[-1:])
+    name = _strings(fields.get("names", []))[-1:]
+    walker.mentions.update(name)
+    if walker.known is not None:
+        walker.types.update(name)
     if "typmods" in fields:
         walker.children({"typmods": fields["typmods"]}, level, scope)
 
@@ -259,7 +284,7 @@ def _reference(walker: Walker, fields: Node, level: Level, scope: Scope | None) 
     """REFERENCES and LIKE look at a relation, they do not act upon it."""
     for key in ("pktable", "relation"):
         if key in fields:
-            walker.reads(fields[key])
+            walker.reads(fields[key], rows=False)
     walker.children(fields, level, scope, frozenset({"pktable", "relation"}))
 
 

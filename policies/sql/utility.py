@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from onrecord.policies.sql import nodes
+from onrecord.policies.sql.facts import RANK
 from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.nodes import STATEMENTS
 from onrecord.policies.sql.settings import changes_of, constant_text
-from onrecord.policies.sql.walker import RANK, UTILITY, Walker
+from onrecord.policies.sql.walker import UTILITY, Walker
 from onrecord.policies.sql.wordlists import words
 
 Node = dict[str, Any]
@@ -30,7 +31,8 @@ def strings(node: Any) -> list[str]:
 
 def _relation(parts: list[str]) -> Node:
     """A RangeVar from the parts of a qualified name."""
-    return {"relname": parts[-1], "schemaname": parts[-2]} if len(parts) > 1 else {"relname": parts[-1]}
+    relation: Node = {"relname": parts[-1], "inh": True}
+    return {**relation, "schemaname": parts[-2]} if len(parts) > 1 else relation
 
 
 def _explain(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
@@ -51,13 +53,15 @@ def _explain(walker: Walker, fields: Node, level: Level, scope: Scope | None) ->
         walker.kind = STATEMENTS.get(name, ("EXPLAIN", ""))[0]
         walker.push(name, inner, level, scope)
         return
-    plan = Walker(walker.search_path, walker.catalog)
+    plan = Walker(walker.search_path, walker.known, walker.trace)
     plan.run(name, inner)
     walker.read |= plan.read | plan.written
     walker.whole |= plan.whole
     walker.functions |= plan.functions
     walker.mentions |= plan.mentions
     walker.foreign |= plan.foreign
+    walker.columns |= plan.columns
+    walker.types |= plan.types
     walker.temporary = walker.temporary or plan.temporary
     walker.levels += plan.levels
     walker.parameters = max(walker.parameters, plan.parameters)
@@ -66,7 +70,7 @@ def _explain(walker: Walker, fields: Node, level: Level, scope: Scope | None) ->
     # The planner runs stable and immutable functions while it plans; writes do not happen.
     if RANK[plan.action] > RANK["write"]:
         for action in plan.actions - {"write"}:
-            walker.raise_to(action)
+            walker.raise_to(action, runs=plan.ddl)
         for reason in plan.reasons:
             walker.raise_to("read", reason)
 
@@ -100,7 +104,7 @@ def _copy(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> No
     relation = fields.get("relation")
     if relation is not None and inward:
         walker.raise_to("write")
-        walker.writes(relation)
+        walker.writes(relation, rows=True)
     elif relation is not None:
         tables = walker.reads(relation)
         columns = strings(fields.get("attlist", []))

@@ -7,11 +7,10 @@ through: nothing below them is missed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onrecord.policies.model import Action
 from onrecord.policies.sql import names
-from onrecord.policies.sql.catalog import Catalog
 from onrecord.policies.sql.definitions import (
     ANYTHING,
     EVERYTHING,
@@ -21,15 +20,18 @@ from onrecord.policies.sql.definitions import (
     is_temporary,
     strings_below,
 )
+from onrecord.policies.sql.facts import KIND_RANK, RANK, Facts
 from onrecord.policies.sql.functions import FIELDS, LISTED, classify
 from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.nodes import STATEMENTS
 from onrecord.policies.sql.settings import classify_setting
+from onrecord.policies.sql.trace import Trace
+
+if TYPE_CHECKING:
+    from onrecord.policies.sql.known import Known
 
 Node = dict[str, Any]
 
-RANK: dict[Action, int] = {"read": 0, "write": 1, "admin": 2, "unknown": 3}
-_DML_RANK = {"": 0, "INSERT": 1, "MERGE": 2, "UPDATE": 3, "DELETE": 4}
 
 # Fields that hold a message of one fixed type, which libpg_query prints without its name.
 _UNWRAPPED = {
@@ -46,11 +48,14 @@ _LEAVES = frozenset({"String", "A_Const", "Integer", "Float", "Boolean", "A_Star
 class Walker:
     """Collects the facts of one statement; `run` once, then read the attributes."""
 
-    def __init__(self, search_path: tuple[str, ...], catalog: Catalog | None = None) -> None:
+    def __init__(self, search_path: tuple[str, ...], known: Known | None = None, trace: Trace | None = None) -> None:
         self.search_path = search_path
-        self.catalog = catalog
+        self.known = known
+        self.trace = trace or Trace()
+        self.types: set[str] = set()
         # A path that names pg_catalog behind another schema lets that schema shadow every built-in.
-        self.shadowed = "pg_catalog" in search_path[1:]
+        # A catalog says what that schema really holds.
+        self.shadowed = known is None and "pg_catalog" in search_path[1:]
         self.action: Action = "read"
         self.actions: set[Action] = {"read"}
         self.reasons: list[str] = []
@@ -61,6 +66,7 @@ class Walker:
         self.written: set[str] = set()
         self.whole: set[str] = set()
         self.functions: set[str] = set()
+        self.columns: set[str] = set()
         self.wheres: list[bool] = []
         self.select_where = False
         self.settings: list[tuple[str, str | None]] = []
@@ -82,10 +88,13 @@ class Walker:
 
     # What handlers say
 
-    def raise_to(self, action: Action, reason: str = "") -> None:
-        """At least `action`; `reason` is kept where it is more than read."""
+    def raise_to(self, action: Action, reason: str = "", *, runs: bool = True) -> None:
+        """At least `action`; `reason` is kept where it is more than read.
+
+        `runs`: what is unknown may run code, which may define anything.
+        """
         self.actions.add(action)
-        if action == "unknown":
+        if action == "unknown" and runs:
             self.defines(ANYTHING)
         if RANK[action] > RANK[self.action]:
             self.action = action
@@ -99,19 +108,32 @@ class Walker:
         self.ddl = self.ddl or definition.ddl
         self.temporary = self.temporary or definition.temporary
         self.creates += [name for name in definition.names if name not in self.creates]
-        self.mentions.update(definition.names)
+        self.mentions.update(name for name in definition.names if name != EVERYTHING)
 
     def modifies(self, kind: str) -> None:
-        if _DML_RANK[kind] > _DML_RANK[self.dml]:
+        if KIND_RANK[kind] > KIND_RANK[self.dml]:
             self.dml = kind
 
-    def writes(self, relation: Node, level: Level | None = None) -> list[str]:
-        """The relation is written; with `level`, its columns may be referred to there."""
-        tables = names.qualify(relation, self.search_path)
+    def writes(self, relation: Node, level: Level | None = None, *, rows: bool = False) -> list[str]:
+        """The relation is written; with `level`, its columns may be referred to there.
+
+        `rows`: its rows change, so that views, rules and triggers act; else its shape does, and it may be new.
+        """
+        direct, tables, found = self.named(relation)
         self.written.update(tables)
         self.mention(relation)
         if level is not None:
             level.add(relation.get("alias", {}).get("aliasname") or relation.get("relname", ""), tables)
+        if self.known is not None:
+            if rows and not found:
+                self.missing("relation", relation)
+            for table in direct:
+                if rows:
+                    self.absorb(self.known.writing(table, self.trace, only=not relation.get("inh")))
+                else:
+                    facts = self.known.family(table)
+                    self.written |= facts.read
+                    self.foreign |= facts.foreign
         for table in tables:
             if table.startswith(("pg_catalog.", "information_schema.")):
                 if table == names.SETTINGS_RELATION:
@@ -120,10 +142,87 @@ class Walker:
                 self.raise_to("admin", f"admin: writes the system catalog {table}")
         return tables
 
-    def reads(self, relation: Node) -> list[str]:
-        tables = names.qualify(relation, self.search_path)
+    def named(self, relation: Node) -> tuple[tuple[str, ...], list[str], bool]:
+        """What a RangeVar may stand for as `schema.table`, the same with its ancestors, whether the catalog has it."""
+        if self.known is None:
+            return (), names.qualify(relation, self.search_path), True
+        tables = self.known.tables(relation.get("schemaname", ""), relation.get("relname", ""))
+        return tables.names, self.known.ancestors(tables.names), tables.known
+
+    def missing(self, what: str, relation: Node) -> None:
+        name = ".".join(filter(None, (relation.get("schemaname"), relation.get("relname"))))
+        self.raise_to(
+            "unknown", f"unknown: {what} {name} is not in the catalog: it is new, temporary or not there", runs=False
+        )
+
+    def absorb(self, facts: Facts) -> None:
+        """What a view, function or operator does, the statement does."""
+        self.read |= facts.read
+        if facts.quiet:
+            self.foreign |= facts.foreign
+            self.columns |= facts.columns
+            self.mentions |= facts.mentions
+            self.functions |= facts.functions
+            return
+        self.written |= facts.written
+        self.columns |= facts.columns
+        self.functions |= facts.functions
+        self.foreign |= facts.foreign
+        self.mentions |= facts.mentions
+        self.wheres += facts.wheres
+        self.settings += facts.settings
+        for reason in facts.reasons:
+            self.raise_to("read", reason)
+        for action in facts.actions:
+            self.raise_to(action, runs=False)
+        if facts.kind:
+            self.modifies(facts.kind)
+        if facts.ddl or facts.temporary:
+            self.defines(Definition(facts.creates, facts.temporary, facts.ddl))
+
+    def inner_kind(self) -> str:
+        """What this statement makes of the kind of one that it hides in: "" for one that takes no rows away."""
+        if self.loses:
+            return "DROP"
+        kind = self.kind if KIND_RANK.get(self.kind, 0) > KIND_RANK[self.dml] else self.dml
+        return kind if kind in KIND_RANK else ""
+
+    def finish(self) -> set[str]:
+        """After `run`: calls in the notation of columns, casts; all columns that are read."""
+        for called in names.value_calls(self.levels):
+            self.may_call(called)
+        if self.known is not None:
+            for called in names.row_calls(self.levels, self.known):
+                self.calls([called])
+            if self.read or self.written or self.functions:
+                self.absorb(self.known.silent_operators)
+            if self.known.odd_casts:
+                tables = self.read | self.written
+                casts = self.known.casts(self.types, tables, self.functions, parameters=self.parameters > 0)
+                self.absorb(casts)
+        columns = names.resolve(self.levels, self.known) | self.columns
+        columns.update(f"{table}.*" for table in self.whole)
+        for column in sorted(columns & names.SECRET_COLUMNS):
+            self.raise_to("admin", f"admin: {column} holds passwords for other servers")
+        return columns
+
+    def calls(self, parts: list[str]) -> bool:
+        """A function of the catalog may be called; False where it has none of that name."""
+        facts = None if self.known is None else self.known.function(parts, self.trace)
+        if facts is not None:
+            self.absorb(facts)
+        return facts is not None
+
+    def reads(self, relation: Node, *, rows: bool = True) -> list[str]:
+        """The relation is read; `rows` is false where only its shape is looked at."""
+        direct, tables, found = self.named(relation)
         self.read.update(tables)
         self.mention(relation)
+        if self.known is not None:
+            if rows and not found:
+                self.missing("relation", relation)
+            for table in direct if rows else ():
+                self.absorb(self.known.reading(table, self.trace, only=not relation.get("inh")))
         for table in tables:
             if table == names.SETTINGS_RELATION and self.kind == "CREATE":
                 self.raise_to("admin", "admin: an object on pg_settings makes an UPDATE of it a hidden SET")
@@ -138,6 +237,7 @@ class Walker:
     def may_call(self, name: str) -> None:
         """`(x).name` or `alias.name`: PostgreSQL calls the function `name` where x has no such field."""
         self.mentions.add(name)
+        self.calls([name])
         action, reason = classify(name)
         if action == "read":
             self.functions.add(name)
@@ -146,7 +246,7 @@ class Walker:
         elif name in LISTED:
             self.functions.add(name)
             self.raise_to(action, f"{action}: function {name} {reason}")
-        elif name not in FIELDS:
+        elif self.known is None and name not in FIELDS:
             self.raise_to("unknown", f"unknown: .{name} calls a function of that name where no row has such a field")
 
     def sets(self, name: str, value: str | None) -> None:
@@ -215,15 +315,13 @@ class Walker:
         kind, action = known
         self.kind = self.kind or kind
         definition = definition_of(name, fields)
+        if name == "CallStmt" and self.known is not None:
+            action, definition = "read", NOTHING  # it is what its procedure is
         if definition is not NOTHING:
             self.defines(definition)
             self.mentions.update(strings_below(fields))
-        if name == "ExecuteStmt":
-            self.actions.add(action)
-            self.action = action
-            self.reasons.append(f"{action}: {kind} ({name})")
-        else:
-            self.raise_to(action, f"{action}: {kind} ({name})" if action in {"admin", "unknown"} else "")
+        reason = f"{action}: {kind} ({name})" if action in {"admin", "unknown"} else ""
+        self.raise_to(action, reason, runs=name != "ExecuteStmt")
         handler = UTILITY.get(name)
         level = self.level(None, target=True)
         if handler is None:
