@@ -61,7 +61,10 @@ def services(config: Config, *, gateway: bool = True) -> list[Service]:
             for index in range(config.gateway.workers)
         ]
     if config.gateway.postgres is not None:
-        found.append(Service("postgres-0", "onrecord.shims.postgres", frozenset({"postgres"})))
+        found += [
+            Service(f"postgres-{index}", "onrecord.shims.postgres", frozenset({"postgres"}), ("--index", str(index)))
+            for index in range(config.gateway.postgres_workers)
+        ]
     return found
 
 

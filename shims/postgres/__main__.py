@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import sys
@@ -16,22 +17,23 @@ from onrecord.recordings.process import notify_ready
 from onrecord.shims.postgres.server import serve
 
 
-async def _run(path: Path) -> None:
-    datapath = await open_datapath(load_config(path), "postgres-0", {"postgres"})
+async def _run(path: Path, worker: int) -> None:
+    datapath = await open_datapath(load_config(path), f"postgres-{worker}", {"postgres"})
     try:
-        await serve(datapath, ready=notify_ready)
+        await serve(datapath, ready=notify_ready, worker=worker)
     finally:
         await datapath.close()
 
 
 def main() -> int:
     """Exit status 2 where the configuration, a secret or the listener is wrong."""
-    if len(sys.argv) != 2:
-        sys.stderr.write("usage: python -m onrecord.shims.postgres mitm.toml\n")
-        return 2
+    parser = argparse.ArgumentParser(prog="python -m onrecord.shims.postgres", description=__doc__)
+    parser.add_argument("config", type=Path, help="mitm.toml")
+    parser.add_argument("--index", type=int, default=0, help="the number of this process among those on the port")
+    given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
-        asyncio.run(_run(Path(sys.argv[1])), loop_factory=uvloop.new_event_loop)
+        asyncio.run(_run(given.config, given.index), loop_factory=uvloop.new_event_loop)
     except (OnrecordError, TimeoutError) as error:
         sys.stderr.write(f"onrecord postgres: {error}\n")
         return 2

@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 import errno
 import hashlib
-import hmac
 import logging
-import secrets
 import signal
 import socket
 import ssl
 import weakref
+from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 from onrecord.policies.config import Address, PostgresResource
@@ -26,6 +24,8 @@ from onrecord.recordings.datapath import DataPath
 from onrecord.recordings.records import RefusalRecord
 from onrecord.recordings.refusals import Refusals
 from onrecord.shims.postgres.backend import Backend
+from onrecord.shims.postgres.cancelling import Cancels, Live
+from onrecord.shims.postgres.catalog import open_catalogs
 from onrecord.shims.postgres.commands import PROTOCOL
 from onrecord.shims.postgres.entrance import Entrance
 from onrecord.shims.postgres.exchange import SessionFatal
@@ -38,7 +38,8 @@ from onrecord.shims.postgres.messages import (
 )
 from onrecord.shims.postgres.relay import Relay
 from onrecord.shims.postgres.responses import check_setting
-from onrecord.shims.postgres.startup import LONG_KEYS, Cancel, Startup
+from onrecord.shims.postgres.rulings import MaskedRules
+from onrecord.shims.postgres.startup import Cancel, Startup
 from onrecord.shims.postgres.tls import listener_context
 from onrecord.shims.postgres.upstream import Login, UpstreamError
 from onrecord.shims.postgres.wire import WireError, message
@@ -46,26 +47,18 @@ from onrecord.shims.postgres.wire import WireError, message
 _log = logging.getLogger("onrecord.postgres")
 
 IDENTITY = "onrecord:identity"
-MAX_CANCELS = 32
 DRAIN = 5.0
 READY = message(b"Z", b"I")
 _NOT_ALLOWED = 'database "{}" is no resource of this gateway, or not one for you'
 
 
-@dataclass(slots=True, eq=False)
-class Live:
-    """A session that may be cancelled: its own key towards the client, PostgreSQL's key, and who it is."""
-
-    secret: bytes
-    backend: Backend
-    login: Login
-    relay: Relay
-
-
 class Server:
-    """One listener. Connections share nothing but this object's tables."""
+    """One listener. Connections share nothing but this object's tables.
 
-    def __init__(self, datapath: DataPath, address: Address) -> None:
+    `worker` is the number of this process among those on the same port; limits hold for each of them.
+    """
+
+    def __init__(self, datapath: DataPath, address: Address, worker: int = 0) -> None:
         config = datapath.config
         self._path, self._gateway = datapath, config.gateway
         self._limit = config.recordings.sample_limit
@@ -77,11 +70,12 @@ class Server:
             for name, resource in config.resources.items()
             if isinstance(resource, PostgresResource)
         }
+        self._catalogs = open_catalogs(config, datapath.secrets)
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections = 0
         self._entering = 0
-        self._cancels = 0
-        self._live: dict[int, Live] = {}
+        self._logins: Counter[str] = Counter()  # connections that are not logged in yet, by address
+        self._cancels = Cancels(config.gateway.state, worker, lambda why, client: self._refuse(PROTOCOL, why, client))
         self._relays: set[Relay] = set()
         self._links: weakref.WeakSet[Link] = weakref.WeakSet()
 
@@ -91,14 +85,22 @@ class Server:
         """Open the listener. Raises ConfigError where the address cannot be had."""
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         try:
-            sock = socket.create_server((address.host, address.port), family=family, backlog=1024)
+            sock = socket.create_server(
+                (address.host, address.port), family=family, backlog=1024, reuse_port=self._gateway.postgres_workers > 1
+            )
         except OSError as error:
             reason = f"cannot listen on {address}: {error.strerror}"
             raise ConfigError([Problem("gateway.postgres", reason, "choose a free address of this host")]) from None
         sock.setblocking(False)
         loop = asyncio.get_running_loop()
         loop.add_reader(sock.fileno(), self._accept, sock)
+        for catalog in self._catalogs.values():
+            catalog.start()
         return sock
+
+    async def share_cancels(self) -> None:
+        """Take cancel requests that reached other processes on the port. Raises ControlError."""
+        await self._cancels.listen()
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(64):
@@ -115,8 +117,8 @@ class Server:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
-            most = self._gateway.max_connections
-            if self._connections >= most or self._entering >= max(1, most // 4):
+            host = client.rpartition(":")[0]
+            if self._is_full(host):
                 self._refuse(PROTOCOL, "too many connections", client)
                 with contextlib.suppress(OSError):
                     sock.send(fatal("53300", "onrecord: too many connections"))
@@ -124,9 +126,18 @@ class Server:
                 continue
             self._connections += 1
             self._entering += 1
+            self._logins[host] += 1
             task = asyncio.get_running_loop().create_task(self._enter(sock, client))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _is_full(self, host: str) -> bool:
+        """A quarter of the connections may be logging in at a time, and half of those from one address."""
+        most = self._gateway.max_connections
+        logins = max(1, most // 4)
+        return (
+            self._connections >= most or self._entering >= logins or self._logins[host] >= max(1, logins - logins // 2)
+        )
 
     async def _enter(self, sock: socket.socket, client: str) -> None:
         """A connection up to its session. Whatever goes wrong ends this connection and no other."""
@@ -138,6 +149,7 @@ class Server:
                     identified = await entry.identify(started) if started is not None else None
             finally:
                 self._entering -= 1
+                self._logins -= Counter((client.rpartition(":")[0],))
             if started is not None and identified is not None:
                 await self._begin(entry, started, *identified)
         except TimeoutError:
@@ -193,8 +205,8 @@ class Server:
             raise
         try:
             self._check_settings(login)
-            pid, secret = self._new_key(startup)
-            relay = self._relay(opened, entry, upstream, resource, login, pid)
+            pid, secret = self._cancels.new_key(startup.negotiated)
+            relay = self._relay(opened, entry, upstream, resource, login, startup, pid)
             hello = [AUTHENTICATION_OK]
             hello += [encode_status(name, value) for name, value in login.parameters.items()]
             hello += [encode_backend_key(pid, secret), READY]
@@ -205,7 +217,7 @@ class Server:
         entry.hand_over()
         self._links.update((entry.link, upstream))
         self._relays.add(relay)
-        self._live[pid] = Live(secret, self._backends[resource.name], login, relay)
+        self._cancels.add(pid, Live(secret, relay, lambda: backend.cancel(login.pid, login.secret)))
         try:
             entry.link.write(b"".join(hello))
             relay.start(self._gateway.session_grace)
@@ -227,12 +239,16 @@ class Server:
         upstream: Link,
         resource: PostgresResource,
         login: Login,
+        startup: Startup,
         pid: int,
     ) -> Relay:
         backend = self._backends[resource.name]
+        catalog = self._catalogs.get(resource.name)
 
         def ended(cut_off: bool) -> None:
-            self._live.pop(pid, None)
+            if catalog is not None:
+                catalog.leave()
+            self._cancels.remove(pid)
             self._relays.discard(relay)
             self._connections -= 1
             if cut_off:
@@ -245,15 +261,15 @@ class Server:
             upstream,
             role=resource.user,
             sample_limit=self._limit,
+            catalog=catalog,
             on_end=ended,
         )
+        exchange = relay.exchange
+        exchange.templates.rules = MaskedRules(resource.masked_predicates, resource.masked_flows)
+        exchange.state.begin(startup.search_path)
+        if catalog is not None:
+            catalog.enter()
         return relay
-
-    def _new_key(self, startup: Startup) -> tuple[int, bytes]:
-        pid = secrets.randbelow(2**31 - 1) + 1
-        while pid in self._live:
-            pid = secrets.randbelow(2**31 - 1) + 1
-        return pid, secrets.token_bytes(32 if startup.negotiated >= LONG_KEYS else 4)
 
     def authorised(self, identity: Identity, name: str, client: str) -> PostgresResource:
         """The resource `name`, if `identity` may use it; unknown and forbidden ones are told alike."""
@@ -281,24 +297,6 @@ class Server:
             hint = "the password is the OIDC token; get a fresh one"
             raise SessionFatal("28P01", f"{IDENTITY}: {error}", hint=hint) from None
 
-    # ------------------------------------------------------------------ cancel
-
-    async def cancel(self, request: Cancel, client: str) -> None:
-        """Pass a cancel request on, if its key is that of a session; there is no answer either way."""
-        live = self._live.get(request.pid)
-        if live is None or not hmac.compare_digest(live.secret, request.secret):
-            self._refuse(PROTOCOL, "a cancel request with an unknown key", client)
-            return
-        if self._cancels >= MAX_CANCELS:
-            self._refuse(PROTOCOL, "too many cancel requests at once", client)
-            return
-        self._cancels += 1
-        try:
-            live.relay.note("cancel requested")
-            await live.backend.cancel(live.login.pid, live.login.secret)
-        finally:
-            self._cancels -= 1
-
     # ------------------------------------------------------------------ the end
 
     async def drain(self) -> None:
@@ -317,7 +315,9 @@ class Server:
             await asyncio.sleep(0.02)  # what was written goes out
         for link in list(self._links):
             link.abort()
+        await self._cancels.close()
         self._refusals.close()
+        await asyncio.gather(*(catalog.close() for catalog in self._catalogs.values()))
         await asyncio.sleep(0)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -341,6 +341,9 @@ class Server:
 
     # ------------------------------------------------------------------ what an entrance needs
 
+    async def cancel(self, request: Cancel, client: str) -> None:
+        await self._cancels.request(request, client)
+
     @property
     def tls(self) -> ssl.SSLContext:
         return self._tls
@@ -354,7 +357,7 @@ class Server:
         return self._gateway.handshake_timeout
 
 
-async def serve(datapath: DataPath, *, ready: Callable[[], None]) -> None:
+async def serve(datapath: DataPath, *, ready: Callable[[], None], worker: int = 0) -> None:
     """Serve `[gateway] postgres` until SIGTERM or SIGINT, then drain. `ready` is called when it listens."""
     address = datapath.config.gateway.postgres
     if address is None:
@@ -363,8 +366,10 @@ async def serve(datapath: DataPath, *, ready: Callable[[], None]) -> None:
     stopping = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stopping.set)
-    server = Server(datapath, address)
+    server = Server(datapath, address, worker)
     listener = server.listen(address)
+    if datapath.config.gateway.postgres_workers > 1:
+        await server.share_cancels()
     ready()
     try:
         await stopping.wait()

@@ -15,7 +15,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_wrong_use_ends_with_status_2() -> None:
     done = run()
-    assert (done.returncode, done.stderr) == (2, "usage: python -m onrecord.shims.postgres mitm.toml\n")
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: python -m onrecord.shims.postgres")
 
 
 def test_a_configuration_that_does_not_load_is_told_in_one_line_a_problem(tmp_path: Path) -> None:

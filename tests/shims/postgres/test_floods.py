@@ -45,7 +45,7 @@ def test_half_open_connections_are_bounded_and_end_and_a_session_goes_on(small: 
             flood.append(sock)
             with contextlib.suppress(ConnectionError):
                 sock.sendall(sent)
-        assert small.on_loop(lambda: small.server._connections) <= 11, "the session and a quarter that logs in"
+        assert small.on_loop(lambda: small.server._connections) <= 11, "the session and those that log in"
         assert connection.execute("SELECT 1").fetchone() == (1,)
         answers = [ended(sock) for sock in flood]
         assert any(b"53300" in answer for answer in answers)
@@ -76,7 +76,7 @@ def test_a_flood_of_bad_tokens_and_of_unknown_databases_is_counted(shim: Shim) -
 
 def test_a_flood_of_cancel_requests_with_wrong_keys_does_nothing(shim: Shim) -> None:
     with shim.connect() as connection:
-        (pid,) = shim.server._live
+        (pid,) = shim.server._cancels._live
         for number in range(1000):
             with socket.create_connection(("127.0.0.1", shim.port), timeout=20) as sock:
                 sock.sendall(encode_cancel(pid, number.to_bytes(4, "big")))

@@ -16,6 +16,7 @@ from onrecord.policies.verdict import Allow, Ruling
 from onrecord.recordings.frames import Kind
 from onrecord.shims.postgres import (
     backend,
+    cancelling,
     commands,
     deciding,
     entrance,
@@ -25,6 +26,7 @@ from onrecord.shims.postgres import (
     responses,
     results,
     server,
+    templates,
 )
 from onrecord.shims.postgres.link import Link
 from onrecord.shims.postgres.messages import TERMINATE, encode_query
@@ -51,7 +53,7 @@ BEFORE = [
     (requests, "decode_parse"),
     (requests, "decode_bind"),
     (requests, "parameter_texts"),
-    (commands.Templates, "of"),
+    (templates.Templates, "of"),
     (commands.Template, "bound"),
     (deciding.Deciding, "_resolved"),
     (namespace.Namespace, "lookup"),
@@ -84,7 +86,7 @@ ENTRY = [
     (backend.Backend, "connect"),
     (backend, "encode_startup"),
     (server, "check_setting"),
-    (server.Server, "_new_key"),
+    (cancelling.Cancels, "new_key"),
 ]
 
 

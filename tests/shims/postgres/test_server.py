@@ -15,7 +15,10 @@ import pytest
 
 from onrecord.recordings.frames import Kind
 from onrecord.scripts.parts.postgres import PostgresPart
+from onrecord.shims.postgres import backend
+from onrecord.shims.postgres.link import Link
 from onrecord.shims.postgres.messages import AUTHENTICATION_CLEARTEXT, SSL_REQUEST, encode_cancel, encode_startup
+from onrecord.shims.postgres.upstream import Login
 from onrecord.shims.postgres.wire import message
 from tests.conftest import Shop
 from tests.helpers import wait_until
@@ -258,11 +261,22 @@ def test_plaintext_is_refused_where_tls_is_required(tmp_path: Path, shop: Shop) 
         assert psql(shim, "SELECT 1", sslmode="require").stdout.strip() == "1"
 
 
-def test_upstream_tls_uses_scram_with_channel_binding(tmp_path: Path, tls_shop: Shop) -> None:
+def test_upstream_tls_uses_scram_with_channel_binding(
+    tmp_path: Path, tls_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logins: list[Login] = []
+    real = backend.Backend.connect
+
+    async def connect(to: backend.Backend, parameters: dict[str, str]) -> tuple[Link, Login]:
+        link, login = await real(to, parameters)
+        logins.append(login)
+        return link, login
+
+    monkeypatch.setattr(backend.Backend, "connect", connect)
     for shim in start_shim(tmp_path / "s", {"orders": resource_of(tls_shop)}, {"SHOP_PASSWORD": tls_shop.password}):
         with shim.connect() as connection:
             assert connection.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == (True,)
-            assert next(iter(shim.server._live.values())).login.channel_binding
+            assert logins[0].channel_binding
 
 
 def test_upstream_certificates_are_verified_and_nothing_leaks(tmp_path: Path, tls_shop: Shop) -> None:
