@@ -73,7 +73,7 @@ def _kept(new: Value, own: Value) -> bool:
 
 def _returning(tracer: Tracer, fields: Node, env: Env, target: Item, written: _Written, every: list[Value],
                *, last: bool = False) -> Result:  # fmt: skip
-    """RETURNING over the target as it is afterwards, and the FROM items that `env` holds (`last`: before the target)."""
+    """RETURNING over the target as it is afterwards and the FROM items in `env`; with `last` these come first."""
     nodes = fields.get("returningList", [])
     if not nodes:
         return Result()

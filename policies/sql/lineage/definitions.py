@@ -1,4 +1,4 @@
-"""Statements that define things: expressions over rows that are there already, and names that rules of masks rely on."""
+"""Statements that define things: expressions over rows that are there, and names that rules of masks rely on."""
 
 from __future__ import annotations
 

@@ -12,10 +12,11 @@ from onrecord.policies.sql.lineage.functions import Call
 from onrecord.policies.sql.lineage.scopes import Env, Item
 from onrecord.policies.sql.lineage.tracer import Tracer
 from onrecord.policies.sql.lineage.values import NOTHING, UNKNOWN, Node, Value, merged, strings
+from onrecord.policies.sql.wordlists import words
 
-_LEAVES = frozenset(
+_LEAVES = words(
     "String A_Const TypeName Integer Float Boolean A_Star SQLValueFunction Alias ParamRef CurrentOfExpr SetToDefault "
-    "GroupingFunc MergeSupportFunc".split()
+    "GroupingFunc MergeSupportFunc"
 )
 _QUERIES = frozenset({"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
 # Kinds of A_Expr whose name is no operator.
@@ -151,7 +152,7 @@ def _call(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
     if "over" in fields:
         values.append(window(tracer, fields["over"], env))
         tracer.facts.predicate(values[0])
-    parts = [{key: fields[key]} for key in ("args", "agg_order", "agg_filter") if key in fields]
+    parts: list[Node] = [{key: fields[key]} for key in ("args", "agg_order", "agg_filter") if key in fields]
     if call.keeps or call.multiplies:
         inner: list[Value] = []
         _collect(tracer, parts, env, inner)
@@ -168,9 +169,8 @@ def _call(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
 def window(tracer: Tracer, fields: Node, env: Env) -> Value:
     """The PARTITION BY, ORDER BY and frame of a WindowDef, with those of the window that it names."""
     found = [value_of(tracer, {key: below}, env) for key, below in fields.items() if type(below) in (list, dict)]
-    for key in ("name", "refname"):
-        if fields.get(key) in env.windows:
-            found.append(env.windows[fields[key]])
+    named = [fields[key] for key in ("name", "refname") if key in fields]
+    found.extend([env.windows[name] for name in named if name in env.windows])
     return merged(found)
 
 

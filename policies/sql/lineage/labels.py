@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from onrecord.policies.sql.lineage.values import Node, strings
 
 NONE = "?column?"
@@ -39,42 +41,24 @@ def label(node: Node | None) -> str:
     return _label(node) or NONE
 
 
-def _label(node: Node | None) -> str:  # noqa: PLR0911
+def _label(node: Node | None) -> str:
     while node:
         name, fields = next(iter(node.items()))
-        if name in _FIXED:
-            return _FIXED[name]
-        if name == "ColumnRef":
-            return (strings(fields.get("fields", [])) or [""])[-1]
-        if name == "FuncCall":
-            return strings(fields.get("funcname", []))[-1]
-        if name == "TypeCast":
-            found = _label(fields.get("arg"))
-            return found or (strings(fields.get("typeName", {}).get("names", [])) or [""])[-1]
+        fixed = _FIXED.get(name)
+        if fixed is not None:
+            return fixed
         if name == "A_Indirection":
             found = (strings(fields.get("indirection", [])) or [""])[-1]
             if found:
                 return found
-            node = fields.get("arg")
-        elif name == "CollateClause":
-            node = fields.get("arg")
-        elif name == "CaseExpr":
-            return _label(fields.get("defresult")) or "case"
-        elif name == "SubLink":
-            return _sublink(fields)
-        elif name == "A_Expr":
-            return "nullif" if fields.get("kind") == "AEXPR_NULLIF" else ""
-        elif name == "MinMaxExpr":
-            return "least" if fields.get("op") == "IS_LEAST" else "greatest"
-        elif name == "SQLValueFunction":
-            return str(fields.get("op", "")).removeprefix("SVFOP_").removesuffix("_N").lower()
-        elif name == "XmlExpr":
-            return _XML.get(fields.get("op", ""), "")
-        elif name == "JsonFuncExpr":
-            return _JSON.get(fields.get("op", ""), "")
-        else:
-            return ""
+        elif name != "CollateClause":
+            return _OF[name](fields) if name in _OF else ""
+        node = fields.get("arg")
     return ""
+
+
+def _cast(fields: Node) -> str:
+    return _label(fields.get("arg")) or (strings(fields.get("typeName", {}).get("names", [])) or [""])[-1]
 
 
 def _sublink(fields: Node) -> str:
@@ -89,3 +73,17 @@ def _sublink(fields: Node) -> str:
         return "column1" if "valuesLists" in select else ""
     target = targets[0].get("ResTarget", {})
     return target.get("name") or label(target.get("val"))
+
+
+_OF: dict[str, Callable[[Node], str]] = {
+    "ColumnRef": lambda fields: (strings(fields.get("fields", [])) or [""])[-1],
+    "FuncCall": lambda fields: (strings(fields.get("funcname", [])) or [""])[-1],
+    "TypeCast": _cast,
+    "CaseExpr": lambda fields: _label(fields.get("defresult")) or "case",
+    "SubLink": _sublink,
+    "A_Expr": lambda fields: "nullif" if fields.get("kind") == "AEXPR_NULLIF" else "",
+    "MinMaxExpr": lambda fields: "least" if fields.get("op") == "IS_LEAST" else "greatest",
+    "SQLValueFunction": lambda fields: str(fields.get("op", "")).removeprefix("SVFOP_").removesuffix("_N").lower(),
+    "XmlExpr": lambda fields: _XML.get(fields.get("op", ""), ""),
+    "JsonFuncExpr": lambda fields: _JSON.get(fields.get("op", ""), ""),
+}

@@ -211,8 +211,8 @@ def targets(tracer: Tracer, nodes: list[Node], level: Env) -> Result:
     """A target list or RETURNING, `*` expanded."""
     columns: list[Column] = []
     rests: list[Value] = []
-    for node in nodes:
-        target = node.get("ResTarget", {})
+    for entry in nodes:
+        target = entry.get("ResTarget", {})
         node = target.get("val", {})
         star = _star(tracer, node, level)
         if star is None:

@@ -146,7 +146,7 @@ class Env:
         return Value(row.sources, False, row.unsure or call.unsure or not functions.known(name))
 
     def lost(self, name: str) -> Value:
-        """A name that nothing here has: the statement fails, or the catalog is behind. It may be of any table in sight."""
+        """A name that nothing here has: the statement fails, or the catalog is behind and any table in sight has it."""
         tables: set[str] = set()
         env: Env | None = self
         while env is not None:

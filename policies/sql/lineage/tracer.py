@@ -14,7 +14,7 @@ from onrecord.policies.sql.lineage.values import EMPTY, Node, Result, Value
 WORK = 400_000
 
 
-class TooMuchWork(SqlError):
+class TooMuchWorkError(SqlError):
     """The statement takes too long to trace."""
 
 
@@ -63,7 +63,7 @@ class Tracer:
     def spend(self, amount: int) -> None:
         self.left -= amount
         if self.left < 0:
-            raise TooMuchWork("the statement takes too long to trace")
+            raise TooMuchWorkError("the statement takes too long to trace")
 
     def inside(self, name: str, fields: Node, env: Env) -> Value:
         """A query inside an expression as one value: all that it reads decides it, its conditions too."""
