@@ -193,8 +193,11 @@ class Auditor:
         flush: bool = True,
     ) -> None:
         """Record a part of a stream before it is delivered. Raises StoreError."""
-        record = ChunkRecord(direction=direction, size=size, digest=digest, data=data, rows=rows, note=note)
-        self._append(Kind.CHUNK, encode(record), session=decision.opened.raw, command=decision.raw)
+        payload = encode(ChunkRecord(direction=direction, size=size, digest=digest, data=data, rows=rows, note=note))
+        clean = decision.opened.clean
+        if clean is not None and direction == "to_upstream" and data is not None:
+            payload = clean(payload)
+        self._append(Kind.CHUNK, payload, session=decision.opened.raw, command=decision.raw)
         if flush:
             self.journal.flush()
 
@@ -266,7 +269,7 @@ class Auditor:
         policies = self._engine.digest
         allowed = isinstance(ruling.verdict, Allow)
         applied = allowed or not (self._observing() and _is_observable(ruling))
-        payload = self._command_payload(command, ruling, policies, detail, applied=applied)
+        payload = self._command_payload(opened, command, ruling, policies, detail, applied=applied)
         if allowed or not applied:
             try:
                 self._append(Kind.COMMAND, payload, id=raw, session=opened.raw, command=raw, at=at)
@@ -275,14 +278,21 @@ class Auditor:
             except OnrecordError as error:
                 ruling, allowed = Ruling(Deny(str(error)), "onrecord:store"), False
                 applied = True
-                payload = self._command_payload(command, ruling, policies, detail, applied=True)
+                payload = self._command_payload(opened, command, ruling, policies, detail, applied=True)
         decision = Decision(command, opened, raw, ruling, policies, allowed=allowed or not applied)
         if not decision.allowed:
             self._record_denied(decision, payload, code)
         return decision
 
     def _command_payload(
-        self, command: Command, ruling: Ruling, policies: str, detail: bytes | None, *, applied: bool
+        self,
+        opened: OpenSession,
+        command: Command,
+        ruling: Ruling,
+        policies: str,
+        detail: bytes | None,
+        *,
+        applied: bool,
     ) -> bytes:
         record = CommandRecord(
             kind=command.command_kind,
@@ -292,7 +302,8 @@ class Auditor:
             verdict=self._verdict_json(ruling, policies, applied=applied),  # type: ignore[arg-type]  # encodes alike
             cause=command.cause,
         )
-        return encode(record)
+        payload = encode(record)
+        return payload if opened.clean is None else opened.clean(payload)
 
     def _verdict_json(self, ruling: Ruling, policies: str, *, applied: bool) -> msgspec.Raw:
         """The encoded verdict; of a plain Allow it is made once for each policy and policy set."""
@@ -309,7 +320,11 @@ class Auditor:
     def _record_denied(self, decision: Decision, payload: bytes, code: str) -> None:
         """The command and its outcome "refused"; from the reserve if need be."""
         journal = self.journal
-        clean = msgspec.Raw(self._redact(payload if len(payload) <= MAX_DENIED else _shortened(decision, len(payload))))
+        if len(payload) > MAX_DENIED:
+            payload = _shortened(decision, len(payload))
+            if decision.opened.clean is not None:
+                payload = decision.opened.clean(payload)
+        clean = msgspec.Raw(self._redact(payload))
         journal.refuse(Kind.COMMAND, clean, id=decision.raw, session=decision.opened.raw, command=decision.raw)
         code = code or refusal_code(decision.command, decision.ruling)
         outcome = Outcome(status="refused", code=code, error=decision.message)

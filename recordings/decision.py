@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+from collections.abc import Callable
 
 from onrecord.policies.errors import OnrecordError
 from onrecord.policies.model import Command, Session
@@ -21,12 +22,17 @@ class RefusedError(OnrecordError):
 
 
 class OpenSession:
-    """A session and what its records need: raw id, digest key, number of commands."""
+    """A session and what its records need: raw id, digest key, number of commands.
 
-    __slots__ = ("commands", "ended", "key", "raw", "session")
+    `clean` masks the payload (JSON) of a command's record, and of what it sends; policies have seen the real values by
+    then. It must not raise.
+    """
+
+    __slots__ = ("clean", "commands", "ended", "key", "raw", "session")
 
     def __init__(self, session: Session, raw: bytes, key: bytes) -> None:
         self.session, self.raw, self.key = session, raw, key
+        self.clean: Callable[[bytes], bytes] | None = None
         self.commands = 0
         self.ended = False
 

@@ -168,6 +168,23 @@ async def test_an_extra_ruling_also_joins_one_that_had_to_be_waited_for(case: Ca
     assert not decision.allowed
 
 
+@pytest.mark.parametrize("verdict", [Allow(), Deny("no")])
+@pytest.mark.parametrize("length", [1, 9 * 1024 * 1024])
+def test_a_sessions_own_cleaner_sees_records_but_policies_see_the_command(
+    case: Case, verdict: Allow | Deny, length: int
+) -> None:
+    opened = case.open()
+    opened.clean = lambda payload: payload.replace(b"bob", b"[x]")
+    case.engine.ruling = Ruling(verdict, "guard")
+    decision = case.submit(opened, "SELECT 'bob'" + " " * length)
+    assert decision.command.text.startswith("SELECT 'bob'")
+    if decision.allowed:
+        case.auditor.chunk(decision, "to_upstream", 3, data="bob")
+    written = b"".join(path.read_bytes() for path in case.journal.path.parent.glob("*.journal"))
+    assert b"bob" not in written
+    assert b"[x]" in written
+
+
 def test_a_journal_that_cannot_write_allows_nothing_and_the_refusal_is_in_the_reserve(
     case: Case, fill_disk: Callable[[Case], None]
 ) -> None:

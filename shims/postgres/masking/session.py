@@ -22,6 +22,7 @@ from onrecord.shims.postgres.masking.values import Detecting, Found, Ruled, Valu
 from onrecord.shims.postgres.messages import Column as Announced
 
 _MAX_PLANS = 256
+_CLEANED = ("text", "detail", "data", "cause")
 _UNREADABLE = b'{"text":"[redacted]","detail":{}}'
 
 
@@ -171,9 +172,10 @@ class SessionMasking:
             return payload
         try:
             record = json.loads(payload)
-            for name in ("text", "detail", "error", "data", "cause"):
-                if name in record:
-                    record[name] = self._cleaned(record[name])
+            for holder, names in ((record, _CLEANED), (record.get("verdict"), ("reason", "hint"))):
+                for name in names if isinstance(holder, dict) else ():
+                    if name in holder:
+                        holder[name] = self._cleaned(holder[name])
             return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         except (ValueError, RecursionError, MaskError, TypeError):
             return _UNREADABLE
