@@ -13,9 +13,9 @@ _U16 = struct.Struct(">H").unpack_from
 _I32 = struct.Struct(">i").unpack_from
 _SHORT = 128
 _SHORT_DESCRIPTION = 4096  # what is remembered for good, over all sessions, is bounded
-_NAME_LIMIT = 63  # NAMEDATALEN - 1: the server compares no more of a name than this
+NAME_LIMIT = 63  # NAMEDATALEN - 1: the server compares no more of a name than this
 
-_TOO_LONG = f"the name of a statement or portal is longer than {_NAME_LIMIT} bytes"
+TOO_LONG = f"the name of a statement or portal is longer than {NAME_LIMIT} bytes"
 
 SYNC = message(b"S")
 FLUSH = message(b"H")
@@ -74,8 +74,8 @@ def decode_bind(data: bytes) -> Bind:
         end = data.index(0, HEADER_SIZE)
         portal = data[HEADER_SIZE:end].decode()
         start, end = end + 1, data.index(0, end + 1)
-        if end - start > _NAME_LIMIT or start - HEADER_SIZE > _NAME_LIMIT + 1:
-            raise WireError(_TOO_LONG, "42622")
+        if end - start > NAME_LIMIT or start - HEADER_SIZE > NAME_LIMIT + 1:
+            raise WireError(TOO_LONG, "42622")
         statement = data[start:end].decode()
         formats, at = _formats(data, end + 1)
         (count,) = _U16(data, at)
@@ -121,8 +121,8 @@ def _formats(data: bytes, at: int) -> tuple[tuple[int, ...], int]:
 def _name(reader: Reader) -> str:
     """The name of a statement or portal. Two that differ only beyond the limit are one to the server."""
     name = reader.cstring()
-    if len(name) > _NAME_LIMIT:
-        raise WireError(_TOO_LONG, "42622")
+    if len(name) > NAME_LIMIT:
+        raise WireError(TOO_LONG, "42622")
     return utf8(name)
 
 
