@@ -48,7 +48,7 @@ class Backend:
             tls = link.transport.get_extra_info("ssl_object") if link.transport is not None else None
             certificate = tls.getpeercert(True) if tls is not None else None
             login = Login(resource.user, password, tls is not None, certificate)
-            link.write(encode_startup({"user": resource.user, "database": resource.database, **parameters, **PINNED}))
+            link.write(encode_startup({"user": resource.user, "database": resource.database, **PINNED, **parameters}))
             buffer = MessageBuffer(LOGIN_LIMITS)
             while not login.ready:
                 data = await link.read()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Awaitable, Callable
 
 from onrecord.policies.model import SqlCommand
@@ -13,6 +12,7 @@ from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFat
 from onrecord.shims.postgres.limits import Stall, check_prepared
 from onrecord.shims.postgres.namespace import ALL, Change, Unsettled
 from onrecord.shims.postgres.results import Running
+from onrecord.shims.postgres.templates import prepared_by
 
 Waiting = Awaitable[None] | None
 
@@ -27,7 +27,7 @@ class Deciding:
         exchange = self._exchange
         if template.refusal is not None:
             return self._deny(template, command)
-        return exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False)
+        return exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False, extra=template.ruling)
 
     def _when(self, answer: Decision | Awaitable[Decision], then: Callable[[Decision], None]) -> Waiting:
         """Go on with the decision: now, or when it is there."""
@@ -59,25 +59,50 @@ class Deciding:
         return denial_of(decision, template.reasons, *([sqlstate] if sqlstate else []))
 
     def _resolved(self, template: Template) -> tuple[Template, Prepared | None]:
-        """The template to decide, and the prepared statement that an EXECUTE in it means now."""
-        if template.executes is None:
+        """The template to decide, and the prepared statement or cursor that an EXECUTE or FETCH in it means now."""
+        if template.executes is not None:
+            inner = self._lookup(template.executes)
+        elif template.fetches is not None:
+            inner = self._cursor(template.fetches)
+        else:
             return template, None
-        inner = self._lookup(template.executes)
         return self._exchange.templates.executing(template, inner), inner
+
+    def _cursor(self, name: str) -> Prepared | None:
+        """What a FETCH from `name` runs: a cursor of DECLARE, or a portal, which is a cursor of that name."""
+        exchange = self._exchange
+        portal = exchange.portals.get(name)
+        if portal is not None:
+            return portal.resolved or portal.prepared
+        return exchange.cursors.lookup(name)
 
     def _lookup(self, name: str) -> Prepared | None:
         try:
-            return self._exchange.namespace.lookup(name)
+            prepared = self._exchange.namespace.lookup(name)
         except Unsettled:
             raise Stall from None
+        if prepared is not None:  # the catalog or search_path may have changed since it was prepared
+            prepared.template = self._exchange.templates.again(prepared.template)
+        return prepared
+
+    def _sending(self, template: Template, running: Running) -> None:
+        """The statement of `template` goes to the server with what is sent now, as `running`."""
+        running.lineage = template.lineage
+        if not template.tracked:
+            return
+        running.statements = template.statements
+        exchange = self._exchange
+        segment = exchange.namespace.segment
+        exchange.state.sending(template.statements, segment)
+        if template.declares is not None:
+            exchange.cursors.declare(template.declares, template, segment)
 
     def _change_of(self, template: Template) -> Change | None:
         """What an SQL statement does to the names of prepared statements."""
         namespace = self._exchange.namespace
         if template.prepares is not None:
             check_prepared(self._exchange, template.prepares, len(template.command.text))
-            inner = dataclasses.replace(template, prepares=None, special=False)
-            return namespace.change(template.prepares, Prepared(inner))
+            return namespace.change(template.prepares, Prepared(prepared_by(template)))
         if template.deallocates == ALL:
             return namespace.wipe()
         if template.deallocates is not None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from onrecord.policies.errors import OnrecordError
 from onrecord.recordings.auditor import Auditor, Decision, OpenSession
-from onrecord.shims.postgres.commands import Prepared, Template, Templates
+from onrecord.shims.postgres.commands import Prepared, Template
+from onrecord.shims.postgres.cursors import Cursors
 from onrecord.shims.postgres.deny import Denial, Trick
 from onrecord.shims.postgres.namespace import Change, Namespace
 from onrecord.shims.postgres.results import Running
+from onrecord.shims.postgres.templates import Templates
+
+if TYPE_CHECKING:
+    from onrecord.shims.postgres.catalog import CatalogSource
+    from onrecord.shims.postgres.masking.session import SessionMasking
+    from onrecord.shims.postgres.spool import Spool, Spools
+    from onrecord.shims.postgres.state import SessionState
 
 
 class SessionFatal(OnrecordError):  # noqa: N818  # it ends the session, whoever is at fault
@@ -77,10 +86,11 @@ class Portal:
 class Entry:
     """One expected answer. QUERY has a run a statement, the others at most one; `changes` run alongside.
 
-    `segment` counts where the answer ends with ReadyForQuery.
+    `segment` counts where the answer ends with ReadyForQuery. With `target` it is a Describe of the gateway's own: the
+    answer is for that command and not for the client.
     """
 
-    __slots__ = ("changes", "denial", "failed", "index", "kind", "portal", "prepared", "runs", "segment")
+    __slots__ = ("changes", "denial", "failed", "index", "kind", "portal", "prepared", "runs", "segment", "target")
 
     def __init__(
         self,
@@ -91,8 +101,9 @@ class Entry:
         denial: Denial | None = None,
         segment: int = 0,
         portal: Portal | None = None,
+        target: Running | None = None,
     ) -> None:
-        self.segment, self.portal = segment, portal
+        self.segment, self.portal, self.target = segment, portal, target
         self.kind, self.runs, self.changes = kind, runs, changes
         self.prepared, self.denial = prepared, denial
         self.index = 0
@@ -121,7 +132,9 @@ class Exchange:
 
     __slots__ = (
         "auditor",
+        "catalog",
         "copying",
+        "cursors",
         "ended",
         "last",
         "namespace",
@@ -130,16 +143,28 @@ class Exchange:
         "queue",
         "sample_limit",
         "skipping",
+        "spools",
         "stale",
+        "state",
         "templates",
         "to_client",
         "to_upstream",
         "trick",
     )
 
-    def __init__(self, auditor: Auditor, opened: OpenSession, *, role: str, sample_limit: int) -> None:
-        self.auditor, self.opened = auditor, opened
-        self.templates = Templates(opened.session, role)
+    def __init__(
+        self,
+        auditor: Auditor,
+        opened: OpenSession,
+        *,
+        role: str,
+        sample_limit: int,
+        catalog: CatalogSource | None = None,
+    ) -> None:
+        self.auditor, self.opened, self.catalog = auditor, opened, catalog
+        self.templates = Templates(opened.session, role, catalog)
+        self.state: SessionState = self.templates.state
+        self.cursors = Cursors()
         self.last: Decision | None = None  # the command that ran last
         self.namespace = Namespace()
         self.portals: dict[str, Portal] = {}
@@ -150,8 +175,31 @@ class Exchange:
         self.copying: Copying | None = None
         self.sample_limit = sample_limit
         self.trick = Trick()
-        self.to_upstream: list[bytes] = []
+        self.spools: Spools | None = None  # where messages too large for memory wait
+        self.to_upstream: list[bytes | Spool] = []
         self.to_client: list[bytes] = []
+
+    @property
+    def masking(self) -> SessionMasking | None:
+        """What the session sees masked."""
+        return self.templates.masking
+
+    @masking.setter
+    def masking(self, masking: SessionMasking | None) -> None:
+        self.templates.masking = masking
+
+    def run(self, decision: Decision, template: Template) -> Running:
+        """A command that was allowed, from here to its outcome."""
+        running = Running(decision, self.sample_limit)
+        running.copy, running.lineage = template.copy, template.lineage
+        if self.masking is not None and template.copy == "out":
+            running.copy_out = self.masking.copy_mask(decision, template.command.text, template.lineage, running.masked)
+        return running
+
+    @property
+    def may_alter(self) -> bool:
+        """Whether the session goes on when SQL begins to read in another way: all is unknown then, which may pass."""
+        return self.opened.session.resource.unknown == "allow" and (self.masking is None or self.masking.idle)
 
     def settle(self, entry: Entry, error: str, code: str = "") -> None:
         """The rest of `entry` will not happen: its commands end as aborted, its changes are taken back."""

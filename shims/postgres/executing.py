@@ -9,6 +9,7 @@ from onrecord.shims.postgres.deciding import Waiting
 from onrecord.shims.postgres.exchange import Copying, Entry, Expect, Portal
 from onrecord.shims.postgres.messages import decode_execute
 from onrecord.shims.postgres.results import Running
+from onrecord.shims.postgres.wire import HEADER_SIZE, message
 
 
 class Executing(CopyIn):
@@ -31,6 +32,8 @@ class Executing(CopyIn):
                 reason = "the prepared statement changed between Bind and Execute"
                 return self._refuse_execute(portal, reason, "bind it again")
             change = self._change_of(portal.template)
+        portal.running.columns = portal.running.columns or portal.prepared.columns
+        self._describe_first(data, portal.running)
         entry = Entry(Expect.EXECUTE, (portal.running,), (change,), portal=portal)
         if portal.running.copy == "in":
             exchange.copying = Copying(entry, 1)
@@ -47,7 +50,8 @@ class Executing(CopyIn):
     def _execute_cursor(self, data: bytes, name: str) -> Waiting:
         """Execute of a portal that no Bind made in this transaction: a cursor of DECLARE. It is a FETCH."""
         exchange = self._exchange
-        template = exchange.templates.plain(f'Execute of the portal "{name}"', "FETCH", "read")
+        template = exchange.templates.fetching(f'Execute of the portal "{name}"', name)
+        template, _ = self._resolved(template)
         answer = self._ask(template, template.command, template.detail)
         return self._when(answer, lambda decision: self._send_execute(data, template, decision))
 
@@ -58,5 +62,19 @@ class Executing(CopyIn):
         if not decision.allowed:
             self._refuse_extended(Expect.EXECUTE, self._denial(decision, template))
             return
-        exchange.queue.append(Entry(Expect.EXECUTE, (Running(decision, exchange.sample_limit),), (None,)))
+        running = exchange.run(decision, template)
+        self._describe_first(data, running)
+        exchange.queue.append(Entry(Expect.EXECUTE, (running,), (None,)))
         exchange.to_upstream.append(data)
+
+    def _describe_first(self, data: bytes, running: Running) -> None:
+        """Rows are masked by what their columns are: where the client did not ask for that, the gateway does."""
+        exchange = self._exchange
+        masking = exchange.masking
+        if masking is None or running.columns or running.described or running.copy:
+            return
+        if masking.concerns(running.decision):
+            running.described = True
+            name = data[HEADER_SIZE : data.index(0, HEADER_SIZE) + 1]
+            exchange.queue.append(Entry(Expect.DESCRIBE_PORTAL, target=running))
+            exchange.to_upstream.append(message(b"D", b"P" + name))

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from onrecord.policies.errors import StoreError
 from onrecord.recordings.auditor import Auditor, OpenSession
 from onrecord.recordings.records import RefusalRecord
+from onrecord.shims.postgres.catalog import CatalogSource
 from onrecord.shims.postgres.commands import PROTOCOL
 from onrecord.shims.postgres.exchange import Exchange, SessionFatal
 from onrecord.shims.postgres.link import Link
 from onrecord.shims.postgres.messages import TERMINATE, fatal
 from onrecord.shims.postgres.requests import Requests
 from onrecord.shims.postgres.responses import Responses
+from onrecord.shims.postgres.spool import Spool, Spools
 from onrecord.shims.postgres.wire import WireError
 
+_AT_ONCE = 1024 * 1024  # bytes of a message on disk before others have their turn
 _LINGER = 10.0  # seconds for a peer to take what it was sent before the end
 
 _log = logging.getLogger("onrecord.postgres")
@@ -35,16 +39,21 @@ class Relay:
         *,
         role: str,
         sample_limit: int,
+        catalog: CatalogSource | None = None,
+        spools: Spools | None = None,
         on_end: Callable[[bool], None],
     ) -> None:
         self.opened = opened
         self._auditor, self._client, self._upstream = auditor, client, upstream
-        self.exchange = Exchange(auditor, opened, role=role, sample_limit=sample_limit)
+        self.exchange = Exchange(auditor, opened, role=role, sample_limit=sample_limit, catalog=catalog)
         self._requests, self._responses = Requests(self.exchange), Responses(self.exchange)
         self._on_end = on_end
         self._thinking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
+        self._outbox: deque[bytes | Spool] = deque()  # behind a message that is on disk
+        self._is_full = False  # upstream takes no more for now
+        self.exchange.spools = spools
 
     def start(self, grace: float) -> None:
         """Take over both links; the session ends `grace` seconds after its token."""
@@ -52,7 +61,7 @@ class Relay:
         client.lost = self._client_lost
         upstream.lost = self._upstream_lost
         client.full, client.drained = lambda: upstream.pause("full"), lambda: upstream.resume("full")
-        upstream.full, upstream.drained = lambda: client.pause("full"), lambda: client.resume("full")
+        upstream.full, upstream.drained = self._upstream_full, self._upstream_drained
         expires = self.opened.session.identity.expires_at
         if expires:
             delay = max(0.0, expires + grace - time.time())
@@ -127,9 +136,49 @@ class Relay:
         out = self.exchange.to_upstream
         if out:
             self._flush()
-            data = out[0] if len(out) == 1 else b"".join(out)
+            if not self._outbox and all(type(one) is bytes for one in out):
+                self._upstream.write(out[0] if len(out) == 1 else b"".join(out))  # type: ignore[arg-type]
+                out.clear()
+                return
+            self._outbox.extend(out)
             out.clear()
+            self._pump()
+
+    def _pump(self) -> None:
+        """Write what waits for upstream, as much as upstream takes; the client waits with its next messages."""
+        outbox, written = self._outbox, 0
+        while outbox and not self._is_full and written < _AT_ONCE:
+            first = outbox[0]
+            data = first if isinstance(first, bytes) else first.read()
+            if isinstance(first, bytes) or not data:
+                outbox.popleft()
+                if not isinstance(first, bytes):
+                    first.close()
             self._upstream.write(data)
+            written += len(data)
+        if not outbox:
+            self._client.resume("spool")
+            return
+        self._client.pause("spool")
+        if not self._is_full:
+            asyncio.get_running_loop().call_soon(self._pump_later)
+
+    def _pump_later(self) -> None:
+        try:
+            if not self._ended:
+                self._pump()
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong, nothing passes
+            self.fail(error, "client")
+
+    def _upstream_full(self) -> None:
+        self._is_full = True
+        self._client.pause("full")
+
+    def _upstream_drained(self) -> None:
+        self._is_full = False
+        self._client.resume("full")
+        if self._outbox:
+            self._pump_later()
 
     def _deliver(self) -> None:
         self._flush()
@@ -207,10 +256,13 @@ class Relay:
             running.finished = True
             self._auditor.abort(running.decision, reason)
         self._auditor.end_session(self.opened, reason)
+        self.exchange.state.close()
         if answer and self._responses.between_messages:
             self._client.write(answer)
         self._client.close()
-        self._upstream.write(self._requests.farewell)
+        if not self._outbox:  # else it would be taken for a part of what is not whole
+            self._upstream.write(self._requests.farewell)
+        self._outbox.clear()
         self._upstream.close()
         if not (self._client.closed and self._upstream.closed):
             asyncio.get_running_loop().call_later(_LINGER, self._abort)

@@ -7,11 +7,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from onrecord.policies.model import SqlCommand
+from onrecord.policies.sql.catalog import Catalog
 from onrecord.recordings.auditor import Decision
-from onrecord.shims.postgres.commands import NOT_SUPPORTED, Prepared, Refusal, Template
+from onrecord.shims.postgres.calling import Calling
+from onrecord.shims.postgres.commands import Prepared, Refusal, Template
 from onrecord.shims.postgres.deciding import Waiting
-from onrecord.shims.postgres.exchange import Copying, Entry, Exchange, Expect, Portal
-from onrecord.shims.postgres.executing import Executing
+from onrecord.shims.postgres.exchange import Copying, Entry, Exchange, Expect, Portal, SessionFatal
+from onrecord.shims.postgres.largebind import LargeBind
 from onrecord.shims.postgres.limits import Stall, check_bind, check_prepared
 from onrecord.shims.postgres.messages import (
     Bind,
@@ -23,16 +25,28 @@ from onrecord.shims.postgres.messages import (
 from onrecord.shims.postgres.namespace import Change
 from onrecord.shims.postgres.parameters import parameter_texts
 from onrecord.shims.postgres.results import Running
-from onrecord.shims.postgres.wire import CLIENT_LIMITS, CLIENT_PIECES, HEADER_SIZE, MessageBuffer
+from onrecord.shims.postgres.spool import Spool
+from onrecord.shims.postgres.templates import Miss
+from onrecord.shims.postgres.wire import (
+    CLIENT_LIMITS,
+    CLIENT_PIECES,
+    HEADER_SIZE,
+    MIB,
+    PIECE,
+    REST,
+    WHOLE,
+    MessageBuffer,
+)
 
 Asked = tuple[Template, SqlCommand, bytes]
 
 _MISSING = "26000"
 MAX_EXPECTED = 32768
 _NEVER_SKIPPED = frozenset(b"SX")
+_FIRST_OF_BIND, _WHOLE_BIND = ord("B") | PIECE, ord("B") | WHOLE
 
 
-class Requests(Executing):
+class Requests(Calling):
     """The client's messages, in order. `feed` bytes, then `run` until it returns None.
 
     `run` returns an awaitable where a policy has to think: await it, then run again. It returns None when it needs
@@ -43,7 +57,10 @@ class Requests(Executing):
         super().__init__(exchange)
         self._buffer = MessageBuffer(CLIENT_LIMITS, CLIENT_PIECES)
         self._ahead: deque[tuple[int, bytes]] = deque()  # taken from the buffer and not handled yet
+        self._large: LargeBind | None = None  # under way, or here and not decided
         self.stalled = False
+        self._refreshed = False  # the catalog was waited for: whatever came of it is used
+        self._granted: Catalog | None = None
         self._handlers: dict[int, Callable[[bytes], Waiting]] = {
             ord("Q"): self._query,
             ord("P"): self._parse,
@@ -58,6 +75,7 @@ class Requests(Executing):
             ord("d"): self._ignore,
             ord("c"): self._ignore,
             ord("f"): self._ignore,
+            _WHOLE_BIND: self._bind_large,
         }
 
     def feed(self, data: bytes) -> None:
@@ -73,6 +91,8 @@ class Requests(Executing):
     def _handle(self) -> Waiting:
         exchange, ahead, handlers = self._exchange, self._ahead, self._handlers
         self.stalled = False
+        if not self._catalog_is_fresh():
+            return self._refresh()
         while not self.terminated:
             if not ahead:
                 ahead.extend(self._buffer.all())
@@ -95,9 +115,36 @@ class Requests(Executing):
             except Stall:
                 self._stall(found)
                 return None
+            except Miss:
+                ahead.appendleft(found)
+                return self._look_again()
             if waiting is not None:
                 return waiting
         return None
+
+    def _catalog_is_fresh(self) -> bool:
+        """Whether messages can be decided now; the snapshot to decide them by is in the templates then."""
+        exchange = self._exchange
+        source = exchange.catalog
+        if source is None:
+            return True
+        current = source.current
+        if current is None and not self._refreshed and not source.fresh_now and exchange.copying is None:
+            return False
+        exchange.templates.catalog = current if current is not None else self._granted
+        self._refreshed, self._granted = False, None
+        return True
+
+    async def _refresh(self) -> None:
+        source = self._exchange.catalog
+        if source is not None:
+            self._granted = await source.fresh()
+        self._refreshed = True
+
+    async def _look_again(self) -> None:
+        """A name is not in the catalog: it may be new."""
+        if self._exchange.catalog is not None:
+            await self._exchange.catalog.look_again()
 
     def _stall(self, found: tuple[int, bytes]) -> None:
         self._ahead.appendleft(found)
@@ -111,7 +158,7 @@ class Requests(Executing):
         if len(templates) == 1 and not templates[0].special and templates[0].refusal is None:
             template = templates[0]
             answer = self._exchange.auditor.submit(
-                self._exchange.opened, template.command, detail=template.detail, flush=False
+                self._exchange.opened, template.command, detail=template.detail, flush=False, extra=template.ruling
             )
             return self._when(answer, lambda decision: self._send_query(data, templates, [decision], [None]))
         return self._query_many(data, templates)
@@ -125,7 +172,7 @@ class Requests(Executing):
                 resolved, _ = self._resolved(template)
                 asked.append((resolved, resolved.command, resolved.detail))
                 changes.append(self._change_of(template))
-        except Stall:
+        except (Stall, Miss):
             self._exchange.take_back(changes)
             raise
         answers = [self._ask(*one) for one in asked]
@@ -179,29 +226,17 @@ class Requests(Executing):
             template = templates[denied[0]]
             self._refuse_query(self._denial(decisions[denied[0]], template))
             return
-        limit = exchange.sample_limit
         exchange.last = decisions[-1]
-        runs = tuple([Running(decision, limit) for decision in decisions])
+        runs = tuple([exchange.run(*one) for one in zip(decisions, templates, strict=True)])
         entry = Entry(Expect.QUERY, runs, tuple(changes))
         incoming = 0
         for running, template in zip(runs, templates, strict=True):
-            if template.copy:
-                running.copy = template.copy
-                incoming += template.copy == "in"
+            incoming += running.copy == "in"
+            self._sending(template, running)
         if incoming:
             exchange.copying = Copying(entry, incoming)
         self._end_segment(entry)
         exchange.to_upstream.append(data)
-
-    def _function_call(self, data: bytes) -> Waiting:
-        refusal = Refusal(
-            "the FunctionCall message is not supported", "call the function with SELECT", sqlstate=NOT_SUPPORTED
-        )
-        oid = int.from_bytes(data[HEADER_SIZE : HEADER_SIZE + 4], "big")
-        template = self._exchange.templates.opaque(f"FunctionCall of function {oid}", "FUNCTION CALL", refusal)
-        decision = self._deny(template)
-        self._refuse_query(self._denial(decision, template, NOT_SUPPORTED))
-        return None
 
     # ------------------------------------------------------------------ extended protocol
 
@@ -262,31 +297,55 @@ class Requests(Executing):
 
         return self._when(self._ask_bind(bind, prepared, template), send)
 
+    def _piece(self, kind: int, data: bytes) -> bool:
+        exchange, large = self._exchange, self._large
+        if kind == _FIRST_OF_BIND and exchange.copying is None:
+            self._large = None if exchange.skipping else LargeBind(exchange, data)
+            return True
+        if kind == REST and large is not None:
+            if large.feed(data):
+                self._ahead.appendleft((_WHOLE_BIND, b""))
+            return True
+        return kind not in (_FIRST_OF_BIND, _WHOLE_BIND) and super()._piece(kind, data)
+
     def _bind(self, data: bytes) -> Waiting:
         check_bind(self._exchange, len(data))
-        bind = decode_bind(data)
+        return self._bind_decoded(data, decode_bind(data), {})
+
+    def _bind_large(self, data: bytes) -> Waiting:  # noqa: ARG002  # it is on disk
+        large = self._large
+        if large is None:
+            raise SessionFatal("XX000", "internal error of the gateway")
+        check_bind(self._exchange, MIB)
+        waiting = self._bind_decoded(large.spool, large.bind, large.large)
+        self._large = None
+        return waiting
+
+    def _bind_decoded(self, data: bytes | Spool, bind: Bind, large: dict[int, str]) -> Waiting:
         prepared = self._lookup(bind.statement)
         if prepared is None:
             self._refuse_missing(bind)
             return None
         template, inner = self._resolved(prepared.template)
-        answer = self._ask_bind(bind, prepared, template)
+        answer = self._ask_bind(bind, prepared, template, large)
         return self._when(answer, lambda decision: self._send_bind(data, bind, prepared, template, inner, decision))
 
-    def _ask_bind(self, bind: Bind, prepared: Prepared, template: Template) -> Decision | Awaitable[Decision]:
-        exchange = self._exchange
+    def _ask_bind(
+        self, bind: Bind, prepared: Prepared, template: Template, large: dict[int, str] | None = None
+    ) -> Decision | Awaitable[Decision]:
         if prepared.template.special and bind.portal:  # FETCH would run it when the names may mean something else
             reason = f"{template.command.kind} by way of a named portal"
             refusal = Refusal(f"{reason} is not supported by the gateway", "bind it to the unnamed portal")
             template = dataclasses.replace(template, refusal=template.refusal or refusal)
-        command, detail = template.bound(parameter_texts(bind.values, bind.formats, prepared.types))
-        if template.refusal is None:
-            return exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False)
-        return self._deny(template, command)
+        texts = parameter_texts(bind.values, bind.formats, prepared.types)
+        if large:
+            texts = tuple(large.get(place, text) for place, text in enumerate(texts))
+        command, detail = template.bound(texts)
+        return self._ask(template, command, detail)
 
     def _send_bind(
         self,
-        data: bytes,
+        data: bytes | Spool,
         bind: Bind,
         prepared: Prepared,
         template: Template,
@@ -300,12 +359,12 @@ class Requests(Executing):
             self._refuse_extended(Expect.BIND, self._denial(decision, template))
             return
         exchange.last = decision
-        running = Running(decision, exchange.sample_limit)
+        running = exchange.run(decision, template)
         running.columns, running.formats = prepared.columns, bind.result_formats
-        running.copy = template.copy
+        self._sending(template, running)
         segment = exchange.namespace.segment
         portal = Portal(prepared.template, running, prepared, inner, bind.result_formats, segment)
-        portal.size = len(data)
+        portal.size = len(data) if isinstance(data, bytes) else MIB
         exchange.put_portal(bind.portal, portal)
         exchange.queue.append(Entry(Expect.BIND, (running,)))
         exchange.to_upstream.append(data)
@@ -326,6 +385,8 @@ class Requests(Executing):
             entry = Entry(Expect.DESCRIBE_STATEMENT, prepared=self._lookup(name))
         else:
             entry = Entry(Expect.DESCRIBE_PORTAL, portal=exchange.portals.get(name))
+            if entry.portal is not None:
+                entry.portal.running.described = True
         exchange.queue.append(entry)
         exchange.to_upstream.append(data)
         return None
@@ -345,6 +406,7 @@ class Requests(Executing):
     def _sync(self, data: bytes) -> Waiting:
         exchange = self._exchange
         exchange.skipping = False
+        self._large = None
         self._end_segment(Entry(Expect.SYNC))
         exchange.to_upstream.append(data)
         return None

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from onrecord.policies.masking import MaskError
 from onrecord.policies.model import OutcomeStatus
+from onrecord.recordings.auditor import Decision
 from onrecord.recordings.records import Direction
 from onrecord.shims.postgres.copied import CopyOut
 from onrecord.shims.postgres.copies import COPY_DATA
 from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFatal
+from onrecord.shims.postgres.functioncall import decode_result
+from onrecord.shims.postgres.masking.rows import Plan
 from onrecord.shims.postgres.messages import (
+    Column,
     decode_fields,
     decode_parameter_description,
     decode_row_description,
     decode_status,
 )
 from onrecord.shims.postgres.results import Running
+from onrecord.shims.postgres.settings import reads_differently
 from onrecord.shims.postgres.startup import pinned_value
-from onrecord.shims.postgres.wire import HEADER, HEADER_SIZE, KIB, MIB, WireError
+from onrecord.shims.postgres.wire import HEADER, HEADER_SIZE, KIB, MIB, WireError, message
 
 DATA_ROW = ord("D")
 _ROWS = frozenset({DATA_ROW, COPY_DATA})
@@ -29,6 +35,10 @@ _NAME_IS_TAKEN = "42P05"
 STREAM_FROM = 256 * KIB  # a larger message is passed on in pieces
 HEAD_OF_ERROR = 64 * KIB
 BUFFER_LIMIT = 4 * MIB
+HELD_LIMIT = 16 * MIB  # of a message that must be here whole to be masked
+MASKING = "onrecord:masking"
+_CAST = "leave the column out, or cast it to text"
+_ASKED = 64
 _STREAMED = frozenset(b"DENd")
 _EXTENDED_SIMPLE = {ord("1"): Expect.PARSE, ord("2"): Expect.BIND, ord("3"): Expect.CLOSE}
 
@@ -57,11 +67,12 @@ class Responses:
             ord("n"): self._no_data,
             ord("s"): self._suspended,
             ord("S"): self._setting,
-            ord("N"): self._pass,
+            ord("N"): self._masked_message,
             ord("A"): self._notification,
             ord("G"): self._copy.begin_in,
             ord("H"): self._copy.begin_out,
             ord("c"): self._copy.end,
+            ord("V"): self._function_result,
         }
 
     @property
@@ -90,19 +101,28 @@ class Responses:
             if length < 4:
                 raise WireError("the server sent a message with an impossible length")
             if end > size:
-                if length > STREAM_FROM and kind in _STREAMED:
+                if length > STREAM_FROM and kind in _STREAMED and not self._held(kind, length):
                     if kind != ord("E") or size - position >= HEAD_OF_ERROR:
                         touched, instead = self._begin_stream(kind, data, position, length)
                         if instead is not None:
                             out += [data[start:position], instead]
                             start = size
                         position = size
-                elif length > BUFFER_LIMIT or (kind not in handlers and kind not in _ROWS):
+                elif length > (HELD_LIMIT if kind in _STREAMED else BUFFER_LIMIT) or (
+                    kind not in handlers and kind not in _ROWS
+                ):
                     raise WireError(f"the server sent a message of type 0x{kind:02x} and {length} bytes")
                 break
             if kind == DATA_ROW:
                 touched = self._current()
-                position = self._rows(touched, data, position, size)
+                plan = self._plan(touched) if exchange.masking is not None else None
+                if plan is None:
+                    position = self._rows(touched, data, position, size)
+                    continue
+                begin = position
+                position, instead = self._masked_rows(touched, plan, data, position, size)
+                out += [data[start:begin], instead]
+                start = position
                 continue
             if kind == COPY_DATA:
                 touched, begin = self._copy.running(), position
@@ -156,6 +176,49 @@ class Responses:
                     patience = 16
         running.add(data, start, position, rows)
         return position
+
+    def _masked_rows(self, running: Running, plan: Plan, data: bytes, position: int, size: int) -> tuple[int, bytes]:
+        """All DataRow messages from `position` that are here whole: the position behind them, what to deliver."""
+        start, unpack = position, HEADER.unpack_from
+        while size - position >= HEADER_SIZE:
+            kind, length = unpack(data, position)
+            end = position + length + 1
+            if kind != DATA_ROW or end > size:
+                break
+            if length < 6:
+                raise WireError("the server sent a DataRow with an impossible length")
+            position = end
+        try:
+            masked = plan.mask(data, start, position, running.masked)
+        except MaskError as error:
+            raise SessionFatal("42501", f"{MASKING}: {error}", what=MASKING, hint=_CAST) from None
+        self._rows(running, masked, 0, len(masked))
+        return position, masked
+
+    def _plan(self, running: Running) -> Plan | None:
+        """What happens to the rows of `running`; None: nothing."""
+        masking = self._exchange.masking
+        if masking is None or not masking.concerns(running.decision):
+            return None
+        if running.plan is None:
+            if not running.columns:
+                entry = self._exchange.queue[0]
+                running.columns = entry.portal.prepared.columns if entry.portal is not None else ()
+            if not running.columns:
+                raise WireError("the server sent a row whose columns it did not announce")
+            running.plan = masking.plan(running.decision, running.columns, running.formats, running.lineage)
+        return None if running.plan.idle else running.plan
+
+    def _held(self, kind: int, length: int) -> bool:
+        """Whether a large message must be here whole before anything of it may pass. Raises SessionFatal."""
+        masking = self._exchange.masking
+        if masking is None or kind == COPY_DATA:
+            return False
+        held = self._plan(self._current()) is not None if kind == DATA_ROW else not masking.idle
+        if held and length > HELD_LIMIT:
+            text = f"{MASKING}: a message of {length} bytes is over the {HELD_LIMIT} that can be held to be masked"
+            raise SessionFatal("42501", text, what=MASKING, hint="ask for less at a time, with substr or other columns")
+        return held
 
     def _current(self) -> Running:
         """The command that rows belong to now."""
@@ -212,20 +275,40 @@ class Responses:
             return entry
         raise WireError("the server sent an answer that nothing asked for")
 
-    def _row_description(self, data: bytes) -> None:
+    def _row_description(self, data: bytes) -> bytes | None:
         entry = self._head(Expect.QUERY, Expect.DESCRIBE_STATEMENT, Expect.DESCRIBE_PORTAL)
         columns = decode_row_description(data)
-        shape = tuple([(column.name, column.type) for column in columns])
         if entry.kind is Expect.QUERY:
             if entry.index >= len(entry.runs):
                 raise WireError("the server sent a result that nothing asked for")
-            entry.runs[entry.index].columns = shape
-            return
+            running = entry.runs[entry.index]
+            running.columns, running.formats = columns, _formats_of(columns)
+            return None
         self._exchange.queue.popleft()
+        if entry.target is not None:
+            entry.target.columns, entry.target.formats = columns, _formats_of(columns)
+            return b""
         if entry.prepared is not None:
-            entry.prepared.columns = shape
+            entry.prepared.columns = columns
         if entry.portal is not None:
-            entry.portal.prepared.columns = entry.portal.running.columns = shape
+            entry.portal.prepared.columns = entry.portal.running.columns = columns
+        return None
+
+    def _function_result(self, data: bytes) -> bytes | None:
+        entry = self._head(Expect.QUERY)
+        running = entry.runs[entry.index] if entry.index < len(entry.runs) else None
+        if running is None or not running.calls:
+            raise WireError("the server sent the result of a function that nothing called")
+        value = decode_result(data)
+        masking = self._exchange.masking
+        detectors = masking.masks_of(running.decision).detectors if masking is not None else None
+        if value is not None and detectors is not None and detectors.hit(value):
+            text = f"{MASKING}: the result of the function holds what is masked, and cannot be masked"
+            raise SessionFatal("42501", text, what=MASKING, hint=_CAST)
+        row = message(b"D", b"\0\1" + data[HEADER_SIZE:])  # on record it is a row of one column
+        self._rows(running, row, 0, len(row))
+        self._finish(entry, "FUNCTION CALL")
+        return None
 
     def _complete(self, data: bytes) -> None:
         entry = self._head(Expect.QUERY, Expect.EXECUTE)
@@ -244,6 +327,8 @@ class Responses:
             raise WireError("the server completed a COPY before its data had ended")
         running.finish(exchange.auditor, "ok", tag=tag)
         exchange.ended.append(running)
+        if running.statements:
+            exchange.state.completed(running.statements, tag)
         change = entry.changes[entry.index] if entry.changes else None
         if change is not None:
             exchange.namespace.commit(change)
@@ -274,9 +359,10 @@ class Responses:
         if entry.prepared is not None:
             entry.prepared.types = decode_parameter_description(data)
 
-    def _no_data(self, data: bytes) -> None:  # noqa: ARG002
-        self._head(Expect.DESCRIBE_STATEMENT, Expect.DESCRIBE_PORTAL)
+    def _no_data(self, data: bytes) -> bytes | None:  # noqa: ARG002
+        entry = self._head(Expect.DESCRIBE_STATEMENT, Expect.DESCRIBE_PORTAL)
         self._exchange.queue.popleft()
+        return None if entry.target is None else b""
 
     def _suspended(self, data: bytes) -> None:  # noqa: ARG002
         entry = self._head(Expect.EXECUTE)
@@ -304,18 +390,24 @@ class Responses:
         self.status = chr(data[HEADER_SIZE]) if len(data) > HEADER_SIZE else "?"
         if exchange.portals or exchange.stale:
             exchange.end_portals(entry.segment, all_of_them=self.status == "I")
+        exchange.state.ready(self.status, entry.segment)
+        if self.status == "I":
+            exchange.cursors.ended(entry.segment)
 
     def _error(self, data: bytes) -> bytes | None:
         exchange, queue = self._exchange, self._exchange.queue
-        fields = decode_fields(data)
-        code, text = fields.get("C", ""), fields.get("M", "")
-        if not queue or queue[0].kind is Expect.SYNC:
-            return None
-        entry = queue[0]
         instead: bytes | None = None
-        if entry.denial is not None and not entry.failed and exchange.trick.caused(data):
-            instead = entry.denial.encode()
-            code, text = entry.denial.sqlstate, entry.denial.text
+        denial = queue[0].denial if queue and not queue[0].failed else None
+        if denial is not None and exchange.trick.caused(data):
+            instead = denial.encode()
+            code, text = denial.sqlstate, denial.text
+        else:
+            instead = self._masked_message(data)
+            fields = decode_fields(data if instead is None else instead)
+            code, text = fields.get("C", ""), fields.get("M", "")
+        if not queue or queue[0].kind is Expect.SYNC:
+            return instead
+        entry = queue[0]
         if entry.kind is Expect.QUERY:
             entry.failed = True
             self._fail(entry, code, text)
@@ -325,6 +417,7 @@ class Responses:
 
     def _fail(self, entry: Entry, code: str, text: str) -> None:
         """The current command of `entry` failed; the rest of it does not run."""
+        self._exchange.state.failed()
         auditor = self._exchange.auditor
         if entry.index < len(entry.runs):
             entry.runs[entry.index].finish(auditor, "error", code=code, error=text)
@@ -357,20 +450,62 @@ class Responses:
 
     def _setting(self, data: bytes) -> None:
         name, value = decode_status(data)
+        if reads_differently(name, value):
+            self._exchange.state.reported(name)
+            if self._exchange.may_alter:
+                return
         check_setting(name, value)
 
-    def _pass(self, data: bytes) -> None:
-        """A notice: passed on."""
+    def _masked_message(self, data: bytes) -> bytes | None:
+        """What goes to the client instead of an ErrorResponse or NoticeResponse; None: it passes as it is."""
+        masking = self._exchange.masking
+        if masking is None:
+            return None
+        running = self._at_work()
+        if masking.idle and (running is None or not masking.concerns(running.decision)):
+            return None
+        masked = masking.message(data, self._asked(), running.masked if running is not None else {})
+        return None if masked is data else masked
 
-    def _notification(self, data: bytes) -> None:
+    def _at_work(self) -> Running | None:
+        """The command that the server is at."""
+        for entry in self._exchange.queue:
+            if entry.index < len(entry.runs):
+                return entry.runs[entry.index]
+            if entry.kind is Expect.SYNC:
+                break
+        return None
+
+    def _asked(self) -> list[Decision]:
+        """The commands that the server's message may be about: what the client said in them is known to it."""
+        found: list[Decision] = []
+        for entry in self._exchange.queue:
+            found += [running.decision for running in entry.runs]
+            if entry.kind in (Expect.SYNC, Expect.QUERY) or len(found) >= _ASKED:
+                break
+        if not found and self._exchange.last is not None:
+            found.append(self._exchange.last)
+        return found
+
+    def _notification(self, data: bytes) -> bytes | None:
         """A NOTIFY of another session is a result of this one's LISTEN: it is recorded before it is delivered."""
         exchange = self._exchange
         if exchange.last is None:
             raise WireError("the server sent a notification that nothing asked for")
+        original = data
+        if exchange.masking is not None:
+            data = exchange.masking.notification(data, self._asked(), {})
         direction: Direction = "to_client"
         fields = data[HEADER_SIZE + 4 :].split(b"\0")
         content = [field.decode("utf-8", "replace")[:1000] for field in fields[:2]]
         exchange.auditor.chunk(exchange.last, direction, len(data), data=content, note="notification", flush=False)
+        return None if data is original else data
+
+
+def _formats_of(columns: tuple[Column, ...]) -> tuple[int, ...]:
+    """The format codes as a Bind message would ask for them."""
+    formats = tuple([column.format for column in columns])
+    return formats if any(formats) else ()
 
 
 def _alike(data: bytes, position: int, size: int, length: int) -> int:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hmac
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onrecord.policies.model import Outcome, OutcomeStatus
 from onrecord.recordings.auditor import Auditor, Decision, elapsed_ms
 from onrecord.shims.postgres.copies import CopyMaskMaker, CopySample
-from onrecord.shims.postgres.messages import decode_row
+from onrecord.shims.postgres.messages import Column, decode_row
 from onrecord.shims.postgres.parameters import value_text
+
+if TYPE_CHECKING:
+    from onrecord.policies.sql import Statement
+    from onrecord.policies.sql.lineage import Lineage
+    from onrecord.shims.postgres.masking.rows import Plan
 
 _ONE_SHOT = 16 * 1024
 _COUNTED = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
@@ -20,9 +25,9 @@ SUCCESSFUL = "00000"  # SQLSTATE successful_completion
 class Running:
     """One command on its way: from its record to its outcome.
 
-    `digest` is HMAC-SHA256 over the DataRow messages as the server sent them, header included. `rows` and `size`
-    (bytes) count the same messages. The sample holds whole first rows up to `sample_left` bytes. Of a COPY all of it is
-    about the data themselves, without the headers of the CopyData messages: as a file of them would be.
+    `digest` is HMAC-SHA256 over the DataRow messages as the client gets them, masked, with their headers. `rows` and
+    `size` (bytes) count the same messages. The sample holds whole first rows up to `sample_left` bytes. Of a COPY all
+    of it is about the data themselves, without the headers of the CopyData messages: as a file of them would be.
     """
 
     __slots__ = (
@@ -30,29 +35,41 @@ class Running:
         "_held",
         "_unrecorded_rows",
         "_unrecorded_size",
+        "calls",
         "change",
         "columns",
         "copied",
         "copy",
         "copy_out",
         "decision",
+        "described",
         "finished",
         "formats",
+        "lineage",
+        "masked",
+        "plan",
         "reasons",
         "rows",
         "sample",
         "sample_left",
         "size",
+        "statements",
     )
 
     def __init__(self, decision: Decision, sample_limit: int) -> None:
         self.decision = decision
-        self.columns: tuple[tuple[str, int], ...] = ()  # name and type OID
+        self.columns: tuple[Column, ...] = ()
+        self.described = False  # a Describe of its portal is on its way
+        self.statements: tuple[Statement, ...] = ()  # where its completion changes the state of the session
+        self.lineage: Lineage | None = None  # of its result, where the session masks by column
+        self.plan: Plan | None = None  # what happens to its rows, once its columns are known
+        self.masked: dict[str, int] = {}  # by rule or detector
         self.formats: tuple[int, ...] = ()
         self.rows = 0
         self.size = 0
         self.sample: list[list[str | None]] = []
         self.sample_left = sample_limit
+        self.calls = False  # it is a FunctionCall
         self.copy = ""  # "in" or "out": it is a COPY from or to the client
         self.copied: CopySample | None = None  # since the data of a COPY flow
         self.copy_out: CopyMaskMaker | None = None  # what masks the data of a COPY to the client
@@ -93,7 +110,7 @@ class Running:
                 cells.append(None)
             else:
                 code = (formats[i] if i < len(formats) else 0) if several else one
-                cells.append(value_text(cell, columns[i][1] if i < known else 0, code))
+                cells.append(value_text(cell, columns[i].type if i < known else 0, code))
         self.sample.append(cells)
 
     def digest(self) -> str | None:
@@ -126,7 +143,7 @@ class Running:
             return self.copied.shown()
         if not self.columns and not self.sample:
             return None
-        sample: dict[str, Any] = {"columns": [name for name, _ in self.columns], "rows": self.sample}
+        sample: dict[str, Any] = {"columns": [column.name for column in self.columns], "rows": self.sample}
         if len(self.sample) < self.rows:
             sample["truncated"] = True
         return sample
@@ -152,6 +169,7 @@ class Running:
                 duration_ms=elapsed_ms(self.decision.started),
                 error=error,
                 tag=tag,
+                masked=dict(self.masked),
                 sample=self._sample(),
                 digest=self.digest(),
                 size=self.size,

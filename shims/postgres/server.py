@@ -18,6 +18,7 @@ from typing import Any
 from onrecord.policies.config import Address, PostgresResource
 from onrecord.policies.errors import ConfigError, IdentityError, Problem
 from onrecord.policies.identity import run_id
+from onrecord.policies.masking import masks_for, no_masks, pseudonym_key
 from onrecord.policies.model import Identity, Resource
 from onrecord.recordings.auditor import OpenSession, RefusedError
 from onrecord.recordings.datapath import DataPath
@@ -25,11 +26,12 @@ from onrecord.recordings.records import RefusalRecord
 from onrecord.recordings.refusals import Refusals
 from onrecord.shims.postgres.backend import Backend
 from onrecord.shims.postgres.cancelling import Cancels, Live
-from onrecord.shims.postgres.catalog import open_catalogs
+from onrecord.shims.postgres.catalog import CatalogSource, open_catalogs
 from onrecord.shims.postgres.commands import PROTOCOL
 from onrecord.shims.postgres.entrance import Entrance
 from onrecord.shims.postgres.exchange import SessionFatal
 from onrecord.shims.postgres.link import Link
+from onrecord.shims.postgres.masking.session import SessionMasking
 from onrecord.shims.postgres.messages import (
     AUTHENTICATION_OK,
     encode_backend_key,
@@ -39,6 +41,7 @@ from onrecord.shims.postgres.messages import (
 from onrecord.shims.postgres.relay import Relay
 from onrecord.shims.postgres.responses import check_setting
 from onrecord.shims.postgres.rulings import MaskedRules
+from onrecord.shims.postgres.spool import Spools
 from onrecord.shims.postgres.startup import Cancel, Startup
 from onrecord.shims.postgres.tls import listener_context
 from onrecord.shims.postgres.upstream import Login, UpstreamError
@@ -71,9 +74,11 @@ class Server:
             if isinstance(resource, PostgresResource)
         }
         self._catalogs = open_catalogs(config, datapath.secrets)
+        self._spools = Spools(config.gateway.state)
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections = 0
         self._entering = 0
+        self._pseudonyms = b""  # the key of pseudonyms, once a mask needs it
         self._logins: Counter[str] = Counter()  # connections that are not logged in yet, by address
         self._cancels = Cancels(config.gateway.state, worker, lambda why, client: self._refuse(PROTOCOL, why, client))
         self._relays: set[Relay] = set()
@@ -261,15 +266,29 @@ class Server:
             upstream,
             role=resource.user,
             sample_limit=self._limit,
+            spools=self._spools,
             catalog=catalog,
             on_end=ended,
         )
         exchange = relay.exchange
         exchange.templates.rules = MaskedRules(resource.masked_predicates, resource.masked_flows)
         exchange.state.begin(startup.search_path)
+        exchange.masking = masking = self._masking(opened.session.identity, resource.name, catalog)
+        if not masking.idle:
+            opened.clean = masking.clean_record
         if catalog is not None:
             catalog.enter()
         return relay
+
+    def _masking(self, identity: Identity, resource: str, catalog: CatalogSource | None) -> SessionMasking:
+        """What this identity sees masked. Raises MaskError."""
+        config = self._path.config
+        masks = None
+        if config.masks:
+            if not self._pseudonyms:
+                self._pseudonyms = pseudonym_key(config.gateway.state)
+            masks = masks_for(config, resource, identity.groups, key=self._pseudonyms)
+        return SessionMasking(masks or no_masks(b""), lambda: catalog.current if catalog is not None else None)
 
     def authorised(self, identity: Identity, name: str, client: str) -> PostgresResource:
         """The resource `name`, if `identity` may use it; unknown and forbidden ones are told alike."""

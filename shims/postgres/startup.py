@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 
+from onrecord.shims.postgres.search_path import split_identifiers
 from onrecord.shims.postgres.wire import Reader, WireError
 
 STARTUP_LIMIT = 10_000  # MAX_STARTUP_PACKET_LENGTH of PostgreSQL
 SSL_CODE, GSS_CODE, CANCEL_CODE = 80877103, 80877104, 80877102
 NEWEST = (3 << 16) | 2
 LONG_KEYS = (3 << 16) | 2
+MAX_SCHEMAS = 12  # of the path at the start; see settings.py for the whole session
 
 # Startup parameters that change neither how a statement reads nor who runs it.
 HARMLESS = frozenset(
@@ -40,7 +42,8 @@ HARMLESS = frozenset(
     }
 )
 ENCODINGS = frozenset({"utf8", "utf-8", "unicode"})
-# Sent upstream always: RESET and DISCARD ALL go back to these, whatever the role or the database has set.
+# Sent upstream, unless the client says another search_path: RESET and DISCARD ALL go back to these, whatever the role
+# or the database has set.
 PINNED = {"client_encoding": "UTF8", "standard_conforming_strings": "on", "search_path": "public"}
 
 
@@ -65,6 +68,11 @@ class Startup:
     database: str
     parameters: dict[str, str] = field(default_factory=dict)
     unknown_options: tuple[str, ...] = ()
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """The path that the client asks for; empty where it asks for none."""
+        return _path_of(self.parameters.get("search_path", ""))
 
     @property
     def negotiated(self) -> int:
@@ -137,8 +145,20 @@ def _admit(name: str, value: str, parameters: dict[str, str]) -> None:
     key = name.lower()
     if key in HARMLESS:
         parameters[key] = value
+    elif key == "search_path":
+        _path_of(value)
+        parameters[key] = value
     elif not pinned_value(key, value):
         raise StartupError(f"startup parameter {name!r} may not be set to {value[:100]!r} through the gateway", "0A000")
+
+
+def _path_of(value: str) -> tuple[str, ...]:
+    path = split_identifiers(value)
+    if path is None:
+        raise StartupError(f"the startup parameter search_path cannot be read: {value[:100]!r}", "22023")
+    if len(path) > MAX_SCHEMAS:
+        raise StartupError(f"the startup parameter search_path names more than {MAX_SCHEMAS} schemas", "0A000")
+    return path
 
 
 def pinned_value(name: str, value: str) -> bool:
@@ -148,8 +168,6 @@ def pinned_value(name: str, value: str) -> bool:
         return plain in ENCODINGS
     if name == "standard_conforming_strings":
         return plain in {"on", "true", "yes", "1"}
-    if name == "search_path":
-        return plain in {"public", ""}  # with "" every bare name fails or is a built-in
     return False
 
 

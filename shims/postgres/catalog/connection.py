@@ -46,7 +46,7 @@ class _Connection(_native.Connection):  # type: ignore[misc]
         super().__init__(login.user, password=login.password, **options)
         self.register_in_adapter(_JSON, str)  # decoded by msgspec, not here
 
-    def handle_AUTHENTICATION_REQUEST(self, data: bytes, context: object) -> None:  # noqa: N802  # pg8000's name
+    def handle_AUTHENTICATION_REQUEST(self, data: bytes, context: object) -> None:  # noqa: N802, ARG002  # pg8000's
         login = self._login
         if not login.tls and isinstance(self._usock, ssl.SSLSocket):
             login.tls, login.certificate = True, self._usock.getpeercert(True)

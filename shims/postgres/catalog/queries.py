@@ -1,3 +1,4 @@
+# ruff: noqa: S608  # the texts are put together from constants
 """What is asked of the catalog: fixed texts, each answering one JSON value. PostgreSQL 13 to 18.
 
 Arrays instead of objects keep the answers small; decode.py names their parts. Every name is qualified and the

@@ -98,9 +98,11 @@ class CatalogSource:
         now = self._clock()
         return now - self._began > RETRY and now >= self._retry
 
-    def outdated(self) -> None:
-        """A name was missed: read again before the next statement of this process is decided."""
-        self._seen = -1
+    async def look_again(self) -> None:
+        """Read again; what was known before still counts where that fails."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WAIT):
+                await asyncio.shield(self._reading())
 
     # ------------------------------------------------------------------ names that are changing now
 

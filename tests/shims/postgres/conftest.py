@@ -238,6 +238,7 @@ def resource_of(shop: Shop, **more: Any) -> PostgresResource:
         "password": SecretRef("env", "SHOP_PASSWORD"),
         "sslmode": "verify-full" if server.tls else "disable",
         "ca": server.ca,
+        "catalog": "off",  # most tests are about the protocol
     }
     return PostgresResource(**(options | more))
 

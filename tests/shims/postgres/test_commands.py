@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from onrecord.policies.model import Identity, Resource, Run, Session
-from onrecord.shims.postgres.commands import Prepared, Template, Templates
+from onrecord.shims.postgres.commands import Prepared, Template
+from onrecord.shims.postgres.templates import Templates
 
 SESSION = Session(
     id="0",

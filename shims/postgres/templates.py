@@ -1,0 +1,224 @@
+"""From text to templates: what each statement is in this session, now. No I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from onrecord.policies.model import Action, Session, SqlCommand
+from onrecord.policies.sql import Analysis, SqlError, Statement, analyse, command_of, redact_unparsed
+from onrecord.policies.sql.catalog import Catalog
+from onrecord.policies.sql.lineage import Lineage, trace
+from onrecord.policies.sql.lineage.types import UNSURE
+from onrecord.shims.postgres.combined import UNKNOWN_ROWS, executing
+from onrecord.shims.postgres.commands import UNKNOWN, Prepared, Refusal, Template, own_detail, with_detail
+from onrecord.shims.postgres.rulings import MaskedRules, ruling_of
+from onrecord.shims.postgres.settings import PathError, fields_of, paths_of
+from onrecord.shims.postgres.state import SessionState, altering_setting
+
+if TYPE_CHECKING:
+    from onrecord.shims.postgres.catalog import CatalogSource
+    from onrecord.shims.postgres.masking.session import SessionMasking
+
+_CACHED_TEXTS = 128
+_CACHED_LENGTH = 8192
+_CURSORS = {"DeclareCursorStmt": "declares", "FetchStmt": "fetches", "ClosePortalStmt": "closes"}
+ALL_CURSORS = "*"
+_BUILT_IN = ("pg_catalog.", "information_schema.")
+
+
+class Miss(Exception):  # noqa: N818  # a signal, not an error
+    """The catalog does not know a name: it may be new. Read it again, then ask again."""
+
+
+class Templates:
+    """Makes and keeps the templates of one session. Analysis is cached beyond it; verdicts never are.
+
+    `catalog` is the snapshot to decide by, None where there is none to trust. `masking`: what this session sees masked,
+    with the resource's `rules`; None: nothing.
+    """
+
+    def __init__(self, session: Session, user: str, source: CatalogSource | None = None) -> None:
+        self.session = session
+        self.state = SessionState(user, source)
+        self.catalog: Catalog | None = None
+        self.masking: SessionMasking | None = None
+        self.rules = MaskedRules()
+        self._source = source
+        self._cache: dict[str, tuple[Template, ...]] = {}
+        self._key: tuple[object, ...] = ()
+        self._stamp = object()
+
+    def of(self, text: str) -> tuple[Template, ...]:
+        """One template a statement of `text`; for blank text one of kind EMPTY. Never raises for bad SQL; Miss."""
+        source = self._source
+        key = (self.catalog, self.state.version, source.unsettled_version if source is not None else 0, self.masking)
+        if key != self._key:
+            self._cache.clear()
+            self._key, self._stamp = key, object()
+        found = self._cache.get(text)
+        if found is None:
+            found = self._make(text)
+            if len(text) <= _CACHED_LENGTH:
+                if len(self._cache) >= _CACHED_TEXTS:
+                    self._cache.clear()
+                self._cache[text] = found
+        return found
+
+    def again(self, template: Template) -> Template:
+        """The template as it is now: of a prepared statement, under the catalog and the paths of this moment."""
+        if not template.text:
+            return template
+        made = self.of(template.text)
+        if template.stamp is self._stamp:
+            return template
+        now = made[template.index]
+        return prepared_by(now) if template.inner else now
+
+    def plain(self, text: str, kind: str, action: Action) -> Template:
+        """A template of something that is no statement of the grammar."""
+        command = SqlCommand(session=self.session, action=action, text=text, kind=kind, role=self.state.role)
+        return own_detail(Template(command))
+
+    def fetching(self, text: str, cursor: str) -> Template:
+        """A template of a message that fetches from a cursor."""
+        template = self.plain(text, "FETCH", "read")
+        template.fetches = cursor
+        template.lineage = UNKNOWN_ROWS if self.masking is not None and self.masking.traces else None
+        return template
+
+    def opaque(self, text: str, kind: str, refusal: Refusal) -> Template:
+        """A template of something that the shim refuses."""
+        template = self.plain(text, kind, "unknown")
+        template.refusal = refusal
+        return template
+
+    def executing(self, template: Template, prepared: Prepared | None) -> Template:
+        """An EXECUTE or FETCH as what it runs, with what the masks say of that."""
+        resolved = executing(template, prepared)
+        self.rule(resolved)
+        return resolved
+
+    # ------------------------------------------------------------------ making
+
+    def _make(self, text: str) -> tuple[Template, ...]:
+        path = self.state.path
+        try:
+            analysis = analyse(text, search_path=path, catalog=self.catalog)
+            path = self._path(analysis)
+            if path != self.state.path:  # a text may set the path that its own next statement is read with
+                analysis = analyse(text, search_path=path, catalog=self.catalog)
+        except SqlError as error:
+            reason = f"the statement cannot be analysed: {error}"
+            return (self.opaque(redact_unparsed(text), "UNKNOWN", Refusal(reason, policy=UNKNOWN)),)
+        statements = analysis.statements
+        if not statements:
+            return (self.plain(text, "EMPTY", "read"),)
+        lineages = self._lineages(text, path, len(statements))
+        made = tuple(self._template(statements, i, lineages[i]) for i in range(len(statements)))
+        for i, template in enumerate(made):
+            template.text, template.index, template.stamp = text, i, self._stamp
+        return made
+
+    def _path(self, analysis: Analysis) -> tuple[str, ...]:
+        try:
+            return self.state.extended([path for one in analysis.statements for path in paths_of(one)])
+        except PathError:  # that statement is refused, and with it the text
+            return self.state.path
+
+    def _lineages(self, text: str, path: tuple[str, ...], count: int) -> tuple[Lineage | None, ...]:
+        if self.masking is None or not self.masking.traces:
+            return (None,) * count
+        found = trace(text, search_path=path, catalog=self.catalog)
+        return found if len(found) == count else (UNSURE,) * count
+
+    def _template(self, statements: tuple[Statement, ...], index: int, lineage: Lineage | None) -> Template:
+        statement = statements[index]
+        state = self.state
+        uncertain = state.uncertain(statement, statements[:index]) or _altering(statement) or self._unread(statement)
+        if not uncertain:
+            self._check_known(statement)
+        command = command_of(statement, self.session, role=state.role)
+        reasons = statement.reasons
+        if uncertain:
+            reasons = (f"unknown: {uncertain}", *reasons)
+            lineage = UNSURE if lineage is not None else None
+            admin = "admin" in statement.actions or statement.action == "admin"
+            command = msgspec.structs.replace(command, action="unknown", also_admin=admin)
+        template = Template(
+            command,
+            refusal=self._refusal(statement),
+            reasons=reasons,
+            statements=(statement,),
+            prepares=statement.prepares,
+            executes=statement.executes,
+            deallocates=statement.deallocates,
+            copy=statement.copy,
+            secret_parameters=statement.secret_parameters,
+            lineage=lineage,
+        )
+        _name_cursor(template, statement)
+        names = (template.prepares, template.executes, template.deallocates)
+        cursors = (template.declares, template.fetches, template.closes)
+        template.special = any(name is not None for name in (*names, *cursors))
+        template.tracked = template.declares is not None or _is_tracked(statement)
+        self.rule(template)
+        return with_detail(template, statement.detail_json, state.role)
+
+    def rule(self, template: Template) -> None:
+        """Let the masks say what they say of a template with its lineage."""
+        lineage = template.lineage
+        if lineage is not None and self.masking is not None:
+            resolved = lineage.use not in {"executes", "fetches"}  # else its own fields say nothing yet
+            template.ruling = ruling_of(lineage, self.masking.masks, self.rules) if resolved else None
+
+    def _unread(self, statement: Statement) -> str:
+        """Without a catalog that there should be: what a relation is, and what it sets in motion, nobody knows."""
+        if self._source is None or self.catalog is not None:
+            return ""
+        named = statement.tables_read | statement.tables_written
+        if all(table.startswith(_BUILT_IN) for table in named) and statement.action != "unknown":
+            return ""
+        return "the catalog cannot be read"
+
+    def _check_known(self, statement: Statement) -> None:
+        source, catalog = self._source, self.catalog
+        if statement.action != "unknown" or source is None or catalog is None:
+            return
+        if statement.mentions - catalog.bare_names and source.may_look_again():
+            raise Miss
+
+    def _refusal(self, statement: Statement) -> Refusal | None:
+        """What the shim refuses in every mode: paths that cannot be followed, and masks that could be walked around."""
+        try:
+            paths = paths_of(statement)
+            self.state.extended(paths)
+        except PathError as error:
+            return Refusal(str(error), "use SET search_path with the names of a few schemas")
+        altering = altering_setting(statement)
+        if altering and self.masking is not None and not self.masking.idle:
+            return Refusal(f"{altering} may not change in a session with masks: SQL would read in another way")
+        return None
+
+
+def prepared_by(template: Template) -> Template:
+    """What a PREPARE prepares, as the template of an EXECUTE of it."""
+    return dataclasses.replace(template, prepares=None, special=False, inner=True)
+
+
+def _is_tracked(statement: Statement) -> bool:
+    return statement.ddl or bool(statement.transaction or statement.settings) or statement.node == "DiscardStmt"
+
+
+def _altering(statement: Statement) -> str:
+    altering = altering_setting(statement)
+    return f"SQL may read in another way once {altering} is changed" if altering else ""
+
+
+def _name_cursor(template: Template, statement: Statement) -> None:
+    attribute = _CURSORS.get(statement.node)
+    if attribute is not None:
+        fields: dict[str, Any] = fields_of(statement)
+        setattr(template, attribute, fields.get("portalname") or (ALL_CURSORS if attribute == "closes" else ""))
