@@ -25,7 +25,7 @@ PASSWORD_LIMIT = 64 * KIB
 CLIENT_LIMITS: Mapping[int, int] = {
     ord("Q"): TEXT_LIMIT,
     ord("P"): TEXT_LIMIT,
-    ord("B"): TEXT_LIMIT,
+    ord("B"): LARGE_LIMIT,
     ord("F"): CALL_LIMIT,
     ord("d"): LARGE_LIMIT,
     ord("c"): 4,
@@ -38,9 +38,10 @@ CLIENT_LIMITS: Mapping[int, int] = {
     ord("X"): 4,
 }
 # Longer ones of these are given out in pieces.
-CLIENT_PIECES: Mapping[int, int] = {ord("d"): 256 * KIB}
+CLIENT_PIECES: Mapping[int, int] = {ord("d"): 256 * KIB, ord("B"): MIB}
 PIECE = 0x100  # beside the type byte: the first piece of a message, header included
 REST = 0x200  # instead of it: a further piece
+WHOLE = 0x400  # beside it: all of it was here
 PASSWORD_LIMITS: Mapping[int, int] = {ord("p"): PASSWORD_LIMIT}
 # What a server may send before the first ReadyForQuery.
 LOGIN_LIMITS: Mapping[int, int] = dict.fromkeys(map(ord, "RSKNEZv"), MIB)
