@@ -11,9 +11,10 @@ from onrecord.shims.postgres.masking.values import Detecting, Found, Ruled, Valu
 from onrecord.shims.postgres.wire import HEADER, HEADER_SIZE, WireError
 
 Masker = Callable[[bytes, Found], bytes | None]
+Place = tuple[int, int, int]  # number of the row, start and end of the value
+Changes = dict[int, list[tuple[int, int, bytes | None]]]  # by number of the row
 
 _I32 = struct.Struct(">i")
-_U16 = struct.Struct(">H")
 _NULL = b"\xff\xff\xff\xff"
 _DATA_ROW = ord("D")
 
@@ -76,20 +77,28 @@ def raw_triggers(kind: ValueType, binary: bool) -> tuple[bytes, ...] | None:
 
 
 class Plan:
-    """What happens to the rows of one result. `idle`: nothing at all."""
+    """What happens to the rows of one result. `idle`: nothing at all.
 
-    __slots__ = ("_always", "_count", "_detectors", "_documents", "_triggers", "columns", "idle", "maskers")
+    Texts of a whole slice are cleaned at once, with NUL between them, which no text of PostgreSQL holds: a call a cell
+    would cost more than the search.
+    """
+
+    __slots__ = ("_always", "_detectors", "_steps", "_triggers", "columns", "idle", "maskers")
 
     def __init__(self, columns: Sequence[Column], detectors: Detectors | None, *, documents: bool) -> None:
         self.columns = tuple(columns)
         self._detectors = detectors
         self.maskers = [column.masker() for column in columns]
-        self._count = len(self.maskers)
         searched = [column for column in columns if isinstance(column.values, Detecting)]
         needs = [column.triggers for column in searched]
         self._always = any(column.forced for column in columns) or any(need is None for need in needs)
         self._always = self._always or (documents and bool(searched))
         self._triggers = tuple(dict.fromkeys(piece for need in needs if need for piece in need))
+        together = detectors is not None and not documents
+        self._steps = [
+            (masker, together and column.kind.kind is Kind.TEXT and not column.forced)
+            for masker, column in zip(self.maskers, columns, strict=True)
+        ]
         self.idle = not any(self.maskers)
 
     def concerns(self, data: bytes) -> bool:
@@ -102,51 +111,109 @@ class Plan:
 
     def mask(self, data: bytes, start: int, end: int, found: Found) -> bytes:
         """The whole DataRow messages at `data[start:end]` as they may be delivered. Raises WireError, MaskError."""
-        slice_ = data[start:end]
-        if self.idle or not self.concerns(slice_):
-            return slice_
-        out: list[bytes] = []
-        position, size, always = 0, len(slice_), self._always
-        while position < size:
-            stop = position + 1 + HEADER.unpack_from(slice_, position)[1]
-            if stop > size:
-                raise WireError("a DataRow message is cut off")
-            row = slice_[position:stop]
-            out.append(self._row(row, found) if always or self.concerns(row) else row)
-            position = stop
-        return b"".join(out)
-
-    def _row(self, row: bytes, found: Found) -> bytes:
-        size_of = _I32.unpack_from
-        if _U16.unpack_from(row, HEADER_SIZE)[0] != self._count:
-            raise WireError("a row has another number of columns than was announced")
-        at, end, copied = HEADER_SIZE + 2, len(row), HEADER_SIZE
-        pieces: list[bytes] = []
+        rows = data[start:end]
+        if self.idle or not self.concerns(rows):
+            return rows
         try:
-            for masker in self.maskers:
-                (size,) = size_of(row, at)
-                at += 4
-                if size <= 0:
-                    if size < -1:
-                        raise WireError("a DataRow message has a field of an impossible length")
-                    continue
-                stop = at + size
-                if masker is not None:
-                    cell = row[at:stop]
-                    if len(cell) != size:
-                        raise WireError("a DataRow message ends in the middle of a field")
-                    new = masker(cell, found)
-                    if new is not cell:
-                        pieces.append(row[copied : at - 4])
-                        pieces.append(_NULL if new is None else _I32.pack(len(new)) + new)
-                        copied = stop
-                at = stop
+            starts, changes, texts, places = self._walk(rows, found)
         except struct.error:
             raise WireError("a DataRow message ends in the middle of a field") from None
-        if at != end:
-            raise WireError("a DataRow message has bytes behind its last field")
-        if not pieces:
-            return row
-        pieces.append(row[copied:])
-        body = b"".join(pieces)
-        return HEADER.pack(_DATA_ROW, len(body) + 4) + body
+        if texts:
+            self._clean(texts, places, changes, found)
+        return _rewritten(rows, starts, changes) if changes else rows
+
+    def _walk(self, rows: bytes, found: Found) -> tuple[list[int], Changes, list[bytes], list[Place]]:
+        """Where rows start, what changes in them, and the texts that are still to be cleaned, with their places."""
+        unpack, size_of, steps, count = HEADER.unpack_from, _I32.unpack_from, self._steps, len(self._steps)
+        starts: list[int] = []
+        changes: Changes = {}
+        texts: list[bytes] = []
+        places: list[Place] = []
+        position, size, row = 0, len(rows), 0
+        while position < size:
+            stop = position + 1 + unpack(rows, position)[1]
+            at = position + HEADER_SIZE + 2
+            if stop > size or stop < at or (rows[at - 2] << 8 | rows[at - 1]) != count:
+                raise WireError("a row has another number of columns than was announced")
+            for masker, together in steps:
+                (length,) = size_of(rows, at)
+                at += 4
+                if length <= 0:
+                    if length < -1:
+                        raise WireError("a DataRow message has a field of an impossible length")
+                    continue
+                end = at + length
+                if masker is not None:
+                    if end > stop:
+                        raise WireError("a DataRow message ends in the middle of a field")
+                    cell = rows[at:end]
+                    if together:
+                        texts.append(cell)
+                        places.append((row, at, end))
+                    else:
+                        new = masker(cell, found)
+                        if new is not cell:
+                            changes.setdefault(row, []).append((at, end, new))
+                at = end
+            if at != stop:
+                raise WireError("a DataRow message has bytes behind its last field")
+            starts.append(position)
+            position, row = stop, row + 1
+        starts.append(position)
+        return starts, changes, texts, places
+
+    def _clean(self, texts: list[bytes], places: list[Place], changes: Changes, found: Found) -> None:
+        """Add to `changes` what detectors find in `texts`."""
+        detectors = self._detectors
+        together = b"\0".join(texts)
+        if detectors is None or not detectors.hit(together):
+            return
+        local: Found = {}
+        try:
+            cleaned = detectors.clean(together.decode(), local).encode().split(b"\0")
+        except UnicodeError:
+            cleaned = []
+        if len(cleaned) == len(texts):
+            for name, number in local.items():
+                found[name] = found.get(name, 0) + number
+            if not local:
+                return
+            for text, new, (row, at, end) in zip(texts, cleaned, places, strict=True):
+                if new != text:
+                    changes.setdefault(row, []).append((at, end, new))
+            return
+        masker = next(masker for masker, together in self._steps if together and masker is not None)
+        for text, (row, at, end) in zip(texts, places, strict=True):
+            single = masker(text, found)
+            if single is not text:
+                changes.setdefault(row, []).append((at, end, single))
+
+
+def _rewritten(rows: bytes, starts: list[int], changes: Changes) -> bytes:
+    """`rows` with `changes` in them; their lengths follow."""
+    out: list[bytes] = []
+    copied = 0
+    for row in sorted(changes):
+        start, stop = starts[row], starts[row + 1]
+        cells = changes[row]
+        if len(cells) > 1:
+            cells.sort(key=_position)
+        body: list[bytes] = []
+        at, length = start + HEADER_SIZE, stop - start - 1
+        for begin, end, new in cells:
+            body.append(rows[at : begin - 4])
+            length -= end - begin
+            if new is None:
+                body.append(_NULL)
+            else:
+                body += (_I32.pack(len(new)), new)
+                length += len(new)
+            at = end
+        out += (rows[copied:start], HEADER.pack(_DATA_ROW, length), *body, rows[at:stop])
+        copied = stop
+    out.append(rows[copied:])
+    return b"".join(out)
+
+
+def _position(change: tuple[int, int, bytes | None]) -> int:
+    return change[0]

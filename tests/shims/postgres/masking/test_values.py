@@ -89,7 +89,7 @@ def shown(connection: psycopg.Connection, oid: int, data: bytes | None, *, binar
         (f"ARRAY[1, {CARD}]::int8[]", "{1,NULL}"),
         (f"""ARRAY['{{"a": "{MARK}"}}']::jsonb[]""", '{"{\\"a\\": \\"[redacted]\\"}"}'),
         (f"ARRAY[convert_to('{MARK}', 'UTF8')]", '{"\\\\x5b72656461637465645d"}'),
-        (f"ROW(1, 'n', '{MARK}', ARRAY['{MARK}'], '{{}}')::person", '(1,n,[redacted],{[redacted]},{})'),
+        (f"ROW(1, 'n', '{MARK}', ARRAY['{MARK}'], '{{}}')::person", "(1,n,[redacted],{[redacted]},{})"),
         (f"ARRAY[ROW(1, 'n', '{MARK}', NULL, NULL)::person]", '{"(1,n,[redacted],,)"}'),
         (f"ROW(1, 'a\"b', '{MARK}', ARRAY['{MARK}'], NULL)::person", '(1,"a""b",[redacted],{[redacted]},)'),
         (f"int8range({CARD}, NULL)", None),
