@@ -177,6 +177,7 @@ def start_shim(
     issuers = (IssuerConfig(issuer=dev_issuer.DEV_ISSUER, audience=("onrecord",)),)
     options: dict[str, Any] = {"postgres": address, "state": folder, "postgres_tls": "allow"}
     sample_limit = gateway.pop("sample_limit", 4096)
+    masks = tuple(gateway.pop("masks", ()))
     dev_issuer.mint(folder, subject="x", groups=["x"], audience="onrecord")
     config = Config(
         path=folder / "mitm.toml",
@@ -184,6 +185,7 @@ def start_shim(
         recordings=RecordingsConfig(store=folder / "recordings.db", sample_limit=sample_limit),
         issuers=issuers,
         policies=(),
+        masks=masks,
         resources=dict(resources),
     )
     journal = Journal(folder / "journal", "postgres-0")
