@@ -17,7 +17,7 @@ from onrecord.policies.sql.errors import SqlError
 from onrecord.policies.sql.known import known
 from onrecord.policies.sql.literals import Literals
 from onrecord.policies.sql.parser import SMALL, parse
-from onrecord.policies.sql.redact import redact, secret_parameters
+from onrecord.policies.sql.redact import redact, secret_parameters, worth_a_look
 from onrecord.policies.sql.statement import Analysis, Statement
 from onrecord.policies.sql.walker import Walker
 
@@ -37,7 +37,7 @@ class _Cache:
         self._limit = size
         self._size = 0
         self._lock = threading.Lock()
-        self._map: OrderedDict[_Key, Analysis] = OrderedDict()
+        self._map: OrderedDict[_Key, tuple[Analysis, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._map)
@@ -47,17 +47,19 @@ class _Cache:
         if found is not None:
             with contextlib.suppress(KeyError):  # another thread may have dropped it meanwhile
                 self._map.move_to_end(key)
-        return found
+            return found[0]
+        return None
 
     def put(self, key: _Key, analysis: Analysis) -> None:
         with self._lock:
             if key in self._map:
                 return
-            self._map[key] = analysis
-            self._size += _cost(key, analysis)
+            cost = _cost(key, analysis)
+            self._map[key] = analysis, cost
+            self._size += cost
             while len(self._map) > self._entries or self._size > self._limit:
-                old, forgotten = self._map.popitem(last=False)
-                self._size -= _cost(old, forgotten)
+                _, (_, cost) = self._map.popitem(last=False)
+                self._size -= cost
 
 
 def _cost(key: _Key, analysis: Analysis) -> int:
@@ -135,18 +137,19 @@ def _statement(piece: _Slice, search_path: tuple[str, ...], catalog: Catalog | N
     walker = Walker(search_path, None if catalog is None else known(catalog, search_path))
     walker.run(name, fields)
     columns = walker.finish()
+    secrets = worth_a_look(text)
     kind = walker.kind if walker.keeps_kind or not walker.dml or walker.dml == walker.kind else ""
     return Statement(
-        text=redact(text, {name: fields}, offset),
+        text=redact(text, {name: fields}, offset) if secrets else text,
         kind=kind or walker.dml,
         action=walker.action,
         actions=frozenset(walker.actions),
         node=name,
-        tables_read=NameSet(walker.read),
-        tables_written=NameSet(walker.written),
-        columns_read=NameSet(columns),
-        functions=NameSet(walker.functions),
-        foreign_tables=NameSet(walker.foreign),
+        tables_read=_names(walker.read),
+        tables_written=_names(walker.written),
+        columns_read=_names(columns),
+        functions=_names(walker.functions),
+        foreign_tables=_names(walker.foreign),
         has_where=all(walker.wheres) if walker.wheres else walker.select_where,
         reasons=tuple(walker.reasons),
         transaction=walker.transaction,
@@ -156,13 +159,20 @@ def _statement(piece: _Slice, search_path: tuple[str, ...], catalog: Catalog | N
         executes=walker.executes,
         deallocates=walker.deallocates,
         parameters=walker.parameters,
-        secret_parameters=secret_parameters(text, {name: fields}),
+        secret_parameters=secret_parameters(text, {name: fields}) if secrets else (),
         loses=tuple(walker.loses),
         ddl=walker.ddl,
         creates=tuple(walker.creates),
         temporary=walker.temporary,
         mentions=frozenset(walker.mentions),
     )
+
+
+_NO_NAMES = NameSet()
+
+
+def _names(found: set[str]) -> NameSet:
+    return NameSet(found) if found else _NO_NAMES
 
 
 def loses_data(sql: str) -> bool:

@@ -103,9 +103,12 @@ def value_calls(levels: list[Level]) -> set[str]:
 
     PostgreSQL reads `f.pg_read_file` in `FROM lower('/etc/passwd') f` as `pg_read_file(f)`.
     """
-    if not any(level.values for level in levels):
-        return set()
     found: set[str] = set()
+    for level in levels:
+        if level.values:
+            break
+    else:
+        return found
     for level in levels:
         for fields in level.columns:
             if len(fields) > 1 and "A_Star" not in fields[-1]:
@@ -162,7 +165,10 @@ def resolve(levels: list[Level], known: Known | None = None) -> set[str]:
 
 
 def _resolve_one(level: Level, fields: list[Node], found: set[str], known: Known | None) -> None:
-    parts = ["*" if "A_Star" in field else str(field.get("String", {}).get("sval", "")) for field in fields]
+    parts = []
+    for field in fields:
+        string = field.get("String")
+        parts.append("*" if string is None else string.get("sval", ""))
     column = parts[-1]
     if len(parts) >= 3:
         found.add(".".join(parts[-3:]))
@@ -170,13 +176,15 @@ def _resolve_one(level: Level, fields: list[Node], found: set[str], known: Known
             found.add(".".join((*parts[-3:-1], "*")))
     elif len(parts) == 2:
         tables = _by_alias(level, parts[0])
-        found.update(f"{table}.{column}" for table in tables or ["*"])
+        for table in tables or ("*",):
+            found.add(f"{table}.{column}")
         if column in _OF_ROWS:
             found.update(f"{table}.*" for table in tables or ())
     elif column == "*":
         found.update(f"{table}.*" for table in level.tables)
     else:
-        found.update(f"{table}.*" for table in _by_alias(level, column) or [])
+        for table in _by_alias(level, column) or ():
+            found.add(f"{table}.*")
         _candidates(level, column, found, known)
 
 

@@ -263,6 +263,15 @@ def _type(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> No
         walker.children({"typmods": fields["typmods"]}, level, scope)
 
 
+def _result(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
+    """One column of a result or of an UPDATE; by far the most common node."""
+    value = fields.get("val")
+    if value is not None:
+        walker.value("val", value, level, scope)
+    if "indirection" in fields:
+        walker.children({"indirection": fields["indirection"]}, level, scope)
+
+
 def _sublink(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
     _check_operator(walker, fields.get("operName", []))
     walker.children(fields, level, scope, frozenset({"operName"}))
@@ -306,6 +315,7 @@ HANDLERS.update(
         "ParamRef": _param,
         "A_Indirection": _indirection,
         "FuncCall": _call,
+        "ResTarget": _result,
         "TypeName": _type,
         "A_Expr": _expression,
         "SubLink": _sublink,

@@ -42,7 +42,7 @@ def redact(text: str, tree: Node | None = None, offset: int = 0) -> str:
 
     `tree` is the statement's node, `offset` where `text` begins in the text that they were parsed from, in bytes.
     """
-    if not _worth_a_look(text):
+    if not worth_a_look(text):
         return text
     marks: set[int] = set() if tree is None else secret_literals(tree)[0]
     if marks and not text.isascii():
@@ -55,10 +55,11 @@ def redact(text: str, tree: Node | None = None, offset: int = 0) -> str:
 
 def secret_parameters(text: str, tree: Node) -> tuple[int, ...]:
     """The numbers of the parameters whose values are secrets: `INSERT INTO users (password) VALUES ($1)`."""
-    return tuple(sorted(secret_literals(tree)[1])) if _worth_a_look(text) else ()
+    return tuple(sorted(secret_literals(tree)[1])) if worth_a_look(text) else ()
 
 
-def _worth_a_look(text: str) -> bool:
+def worth_a_look(text: str) -> bool:
+    """Whether a literal of `text` may be secret."""
     lowered = text.lower()
     for mark in _WORTH_A_LOOK:  # noqa: SIM110 - any() with a generator costs thrice as much, once for every statement
         if mark in lowered:
@@ -68,7 +69,7 @@ def _worth_a_look(text: str) -> bool:
 
 def redact_unparsed(sql: str) -> str:
     """Text that does not parse, fit for a log: if it mentions anything secret, every literal in it is blanked."""
-    return _redact(sql, everything=_worth_a_look(sql), depth=0)
+    return _redact(sql, everything=worth_a_look(sql), depth=0)
 
 
 def blank_literals(sql: str) -> str:

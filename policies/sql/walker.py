@@ -194,14 +194,20 @@ class Walker:
         if self.known is not None:
             for called in names.row_calls(self.levels, self.known):
                 self.calls([called])
-            if self.read or self.written or self.functions:
-                self.absorb(self.known.silent_operators)
+            silent = self.known.silent_operators
+            if not silent.plain and (self.read or self.written or self.functions):
+                self.absorb(silent)
             if self.known.odd_casts:
                 tables = self.read | self.written
                 casts = self.known.casts(self.types, tables, self.functions, parameters=self.parameters > 0)
                 self.absorb(casts)
-        columns = names.resolve(self.levels, self.known) | self.columns
-        columns.update(f"{table}.*" for table in self.whole)
+        columns = names.resolve(self.levels, self.known)
+        if self.columns:
+            columns |= self.columns
+        if self.whole:
+            columns.update([f"{table}.*" for table in self.whole])
+        if names.SECRET_COLUMNS.isdisjoint(columns):
+            return columns
         for column in sorted(columns & names.SECRET_COLUMNS):
             self.raise_to("admin", f"admin: {column} holds passwords for other servers")
         return columns
@@ -282,21 +288,25 @@ class Walker:
 
     def children(self, fields: Node, level: Level, scope: Scope | None, skip: frozenset[str] = frozenset()) -> None:
         """Walk all nodes below `fields` but those in the fields `skip`."""
-        for key, value in fields.items():
+        value = self.value
+        for key, below in fields.items():
             if key in skip:
                 continue
-            if type(value) is dict:
-                self.value(key, value, level, scope)
-            elif type(value) is list:
-                for item in value:
+            if type(below) is dict:
+                value(key, below, level, scope)
+            elif type(below) is list:
+                for item in below:
                     if type(item) is dict:
-                        self.value(key, item, level, scope)
+                        value(key, item, level, scope)
 
     def value(self, key: str, value: Node, level: Level, scope: Scope | None) -> None:
+        """Walk one node, `{Name: fields}`, or the bare fields of one whose type the field `key` fixes."""
         if len(value) == 1:
             for name, inner in value.items():
-                if name[0].isupper():
-                    if name not in _LEAVES and type(inner) is dict:
+                if name in _LEAVES:
+                    return
+                if name in HANDLERS or name[0].isupper():
+                    if type(inner) is dict:
                         self.stack.append((name, inner, level, scope))
                     return
         if "relname" in value:
