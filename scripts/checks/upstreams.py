@@ -15,6 +15,7 @@ from onrecord.policies.config.ownership import secret_refs
 from onrecord.policies.config.values import ip_of
 from onrecord.policies.errors import SecretError
 from onrecord.policies.secrets import Secrets
+from onrecord.scripts.checks.catalogs import try_catalog
 from onrecord.scripts.checks.finding import Finding
 
 TIMEOUT = 10.0
@@ -49,6 +50,7 @@ def try_resources(config: Config, secrets: Secrets) -> list[Finding]:
             findings += bad
         elif isinstance(resource, PostgresResource):
             findings += try_postgres(key, resource, secrets)
+            findings += try_catalog(key, resource, secrets)
         elif isinstance(resource, HttpResource):
             findings += try_http(key, resource, secrets)
     return findings

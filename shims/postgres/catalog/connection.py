@@ -20,7 +20,6 @@ from onrecord.shims.postgres.catalog import queries
 from onrecord.shims.postgres.catalog.decode import CatalogError, decode_catalog, decode_texts
 from onrecord.shims.postgres.tls import upstream_context
 from onrecord.shims.postgres.upstream import Login
-from onrecord.shims.postgres.wire import WireError
 
 TIMEOUT = 10.0  # seconds for one answer
 _JSON = 114
@@ -56,6 +55,9 @@ class _Connection(_native.Connection):  # type: ignore[misc]
             self._sock.flush()
 
 
+_ERRORS = (pg8000.exceptions.Error, OSError, struct.error, OnrecordError, UnicodeError)
+
+
 class SideConnection:
     """Reads snapshots of one resource's catalog; connects when it must. Not for two threads at once."""
 
@@ -71,11 +73,21 @@ class SideConnection:
                 if self._open is None:
                     self._open = self._connect()
                 return _read(self._open)
-            except (pg8000.exceptions.Error, OSError, struct.error, OnrecordError, WireError, UnicodeError) as error:
+            except _ERRORS as error:
                 self.close()
                 if not again or isinstance(error, CatalogError):
                     raise CatalogError(reason_of(error)) from None
                 again = False
+
+    def usable(self) -> list[str]:
+        """Names of the first few relations that this login may use. Raises CatalogError."""
+        try:
+            self._open = self._open or self._connect()
+            found: list[str] = msgspec.json.decode(_value(self._open, queries.USABLE), type=list[str])
+        except _ERRORS as error:
+            self.close()
+            raise CatalogError(reason_of(error)) from None
+        return found
 
     def _connect(self) -> Any:
         resource = self._resource

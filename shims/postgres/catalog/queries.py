@@ -112,6 +112,17 @@ JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE c.oid >= 16384
 """
 
+# For `onrecord check`: relations that the login may use, where it needs none.
+USABLE = f"""
+SELECT coalesce(pg_catalog.json_agg(x.name), '[]') FROM (
+    SELECT n.nspname || '.' || c.relname AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND c.relpersistence <> 't' AND {_own("c.oid")}
+      AND (pg_catalog.has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+           OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE'))
+    ORDER BY 1 LIMIT 4) x
+"""
+
 # PostgreSQL prints these texts from the stored trees and locks what they refer to (AccessShareLock): they are asked
 # for behind the rest, with a short lock_timeout.
 VIEWS = f"""
