@@ -24,6 +24,7 @@ MAX_WORKERS = 64
 _WORKER_SHIFT = 24  # of the 31 bits that a process id has for clients
 _TOLD_LIMIT = 1024
 _PATIENCE = 5.0
+_FAREWELL = 1.0
 
 
 class Cancellable(Protocol):
@@ -69,6 +70,9 @@ class Cancels:
         """Take no more of them."""
         if self._server is not None:
             self._server.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELL):
+                    await self._server.wait_closed()  # those that are asking have their answer
             socket_path(self._state, self._worker).unlink(missing_ok=True)
 
     def new_key(self, version: int) -> tuple[int, bytes]:

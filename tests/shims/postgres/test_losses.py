@@ -24,7 +24,9 @@ from tests.helpers import Gateway, make_config, postgres_resource, running_gatew
 def running(folder: Path, shop: Shop) -> Iterator[Gateway]:
     setup = make_config(
         folder,
-        resources={"orders": postgres_resource(shop.server, user=shop.user, database=shop.database)},
+        resources={
+            "orders": postgres_resource(shop.server, user=shop.user, database=shop.database) | {"unknown": "allow"}
+        },
         gateway={"http": None},
         env={"SHOP_PASSWORD": shop.password},
     )

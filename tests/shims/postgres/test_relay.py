@@ -59,7 +59,7 @@ BEFORE = [
     (namespace.Namespace, "lookup"),
     (namespace.Namespace, "change"),
     (exchange.Exchange, "put_portal"),
-    (requests, "Running"),
+    (exchange, "Running"),
     (requests, "Entry"),
 ]
 # Every step between PostgreSQL's answer and its delivery.

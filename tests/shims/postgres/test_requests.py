@@ -251,17 +251,6 @@ def test_text_that_does_not_parse_is_refused_whatever_policies_say(shim: Shim) -
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_function_call_is_refused_and_the_session_goes_on(shim: Shim) -> None:
-    shim.engine.rule = allow
-    with RawClient(shim) as client:
-        client.send(message(b"F", (1598).to_bytes(4, "big") + bytes(6)))
-        answers = client.until(b"Z")
-        assert [kind for kind, _ in answers] == [b"E", b"Z"]
-        assert b"0A000" in answers[0][1]
-        client.send(encode_query("SELECT 1"))
-        assert client.until(b"Z")[1][0] == b"D"
-
-
 def test_a_bind_of_an_unknown_statement_is_refused(shim: Shim) -> None:
     shim.engine.rule = allow
     with RawClient(shim) as client:

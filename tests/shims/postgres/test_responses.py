@@ -38,7 +38,7 @@ class Both:
     def client(self, data: bytes) -> bytes:
         self.requests.feed(data)
         assert self.requests.run() is None
-        out = b"".join(self.exchange.to_upstream)
+        out = b"".join(one for one in self.exchange.to_upstream if isinstance(one, bytes))
         self.exchange.to_upstream.clear()
         return out
 
