@@ -124,7 +124,7 @@ class Cancels:
                     writer.write_eof()
                     await reader.read(1)  # it closes when it has passed the request on
                 finally:
-                    writer.close()
+                    await _closed(writer)
         except (OSError, TimeoutError, ControlError):
             self._refuse("a cancel request with an unknown key", client)
 
@@ -140,7 +140,13 @@ class Cancels:
                 if told is not None and worker_of(told[0].pid) == self._worker:
                     await self.request(*told)
             finally:
-                writer.close()
+                await _closed(writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 def encode_told(asked: Cancel, client: str) -> bytes:
