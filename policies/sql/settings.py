@@ -17,8 +17,20 @@ _ADMIN = words(
 _USER = load_names("settings") - _ADMIN | {"seed"}
 
 
-def classify_setting(name: str) -> tuple[Action, str]:
-    """Action of changing the setting `name` (lower case), and why."""
+# They change how the text of later statements reads; analysis reads them with these values.
+_READING = {
+    "client_encoding": frozenset({"utf8", "utf-8", "unicode"}),
+    "standard_conforming_strings": frozenset({"on", "true", "yes", "1"}),
+    "backslash_quote": frozenset({"safe_encoding"}),
+    "transform_null_equals": frozenset({"off", "false", "no", "0"}),
+}
+
+
+def classify_setting(name: str, value: str | None = None) -> tuple[Action, str]:
+    """Action of changing the setting `name` (lower case) to `value` (None: the default), and why."""
+    same = _READING.get(name)
+    if same is not None and value is not None and value.strip().strip("'\"").lower() not in same:
+        return "unknown", f"SET {name} changes how the text of statements reads"
     if name in _USER:
         return "read", ""
     if name in _ADMIN:

@@ -259,7 +259,7 @@ class Walker:
         self.settings.append((name, value))
         if name == "*":
             return
-        action, reason = classify_setting(name)
+        action, reason = classify_setting(name, value)
         self.raise_to(action, f"{action}: {reason}" if reason else "")
 
     # The walk

@@ -18,6 +18,10 @@ class CatalogError(OnrecordError):
     """The catalog cannot be read; the text is for operators."""
 
 
+type _Texts = list[str] | None
+type _Function = tuple[int, str, str, str, bool, str, str, list[int], int, bool, str, _Texts, str | None, _Texts]
+
+
 class Facts(msgspec.Struct, frozen=True):
     """All answers, each as its query builds it; `views` and `bodies` are texts by OID."""
 
@@ -28,7 +32,7 @@ class Facts(msgspec.Struct, frozen=True):
     inherits: list[tuple[int, int]]
     rules: list[tuple[int, bool, str, int]]
     triggers: list[tuple[int, str, str]]
-    functions: list[tuple[int, str, str, str, bool, str, str, list[int], int, bool, str, list[str] | None, str | None]]
+    functions: list[_Function]
     operators: list[tuple[str, str, str, str]]
     casts: list[tuple[str, str]]
 
@@ -125,7 +129,22 @@ def _reach(start: int, edges: dict[int, list[int]]) -> list[int]:
 
 def _functions(facts: Facts, types: dict[int, str], bodies: dict[int, str]) -> Iterable[Function]:
     for row in facts.functions:
-        oid, schema, name, volatility, definer, language, kind, arguments, returns, is_set, source, config, owner = row
+        (
+            oid,
+            schema,
+            name,
+            volatility,
+            definer,
+            language,
+            kind,
+            arguments,
+            returns,
+            is_set,
+            source,
+            config,
+            owner,
+            support,
+        ) = row
         yield Function(
             oid=oid,
             schema=schema,
@@ -140,6 +159,7 @@ def _functions(facts: Facts, types: dict[int, str], bodies: dict[int, str]) -> I
             body=bodies.get(oid) or source,
             search_path=_path(config),
             extension=owner or "",
+            support=tuple(support or ()),
         )
 
 

@@ -88,7 +88,13 @@ SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(
     CASE WHEN l.lanname = 'sql' THEN p.prosrc ELSE '' END, p.proconfig,
     (SELECT e.extname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
      WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
-       AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e' LIMIT 1))), '[]')
+       AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e' LIMIT 1),
+    (SELECT pg_catalog.json_agg(DISTINCT m.nspname || '.' || s.proname)
+     FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc s ON s.oid IN (
+         a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
+         a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
+     JOIN pg_catalog.pg_namespace m ON m.oid = s.pronamespace
+     WHERE a.aggfnoid = p.oid))), '[]')
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language l ON l.oid = p.prolang

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pgparse  # type: ignore[import-not-found]
 import pytest
 
+from onrecord.policies.sql import analyse
 from onrecord.policies.sql.settings import changes_of, classify_setting, constant_text
 
 
@@ -26,6 +27,31 @@ def test_ordinary_settings_are_harmless(name):
 )
 def test_settings_that_reach_further_are_admin(name):
     assert classify_setting(name)[0] == "admin"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "set standard_conforming_strings = off",
+        "set local client_encoding to latin1",
+        "set names 'sjis'",
+        "set backslash_quote = on",
+        "set transform_null_equals = true",
+        "select set_config('standard_conforming_strings', 'off', false)",
+        "select set_config('client_encoding', $1, false)",
+        "alter role x set standard_conforming_strings = off",
+    ],
+)
+def test_what_changes_how_texts_read_is_unknown(sql):
+    assert analyse(sql).statements[0].action == "unknown"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["set names 'utf8'", "set standard_conforming_strings to 'on'", "reset client_encoding", "set names default"],
+)
+def test_what_leaves_texts_as_they_read_only_reads(sql):
+    assert analyse(sql).statements[0].action == "read"
 
 
 def test_settings_of_applications_and_extensions_write():
