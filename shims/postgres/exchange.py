@@ -199,7 +199,8 @@ class Exchange:
     @property
     def may_alter(self) -> bool:
         """Whether the session goes on when SQL begins to read in another way: all is unknown then, which may pass."""
-        return self.opened.session.resource.unknown == "allow" and (self.masking is None or self.masking.idle)
+        permitted = self.opened.session.resource.unknown == "allow" or bool(self.state.altered)
+        return permitted and (self.masking is None or self.masking.idle)
 
     def settle(self, entry: Entry, error: str, code: str = "") -> None:
         """The rest of `entry` will not happen: its commands end as aborted, its changes are taken back."""

@@ -112,6 +112,7 @@ class Requests(Calling):
                     self._while_copying(kind, data)
                     continue
                 waiting = handlers[kind](data)
+                exchange.templates.patient = True
             except Stall:
                 self._stall(found)
                 return None
@@ -145,6 +146,7 @@ class Requests(Calling):
         """A name is not in the catalog: it may be new."""
         if self._exchange.catalog is not None:
             await self._exchange.catalog.look_again()
+        self._exchange.templates.patient = False
 
     def _stall(self, found: tuple[int, bytes]) -> None:
         self._ahead.appendleft(found)
@@ -360,7 +362,9 @@ class Requests(Calling):
             return
         exchange.last = decision
         running = exchange.run(decision, template)
-        running.columns, running.formats = prepared.columns, bind.result_formats
+        running.formats = bind.result_formats
+        if not prepared.template.special:  # EXECUTE and FETCH may return other columns by now
+            running.columns = prepared.columns
         self._sending(template, running)
         segment = exchange.namespace.segment
         portal = Portal(prepared.template, running, prepared, inner, bind.result_formats, segment)

@@ -22,6 +22,7 @@ from onrecord.shims.postgres.settings import (
 
 EVERYTHING = "*"
 _ENDS = frozenset({"commit", "rollback", "prepare", "commit prepared", "rollback prepared"})
+_RUNS_CODE = frozenset({"DoStmt", "CallStmt"})
 _TEMPORARY = frozenset({"pg_temp"})
 _MAX_NAMES = 10_000
 
@@ -34,6 +35,8 @@ class Names(Protocol):
     def withdraw(self, names: Iterable[str]) -> None: ...
 
     def changed(self) -> None: ...
+
+    def may_have_changed(self) -> None: ...
 
     @property
     def unsettled(self) -> Iterable[str]: ...
@@ -53,7 +56,7 @@ class SessionState:
         self._touched: set[str] = set()
         self._temporary: set[str] = set()
         self._announced: list[str] = []
-        self._dirty = False
+        self._dirty = self._for_certain = False  # there was DDL; it was no mere call of an unknown function
         self._segment = self._role_segment = 0  # of the last DDL, of the last change of the role
         self._discard_segment = self._temporary_segment = -1
         self._roles: set[str] = set()  # that were set in this session
@@ -106,12 +109,14 @@ class SessionState:
         found = self._temporary & mentions
         if found or EVERYTHING in self._temporary:
             return f"{min(found, default='any name')} may be a temporary object of this session"
-        if self._source.unsettled:
-            others = set(self._source.unsettled)
-            found = others & mentions
-            if found:
-                return f"{min(found)} is being changed by another session"
         return ""
+
+    def contested(self, statement: Statement) -> str:
+        """A name that another session is changing at this moment; "" for none."""
+        source = self._source
+        if source is None or not source.unsettled or not statement.mentions:
+            return ""
+        return min(statement.mentions.intersection(source.unsettled), default="")
 
     # ------------------------------------------------------------------ what was sent
 
@@ -154,7 +159,8 @@ class SessionState:
         self._segment, self._dirty = segment, True
         if self.altered:
             return  # all is unknown anyway
-        names = set(statement.creates)
+        names = set(statement.creates) if statement.node != "IndexStmt" else set()  # it changes no table's meaning
+        self._for_certain |= EVERYTHING not in names or statement.node in _RUNS_CODE
         if statement.node != "DiscardStmt" and (statement.temporary or self._temporary_first):
             self._temporary_segment = segment
             if not names <= self._temporary:
@@ -163,7 +169,7 @@ class SessionState:
         if not names <= self._touched:
             self._touched = _bounded(self._touched | names)
             self.version += 1
-        if self._status != "T":  # it may commit by itself
+        if self._status != "T" and statement.node != "AlterTableStmt":  # it may commit by itself; others wait for locks
             self._announce(names)
 
     def _announce(self, names: Iterable[str]) -> None:
@@ -180,8 +186,7 @@ class SessionState:
             if statement.transaction in _ENDS:
                 if tag.startswith("ROLLBACK"):
                     self._failed = True
-                if self._dirty and self._source is not None:
-                    self._source.changed()  # COMMIT AND CHAIN is followed by no ReadyForQuery with "I"
+                self._tell()  # COMMIT AND CHAIN is followed by no ReadyForQuery with "I"
             elif statement.transaction == "rollback to":
                 self._role_in_doubt = True
             elif statement.node == "DiscardStmt":
@@ -219,10 +224,9 @@ class SessionState:
         if status != "I":
             return
         if self._dirty:
-            if self._source is not None:
-                self._source.changed()
+            self._tell()
             if segment >= self._segment:
-                self._dirty = False
+                self._dirty = self._for_certain = False
                 if self._touched:
                     self._touched = set()
                     self.version += 1
@@ -248,12 +252,18 @@ class SessionState:
             self.role = role
             self.version += 1
 
+    def _tell(self) -> None:
+        if self._dirty and self._source is not None:
+            if self._for_certain:
+                self._source.changed()
+            else:
+                self._source.may_have_changed()
+
     def close(self) -> None:
         """The session has ended: what it had under way is rolled back, or has happened."""
         if self._source is not None:
             self._source.withdraw(self._announced)
-            if self._dirty:
-                self._source.changed()
+            self._tell()
         self._announced, self._dirty = [], False
 
 

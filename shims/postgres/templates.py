@@ -30,7 +30,7 @@ _BUILT_IN = ("pg_catalog.", "information_schema.")
 
 
 class Miss(Exception):  # noqa: N818  # a signal, not an error
-    """The catalog does not know a name: it may be new. Read it again, then ask again."""
+    """The catalog does not know a name, or another session is changing it: read it again, then ask again."""
 
 
 class Templates:
@@ -46,6 +46,7 @@ class Templates:
         self.catalog: Catalog | None = None
         self.masking: SessionMasking | None = None
         self.rules = MaskedRules()
+        self.patient = True  # Miss may be raised
         self._source = source
         self._cache: dict[str, tuple[Template, ...]] = {}
         self._key: tuple[object, ...] = ()
@@ -138,6 +139,7 @@ class Templates:
         statement = statements[index]
         state = self.state
         uncertain = state.uncertain(statement, statements[:index]) or _altering(statement) or self._unread(statement)
+        uncertain = uncertain or self._contested(statement)
         if not uncertain:
             self._check_known(statement)
         command = command_of(statement, self.session, role=state.role)
@@ -174,6 +176,12 @@ class Templates:
             resolved = lineage.use not in {"executes", "fetches"}  # else its own fields say nothing yet
             template.ruling = ruling_of(lineage, self.masking.masks, self.rules) if resolved else None
 
+    def _contested(self, statement: Statement) -> str:
+        name = self.state.contested(statement)
+        if name and self.patient:
+            raise Miss
+        return f"{name} is being changed by another session" if name else ""
+
     def _unread(self, statement: Statement) -> str:
         """Without a catalog that there should be: what a relation is, and what it sets in motion, nobody knows."""
         if self._source is None or self.catalog is not None:
@@ -187,7 +195,7 @@ class Templates:
         source, catalog = self._source, self.catalog
         if statement.action != "unknown" or source is None or catalog is None:
             return
-        if statement.mentions - catalog.bare_names and source.may_look_again():
+        if self.patient and statement.mentions - catalog.bare_names and source.may_look_again():
             raise Miss
 
     def _refusal(self, statement: Statement) -> Refusal | None:

@@ -64,6 +64,7 @@ class SideConnection:
     def __init__(self, resource: PostgresResource, secrets: Secrets) -> None:
         self._resource, self._secrets = resource, secrets
         self._open: Any = None
+        self._ended = False
 
     def read(self) -> Catalog:
         """A snapshot. Raises CatalogError; a connection that has died since the last time is replaced once."""
@@ -75,7 +76,7 @@ class SideConnection:
                 return _read(self._open)
             except _ERRORS as error:
                 self.close()
-                if not again or isinstance(error, CatalogError):
+                if not again or self._ended or isinstance(error, CatalogError):
                     raise CatalogError(reason_of(error)) from None
                 again = False
 
@@ -108,8 +109,13 @@ class SideConnection:
             **options,
         )
 
+    def end(self) -> None:
+        """Close for good, from any thread: a read under way fails."""
+        self._ended = True
+        self.close()
+
     def close(self) -> None:
-        """Give the connection up. May be called from another thread to end a read."""
+        """Give the connection up."""
         connection, self._open = self._open, None
         if connection is not None:
             with contextlib.suppress(Exception):

@@ -33,7 +33,7 @@ class Reader(Protocol):
 
     def read(self) -> Catalog: ...
 
-    def close(self) -> None: ...
+    def end(self) -> None: ...
 
 
 class CatalogSource:
@@ -54,6 +54,9 @@ class CatalogSource:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"catalog-{name}")
         self._closed = False
         self._unsettled: Multiset[str] = Multiset()
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._suspect = False
         self.unsettled_version = 0  # differs whenever `unsettled` answers otherwise
 
     # ------------------------------------------------------------------ for sessions
@@ -93,13 +96,20 @@ class CatalogSource:
         """DDL was seen: no process trusts a snapshot from before."""
         self._counter.bump()
 
+    def may_have_changed(self) -> None:
+        """Something ran that may have done DDL: the catalog is read again soon, and trusted until then."""
+        self._suspect = True
+
     def may_look_again(self) -> bool:
         """Whether a name that the snapshot lacks is worth a reload: not when it was read within the last second."""
         now = self._clock()
         return now - self._began > RETRY and now >= self._retry
 
     async def look_again(self) -> None:
-        """Read again; what was known before still counts where that fails."""
+        """Wait for changes under way, and read again; what was known before still counts where that fails."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETRY):
+                await self._settled.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WAIT):
                 await asyncio.shield(self._reading())
@@ -109,13 +119,20 @@ class CatalogSource:
     def announce(self, names: Iterable[str]) -> None:
         """A session has sent what may commit changes of these names: until `withdraw` they mean nothing certain."""
         self._unsettled.update(names)
-        self.unsettled_version += 1
+        self._settle()
 
     def withdraw(self, names: Iterable[str]) -> None:
         """The answer is there."""
         self._unsettled.subtract(names)
         self._unsettled = +self._unsettled
+        self._settle()
+
+    def _settle(self) -> None:
         self.unsettled_version += 1
+        if self._unsettled:
+            self._settled.clear()
+        else:
+            self._settled.set()
 
     @property
     def unsettled(self) -> Multiset[str]:
@@ -146,7 +163,7 @@ class CatalogSource:
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(RETRY)
-            stale = self._counter.value != self._seen or self._clock() - self._began > RELOAD
+            stale = self._suspect or self._counter.value != self._seen or self._clock() - self._began > RELOAD
             if stale and self._clock() >= self._retry:
                 await asyncio.shield(self._reading())
 
@@ -158,7 +175,7 @@ class CatalogSource:
     async def _read(self) -> None:
         if self._closed:
             return
-        seen, began = self._counter.value, self._clock()
+        seen, began, self._suspect = self._counter.value, self._clock(), False
         try:
             catalog = await asyncio.get_running_loop().run_in_executor(self._thread, self._reader.read)
         except OnrecordError as error:
@@ -181,8 +198,8 @@ class CatalogSource:
         self._closed = True
         if self._keeper is not None:
             self._keeper.cancel()
-        self._reader.close()
+        self._reader.end()
         if self._load is not None:
-            await asyncio.gather(self._load, return_exceptions=True)
+            await asyncio.wait([self._load], timeout=RETRY)
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._counter.close()

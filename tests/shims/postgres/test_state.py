@@ -18,6 +18,7 @@ class Names:
     """In the place of a CatalogSource."""
 
     changes: int = 0
+    doubts: int = 0
     unsettled: Counter[str] = field(default_factory=Counter)
 
     def announce(self, names: Iterable[str]) -> None:
@@ -29,6 +30,9 @@ class Names:
 
     def changed(self) -> None:
         self.changes += 1
+
+    def may_have_changed(self) -> None:
+        self.doubts += 1
 
 
 def statements(text: str) -> tuple[Statement, ...]:
@@ -88,9 +92,9 @@ def test_pg_catalog_behind_another_schema_stays_in_the_union():
 def test_the_user_of_a_path_is_the_login_and_every_role_that_was_set():
     session = Session()
     session.does('SET search_path = "$user"')
-    assert session.state.path == ("public", "svc")
+    assert ",".join(session.state.path) == "public,svc"
     session.does("SET ROLE other")
-    assert session.state.path == ("public", "svc", "other")
+    assert ",".join(session.state.path) == "public,svc,other"
 
 
 def test_too_many_schemas_are_an_error():
@@ -162,10 +166,27 @@ def test_what_another_session_is_committing_is_uncertain_here():
     one.does("BEGIN", "T")
     one.does("CREATE TABLE fresh (a int)", "T")
     assert not other.why("SELECT * FROM fresh")  # nobody else sees it
+    (reading,) = statements("SELECT * FROM fresh")
+    assert not other.state.contested(reading)
     one.send("COMMIT")
-    assert "another session" in other.why("SELECT * FROM fresh")
+    assert other.state.contested(reading) == "fresh"
     one.answers("I")
-    assert not other.why("SELECT * FROM fresh")
+    assert not other.state.contested(reading)
+
+
+def test_a_call_of_an_unknown_function_makes_the_catalog_suspect_and_a_do_block_distrusted():
+    session = Session()
+    session.does("SELECT nobody_knows()")
+    assert (session.names.changes, session.names.doubts) == (0, 1)
+    session.does("DO 'x'")
+    assert session.names.changes == 1
+
+
+def test_an_index_changes_no_tables_meaning():
+    session = Session()
+    session.does("BEGIN", "T")
+    session.does("CREATE INDEX ON t (a)", "T")
+    assert not session.why("SELECT * FROM t")
 
 
 def test_a_session_that_ends_while_its_ddl_runs_tells_the_others():

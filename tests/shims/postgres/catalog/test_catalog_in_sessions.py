@@ -202,9 +202,9 @@ def test_a_login_without_any_right_reads_the_catalog(tmp_path: Path, shop: Shop,
     env = {"SHOP_PASSWORD": shop.password, "READER": "secret-enough"}
     for gate in start_shim(tmp_path / "reader", {"orders": resource}, env):
         gate.engine.rule = rule
-        with gate.connect(options="-c search_path=app") as connection:
-            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="secrets"):
-                connection.execute("SELECT * FROM harmless")
+        denied = pytest.raises(psycopg.errors.InsufficientPrivilege, match="secrets")
+        with gate.connect(options="-c search_path=app") as connection, denied:
+            connection.execute("SELECT * FROM harmless")
     shop.server.sql(f"DROP ROLE {name}")
 
 
