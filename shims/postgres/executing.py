@@ -32,7 +32,6 @@ class Executing(CopyIn):
                 reason = "the prepared statement changed between Bind and Execute"
                 return self._refuse_execute(portal, reason, "bind it again")
             change = self._change_of(portal.template)
-        portal.running.columns = portal.running.columns or portal.prepared.columns
         self._describe_first(data, portal.running)
         entry = Entry(Expect.EXECUTE, (portal.running,), (change,), portal=portal)
         if portal.running.copy == "in":

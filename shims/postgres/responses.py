@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from onrecord.policies.masking import MaskError
 from onrecord.policies.model import OutcomeStatus
-from onrecord.recordings.auditor import Decision
 from onrecord.recordings.records import Direction
+from onrecord.shims.postgres.commands import PROTOCOL
 from onrecord.shims.postgres.copied import CopyOut
 from onrecord.shims.postgres.copies import COPY_DATA
 from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFatal
 from onrecord.shims.postgres.functioncall import decode_result
-from onrecord.shims.postgres.masking.rows import Plan
+from onrecord.shims.postgres.masked import CAST, HELD_LIMIT, MASKING, Masked
 from onrecord.shims.postgres.messages import (
     Column,
     decode_fields,
@@ -35,10 +34,6 @@ _NAME_IS_TAKEN = "42P05"
 STREAM_FROM = 256 * KIB  # a larger message is passed on in pieces
 HEAD_OF_ERROR = 64 * KIB
 BUFFER_LIMIT = 4 * MIB
-HELD_LIMIT = 16 * MIB  # of a message that must be here whole to be masked
-MASKING = "onrecord:masking"
-_CAST = "leave the column out, or cast it to text"
-_ASKED = 64
 _STREAMED = frozenset(b"DENd")
 _EXTENDED_SIMPLE = {ord("1"): Expect.PARSE, ord("2"): Expect.BIND, ord("3"): Expect.CLOSE}
 
@@ -48,6 +43,7 @@ class Responses:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
+        self._masked = Masked(exchange)
         self._tail = b""
         self._streaming = 0  # bytes of a message under way that are still to come
         self._stream_run: Running | None = None
@@ -67,7 +63,7 @@ class Responses:
             ord("n"): self._no_data,
             ord("s"): self._suspended,
             ord("S"): self._setting,
-            ord("N"): self._masked_message,
+            ord("N"): self._masked.message,
             ord("A"): self._notification,
             ord("G"): self._copy.begin_in,
             ord("H"): self._copy.begin_out,
@@ -87,7 +83,7 @@ class Responses:
             data = self._tail + data
             self._tail = b""
         size, position, start = len(data), 0, 0
-        unpack, handlers, out = HEADER.unpack_from, self._handlers, exchange.to_client
+        unpack, handlers, out, masked = HEADER.unpack_from, self._handlers, exchange.to_client, self._masked
         instead: bytes | None
         if self._streaming:
             position, instead = self._stream(data)
@@ -101,7 +97,7 @@ class Responses:
             if length < 4:
                 raise WireError("the server sent a message with an impossible length")
             if end > size:
-                if length > STREAM_FROM and kind in _STREAMED and not self._held(kind, length):
+                if length > STREAM_FROM and kind in _STREAMED and not self._is_held(kind, length):
                     if kind != ord("E") or size - position >= HEAD_OF_ERROR:
                         touched, instead = self._begin_stream(kind, data, position, length)
                         if instead is not None:
@@ -115,12 +111,13 @@ class Responses:
                 break
             if kind == DATA_ROW:
                 touched = self._current()
-                plan = self._plan(touched) if exchange.masking is not None else None
+                plan = masked.plan(touched) if exchange.masking is not None else None
                 if plan is None:
                     position = self._rows(touched, data, position, size)
                     continue
-                begin = position
-                position, instead = self._masked_rows(touched, plan, data, position, size)
+                begin, position = position, masked.end_of_rows(data, position, size)
+                instead = masked.rows(touched, plan, data, begin, position)
+                self._rows(touched, instead, 0, len(instead))
                 out += [data[start:begin], instead]
                 start = position
                 continue
@@ -177,48 +174,10 @@ class Responses:
         running.add(data, start, position, rows)
         return position
 
-    def _masked_rows(self, running: Running, plan: Plan, data: bytes, position: int, size: int) -> tuple[int, bytes]:
-        """All DataRow messages from `position` that are here whole: the position behind them, what to deliver."""
-        start, unpack = position, HEADER.unpack_from
-        while size - position >= HEADER_SIZE:
-            kind, length = unpack(data, position)
-            end = position + length + 1
-            if kind != DATA_ROW or end > size:
-                break
-            if length < 6:
-                raise WireError("the server sent a DataRow with an impossible length")
-            position = end
-        try:
-            masked = plan.mask(data, start, position, running.masked)
-        except MaskError as error:
-            raise SessionFatal("42501", f"{MASKING}: {error}", what=MASKING, hint=_CAST) from None
-        self._rows(running, masked, 0, len(masked))
-        return position, masked
-
-    def _plan(self, running: Running) -> Plan | None:
-        """What happens to the rows of `running`; None: nothing."""
-        masking = self._exchange.masking
-        if masking is None or not masking.concerns(running.decision):
-            return None
-        if running.plan is None:
-            if not running.columns:
-                entry = self._exchange.queue[0]
-                running.columns = entry.portal.prepared.columns if entry.portal is not None else ()
-            if not running.columns:
-                raise WireError("the server sent a row whose columns it did not announce")
-            running.plan = masking.plan(running.decision, running.columns, running.formats, running.lineage)
-        return None if running.plan.idle else running.plan
-
-    def _held(self, kind: int, length: int) -> bool:
+    def _is_held(self, kind: int, length: int) -> bool:
         """Whether a large message must be here whole before anything of it may pass. Raises SessionFatal."""
-        masking = self._exchange.masking
-        if masking is None or kind == COPY_DATA:
-            return False
-        held = self._plan(self._current()) is not None if kind == DATA_ROW else not masking.idle
-        if held and length > HELD_LIMIT:
-            text = f"{MASKING}: a message of {length} bytes is over the {HELD_LIMIT} that can be held to be masked"
-            raise SessionFatal("42501", text, what=MASKING, hint="ask for less at a time, with substr or other columns")
-        return held
+        running = self._current() if kind == DATA_ROW else None
+        return kind != COPY_DATA and self._masked.holds(running, length)
 
     def _current(self) -> Running:
         """The command that rows belong to now."""
@@ -283,6 +242,7 @@ class Responses:
                 raise WireError("the server sent a result that nothing asked for")
             running = entry.runs[entry.index]
             running.columns, running.formats = columns, _formats_of(columns)
+            running.described = True
             return None
         self._exchange.queue.popleft()
         if entry.target is not None:
@@ -304,7 +264,7 @@ class Responses:
         detectors = masking.masks_of(running.decision).detectors if masking is not None else None
         if value is not None and detectors is not None and detectors.hit(value):
             text = f"{MASKING}: the result of the function holds what is masked, and cannot be masked"
-            raise SessionFatal("42501", text, what=MASKING, hint=_CAST)
+            raise SessionFatal("42501", text, what=MASKING, hint=CAST)
         row = message(b"D", b"\0\1" + data[HEADER_SIZE:])  # on record it is a row of one column
         self._rows(running, row, 0, len(row))
         self._finish(entry, "FUNCTION CALL")
@@ -396,13 +356,17 @@ class Responses:
 
     def _error(self, data: bytes) -> bytes | None:
         exchange, queue = self._exchange, self._exchange.queue
+        copying = exchange.copying
+        if copying is not None and copying.stray and exchange.trick.caused(data):
+            text = f"{PROTOCOL}: unexpected message type 0x{copying.stray:02x} during COPY from stdin"
+            raise SessionFatal("08P01", text, what=PROTOCOL)
         instead: bytes | None = None
         denial = queue[0].denial if queue and not queue[0].failed else None
         if denial is not None and exchange.trick.caused(data):
             instead = denial.encode()
             code, text = denial.sqlstate, denial.text
         else:
-            instead = self._masked_message(data)
+            instead = self._masked.message(data)
             fields = decode_fields(data if instead is None else instead)
             code, text = fields.get("C", ""), fields.get("M", "")
         if not queue or queue[0].kind is Expect.SYNC:
@@ -448,44 +412,14 @@ class Responses:
                     status = "aborted"
         exchange.skipping = True
 
-    def _setting(self, data: bytes) -> None:
+    def _setting(self, data: bytes) -> bytes | None:
         name, value = decode_status(data)
         if reads_differently(name, value):
             self._exchange.state.reported(name)
             if self._exchange.may_alter:
-                return
+                return None
         check_setting(name, value)
-
-    def _masked_message(self, data: bytes) -> bytes | None:
-        """What goes to the client instead of an ErrorResponse or NoticeResponse; None: it passes as it is."""
-        masking = self._exchange.masking
-        if masking is None:
-            return None
-        running = self._at_work()
-        if masking.idle and (running is None or not masking.concerns(running.decision)):
-            return None
-        masked = masking.message(data, self._asked(), running.masked if running is not None else {})
-        return None if masked is data else masked
-
-    def _at_work(self) -> Running | None:
-        """The command that the server is at."""
-        for entry in self._exchange.queue:
-            if entry.index < len(entry.runs):
-                return entry.runs[entry.index]
-            if entry.kind is Expect.SYNC:
-                break
-        return None
-
-    def _asked(self) -> list[Decision]:
-        """The commands that the server's message may be about: what the client said in them is known to it."""
-        found: list[Decision] = []
-        for entry in self._exchange.queue:
-            found += [running.decision for running in entry.runs]
-            if entry.kind in (Expect.SYNC, Expect.QUERY) or len(found) >= _ASKED:
-                break
-        if not found and self._exchange.last is not None:
-            found.append(self._exchange.last)
-        return found
+        return self._masked.setting(name, value)
 
     def _notification(self, data: bytes) -> bytes | None:
         """A NOTIFY of another session is a result of this one's LISTEN: it is recorded before it is delivered."""
@@ -494,7 +428,7 @@ class Responses:
             raise WireError("the server sent a notification that nothing asked for")
         original = data
         if exchange.masking is not None:
-            data = exchange.masking.notification(data, self._asked(), {})
+            data = exchange.masking.notification(data, self._masked.asked(), {})
         direction: Direction = "to_client"
         fields = data[HEADER_SIZE + 4 :].split(b"\0")
         content = [field.decode("utf-8", "replace")[:1000] for field in fields[:2]]

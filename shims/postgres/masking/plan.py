@@ -21,6 +21,8 @@ _SYSTEM = ("pg_catalog.", "information_schema.")
 _STATISTICS = frozenset(
     {"pg_statistic", "pg_stats", "pg_stats_ext", "pg_stats_ext_exprs", "pg_statistic_ext_data", "pg_stat_activity"}
 )
+_FIRST_VIEW = 10_000  # below it the OIDs of PostgreSQL's own tables are fixed (transam.h, FirstGenbkiObjectId)
+_COPIES = frozenset({2619, 3429, 2613})  # pg_statistic, pg_statistic_ext_data, pg_largeobject: they hold users' data
 _SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 _NOWHERE = "\0"  # a name that no pattern but "*" matches
 
@@ -69,7 +71,7 @@ class Rules:
         """The rule by table OID and attnum, and whether these prove that the value is that column's."""
         relation = self._catalog.by_oid.get(column.table) if self._catalog is not None and column.table else None
         if relation is None:
-            return None, False
+            return None, 0 < column.table < _FIRST_VIEW and column.table not in _COPIES
         found = next((own for own in relation.columns if own.number == column.attribute), None)
         if found is None:
             return None, False

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from onrecord.policies.masking import MaskError, Masks
+from onrecord.policies.masking import REDACTED, MaskError, Masks
 from onrecord.policies.sql.catalog import Catalog
 from onrecord.policies.sql.lineage import Lineage, Output
 from onrecord.policies.verdict import Allow
@@ -152,6 +152,13 @@ class SessionMasking:
         decisions = list(decisions)
         clean = self._cleaner(decisions)
         return mask_notification(data, clean, found, by_column=self.by_column, own=_own(decisions))
+
+    def setting(self, value: str, decisions: Iterable[Decision]) -> str:
+        """The value of a setting that the server reports, and that a statement may have made of anything."""
+        decisions = list(decisions)
+        if self.by_column and value and not any(value in text for text in _own(decisions)):
+            return REDACTED
+        return self._cleaner(decisions)(value, {})
 
     def _cleaner(self, decisions: list[Decision]) -> Callable[[str, Found], str]:
         wanted = tuple(name for decision in decisions for name in _wanted(decision))
