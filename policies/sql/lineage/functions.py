@@ -23,6 +23,8 @@ class Call(NamedTuple):
     multiplies: bool = False
 
 
+_MOST = 4000  # names remembered: a text can hold any
+
 PURE = Call()
 UNSEEN = Call(unsure=True, keeps=True, acts=True, multiplies=True)
 
@@ -96,7 +98,9 @@ class Functions:
         """Of the function of that (qualified) name, all overloads together."""
         found = self._calls.get(parts)
         if found is None:
-            found = self._calls[parts] = self._judge(parts)
+            found = self._judge(parts)
+            if len(self._calls) < _MOST:
+                self._calls[parts] = found
         return found
 
     def _judge(self, parts: tuple[str, ...]) -> Call:
@@ -140,7 +144,8 @@ class Functions:
             own = self._catalog.operators_by_name.get(name, ()) if self._catalog is not None else ()
             calls = [self.call(tuple(operator.function.split(".", 1))) for operator in own]
             found = (name in OPERATORS or bool(calls)) and not any(call.unsure or call.acts for call in calls)
-            self._operators[name] = found
+            if len(self._operators) < _MOST:
+                self._operators[name] = found
         return found
 
     def casts(self) -> bool:

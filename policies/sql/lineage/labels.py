@@ -37,11 +37,12 @@ _SUBLINKS = {"EXISTS_SUBLINK": "exists", "ARRAY_SUBLINK": "array"}
 
 
 def label(node: Node | None) -> str:
-    """Of an expression; "?column?" where PostgreSQL finds no better one."""
-    return _label(node) or NONE
+    """Of an expression; "?column?" where PostgreSQL finds none."""
+    return _label(node) or _fallback(node) or NONE
 
 
 def _label(node: Node | None) -> str:
+    """A name that stands against that of a cast or CASE around it; "" for none."""
     while node:
         name, fields = next(iter(node.items()))
         fixed = _FIXED.get(name)
@@ -51,14 +52,27 @@ def _label(node: Node | None) -> str:
             found = (strings(fields.get("indirection", [])) or [""])[-1]
             if found:
                 return found
-        elif name != "CollateClause":
+        elif name == "CaseExpr":
+            node = fields.get("defresult")
+            continue
+        elif name not in {"CollateClause", "TypeCast"}:
             return _OF[name](fields) if name in _OF else ""
         node = fields.get("arg")
     return ""
 
 
-def _cast(fields: Node) -> str:
-    return _label(fields.get("arg")) or (strings(fields.get("typeName", {}).get("names", [])) or [""])[-1]
+def _fallback(node: Node | None) -> str:
+    """The type of the outermost cast, or "case"."""
+    while node:
+        name, fields = next(iter(node.items()))
+        if name == "TypeCast":
+            return (strings(fields.get("typeName", {}).get("names", [])) or [""])[-1]
+        if name == "CaseExpr":
+            return "case"
+        if name not in {"A_Indirection", "CollateClause"}:
+            return ""
+        node = fields.get("arg")
+    return ""
 
 
 def _sublink(fields: Node) -> str:
@@ -78,8 +92,6 @@ def _sublink(fields: Node) -> str:
 _OF: dict[str, Callable[[Node], str]] = {
     "ColumnRef": lambda fields: (strings(fields.get("fields", [])) or [""])[-1],
     "FuncCall": lambda fields: (strings(fields.get("funcname", [])) or [""])[-1],
-    "TypeCast": _cast,
-    "CaseExpr": lambda fields: _label(fields.get("defresult")) or "case",
     "SubLink": _sublink,
     "A_Expr": lambda fields: "nullif" if fields.get("kind") == "AEXPR_NULLIF" else "",
     "MinMaxExpr": lambda fields: "least" if fields.get("op") == "IS_LEAST" else "greatest",

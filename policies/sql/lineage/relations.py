@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from onrecord.policies.sql.catalog import Catalog, Relation
@@ -16,6 +17,7 @@ Define = Callable[[str, "Knowledge"], Result]
 
 _VIEWS = frozenset("vm")
 _DEEPEST = 64
+_MOST = 2000  # names remembered: a text can hold any
 
 
 class Views:
@@ -27,9 +29,17 @@ class Views:
         self._known: dict[str, tuple[Result, Value]] = {}
         self._under_way: list[str] = []
         self._names: Knowledge | None = None
+        self._lock = threading.RLock()
 
     def of(self, relation: Relation) -> tuple[Result, Value]:
         """The columns, and the row as one value."""
+        found = self._known.get(relation.full_name)
+        if found is None:
+            with self._lock:
+                found = self._evaluated(relation)
+        return found
+
+    def _evaluated(self, relation: Relation) -> tuple[Result, Value]:
         name = relation.full_name
         found = self._known.get(name)
         if found is None:
@@ -89,7 +99,7 @@ class Knowledge:
         found = self._items.get(key)
         if found is None:
             found = self._look_up(*key)
-            if len(self._items) < 10_000:
+            if len(self._items) < _MOST:
                 self._items[key] = found
         result, tables, unseen, row = found
         return Item(alias, result, tables, unseen, row)

@@ -91,15 +91,14 @@ def _fetch(tracer: Tracer, fields: Node) -> Lineage:  # noqa: ARG001
 
 def _explain(tracer: Tracer, fields: Node) -> Lineage:
     """The plan tells constants, estimates and counts that come from all that the statement reads."""
-    inner = _inner(tracer, fields)
+    outer = _inner(tracer, fields)
+    inner = outer.inner or outer  # of DECLARE, what it would return
     read = inner.predicates | inner.flows
     unsure = inner.outputs is None or inner.unsure_predicates or inner.unsure_flows
     for output in inner.outputs or ():
         read |= output.sources
         unsure = unsure or output.unsure
-    return msgspec.structs.replace(
-        inner, outputs=_PLAN, flows=read | tracer.facts.flows, unsure_flows=unsure, inner=None
-    )
+    return msgspec.structs.replace(inner, outputs=_PLAN, flows=read, unsure_flows=unsure)
 
 
 def _show(tracer: Tracer, fields: Node) -> Lineage:  # noqa: ARG001

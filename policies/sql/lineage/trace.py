@@ -94,13 +94,16 @@ class _Catalogs:
 
 
 def _define(definition: str, knowledge: Knowledge) -> Result:
-    """The columns that the definition of a view selects; open where it cannot be evaluated."""
+    """The columns that the definition of a view selects; open where it cannot be evaluated.
+
+    Raises RecursionError, for that depends on how deep the caller is: the answer is remembered.
+    """
     try:
         (statement,) = parse(definition)
         name, fields = next(iter(statement["stmt"].items()))
         tracer = Tracer(knowledge, query, _VIEW_WORK)
         return query(tracer, name, fields, Env(None, {}))
-    except (SqlError, RecursionError, *_UNKNOWN_SHAPE):
+    except (SqlError, *_UNKNOWN_SHAPE):
         return OPEN
 
 

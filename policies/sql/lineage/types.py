@@ -34,8 +34,9 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """Of one statement.
 
     - `outputs`: the columns of its result in order; None where their number is not known: then all are unsure.
-      () for statements without a result. Whoever uses them compares their number and names with RowDescription (of
-      COPY: the number of fields): where they differ, the catalog is out of date and every column is unsure.
+      () for statements without a result. Whoever uses them compares their number and names, in any case of letters,
+      with RowDescription, of COPY the number of fields: where they differ, the catalog is out of date and every column
+      is unsure.
     - `predicates`: columns that decide which rows, in which order or in which groups: WHERE, JOIN, HAVING, GROUP BY,
       ORDER BY, DISTINCT, set operations other than UNION ALL, window clauses, LIMIT, arguments of functions that return
       sets, ON CONFLICT, MERGE conditions, at any depth of the text. What the definition of a view filters by is the

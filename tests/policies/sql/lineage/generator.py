@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Columns = list[tuple[str, str]]
 
@@ -38,7 +38,7 @@ class Generator:
         self.count += 1
         return f"{stem}{self.count}"
 
-    def pick(self, *choices):
+    def pick(self, *choices: Any) -> Any:
         return self.random.choice(choices)
 
     def chance(self, share: float) -> bool:
@@ -47,7 +47,16 @@ class Generator:
     # Queries
 
     def statement(self) -> str:
-        return self.query(3, [], top=True)[0]
+        text: str = self.query(3, [], top=True)[0]
+        return text
+
+    def expressions(self) -> str:
+        """A query that returns each row of one table: what its expressions read can show in their values alone."""
+        text, item = self.table()
+        kinds = [self.pick("text", "text", "int", "json") for _ in range(self.pick(1, 2))]
+        values = [self.expression(kind, [item], 3) for kind in kinds]
+        named = ", ".join(f"{value} AS e{i}" for i, value in enumerate(values))
+        return f"SELECT {named} FROM {text.replace(' TABLESAMPLE system (100)', '')}"
 
     def query(self, depth: int, outer: list[Item], *, top: bool = False, types: list[str] | None = None):
         """(text, columns). With `types` the query has just these columns."""
@@ -81,8 +90,8 @@ class Generator:
                 step.count = self.count + 100
                 extra = step.expression("text", [item[1]], 1)
                 parts.append(
-                    f"{name}(a, b, c) AS ({base} UNION ALL SELECT {name}.a + 1, {extra}, {name}.b FROM {name}, {item[0]}"
-                    f" WHERE {name}.a < 3)"
+                    f"{name}(a, b, c) AS ({base} UNION ALL SELECT {name}.a + 1, {extra}, {name}.b"
+                    f" FROM {name}, {item[0]} WHERE {name}.a < 3)"
                 )
                 made: Columns = [("a", "int"), ("b", "text"), ("c", "text")]
             else:
@@ -105,14 +114,9 @@ class Generator:
         wanted = types or [self.pick("text", "text", "text", "int", "json") for _ in range(self.pick(1, 2, 3))]
         for kind in wanted:
             expression = self.expression(kind, scope, depth)
-            if types is None and self.chance(0.6) or types is not None or plain:
-                name = self.alias("c")
-                targets.append(f"{expression} AS {name}")
-                columns.append((name, kind))
-            else:
-                name = self.alias("c")
-                targets.append(f"{expression} AS {name}" if not top else expression)
-                columns.append((name, kind))
+            name = self.alias("c")
+            targets.append(expression if top and self.chance(0.4) else f"{expression} AS {name}")
+            columns.append((name, kind))
         if top and self.chance(0.4):
             targets.append(self.pick("*", *[f"{item.alias}.*" for item in items]))
         if top and self.chance(0.3):
@@ -182,7 +186,9 @@ class Generator:
             elif only and self.chance(0.2) and not any("row" in (k for _, k in i.columns) for i in (item, added)):
                 text += f" NATURAL {self.pick('JOIN', 'LEFT JOIN')} {other}"
             else:
-                text += f" {self.pick('JOIN', 'LEFT JOIN')} {other} ON {self.expression('bool', [*items[-1:], added], 1)}"
+                text += (
+                    f" {self.pick('JOIN', 'LEFT JOIN')} {other} ON {self.expression('bool', [*items[-1:], added], 1)}"
+                )
             items.append(added)
         if len(items) > 1 and self.chance(0.1) and ", " not in text:
             columns = [c for i in items for c in i.columns]
@@ -220,8 +226,7 @@ class Generator:
                         Item(alias, [("k", "text"), ("n", "text")]),
                     ),
                     (
-                        f"json_table({self.expression('json', beside, 1)}, '$' COLUMNS (q text PATH '$.k', o FOR ORDINALITY))"
-                        f" AS {alias}",
+                        f"json_table({self.json(beside, 1)}, '$' COLUMNS (q text PATH '$', o FOR ORDINALITY)) {alias}",
                         Item(alias, [("q", "text"), ("o", "int")]),
                     ),
                     (f"jsonb_populate_record(NULL::orders, jsonb_build_object('note', {text})) {alias}",
@@ -248,8 +253,14 @@ class Generator:
 
     def row(self, scope: list[Item]) -> str:
         item = self.random.choice(scope)
-        return self.pick(
-            item.alias, f"row_to_json({item.alias})", f"{item.alias}::text", f"to_jsonb({item.alias})", f"ROW({item.alias}.*)"
+        return self.random.choice(
+            [
+                item.alias,
+                f"row_to_json({item.alias})",
+                f"{item.alias}::text",
+                f"to_jsonb({item.alias})",
+                f"ROW({item.alias}.*)",
+            ]
         )
 
     def expression(self, kind: str, scope: list[Item], depth: int) -> str:
@@ -298,7 +309,7 @@ class Generator:
             f"row_number() OVER (ORDER BY {own})::text",
             f"quote_literal({inner})",
             f"encode(convert_to({inner}, 'UTF8'), 'hex')",
-            f"{inner} COLLATE \"C\"",
+            f'{inner} COLLATE "C"',
             f"json_object('a': {inner})::text",
             f"json_array({inner}, {own})::text",
             f"split_part({inner}, 'q', 2)",
@@ -342,7 +353,12 @@ class Generator:
         options = [f"{text} LIKE '%2%'", f"{own} > 1", f"{own} IS NOT NULL", f"{text} <> 'a'", f"{own} IN (1, 2, 3)"]
         if depth > 1:
             query, _ = self.query(depth - 1, scope, types=["text"])
-            options += [f"EXISTS ({query})", f"{text} IN ({query})", f"{text} <> ALL ({query})", f"NOT {text} = ANY ({query})"]
+            options += [
+                f"EXISTS ({query})",
+                f"{text} IN ({query})",
+                f"{text} <> ALL ({query})",
+                f"NOT {text} = ANY ({query})",
+            ]
         return self.random.choice(options)
 
     def json(self, scope: list[Item], depth: int) -> str:
@@ -351,8 +367,10 @@ class Generator:
             return own
         inner = self.text(scope, depth - 1) if depth > 0 else self.text(scope, 0)
         item = self.random.choice(scope)
-        return self.pick(
-            f"jsonb_build_object('k', {inner}, 'n', 1)",
-            f"to_jsonb({item.alias})",
-            f"(SELECT jsonb_build_object('k', {inner}))",
+        return self.random.choice(
+            [
+                f"jsonb_build_object('k', {inner}, 'n', 1)",
+                f"to_jsonb({item.alias})",
+                f"(SELECT jsonb_build_object('k', {inner}))",
+            ]
         )
