@@ -116,6 +116,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, dict=True, eq=False):
     @functools.cached_property
     def bare_names(self) -> frozenset[str]:
         """The names of all relations, functions, operators and types, without their schemas."""
+        named: tuple[Relation | Function | Operator | TypeInfo, ...]
         named = (*self.relations, *self.functions, *self.operators, *self.types)
         return frozenset(one.name for one in named)
 

@@ -30,7 +30,7 @@ _NONE = words(
 # Where the names of the objects stand. A field may hold a RangeVar, a String, a list of Strings (the parts of one
 # name), a List, an ObjectWithArgs or a TypeName.
 _FIELDS: dict[str, tuple[str, ...]] = {
-    "CreateStmt": ("relation",),
+    "CreateStmt": ("relation", "inhRelations"),  # the parents of a partition get a child
     "CreateForeignTableStmt": (),  # in `base`
     "CreateTableAsStmt": (),  # in `into`
     "ViewStmt": ("view",),
@@ -121,6 +121,7 @@ def definition_of(name: str, fields: Node) -> Definition:
         found.take(fields.get("into", {}).get("rel"))
     elif name == "CreateForeignTableStmt":
         found.take(fields.get("base", {}).get("relation"))
+        found.take(fields.get("base", {}).get("inhRelations"))
     elif name == "CreateSchemaStmt" and not fields.get("schemaname"):
         found.names.append(fields.get("authrole", {}).get("rolename", EVERYTHING))
     elif name == "RenameStmt" and fields.get("renameType") == "OBJECT_SCHEMA":

@@ -17,6 +17,8 @@ _ADMIN = words(
 _USER = load_names("settings") - _ADMIN | {"seed"}
 
 
+# Extensions that log or count statements.
+_LOGGING = words("pgaudit auto_explain pg_stat_statements set_user pg_stat_monitor")
 # They change how the text of later statements reads; analysis reads them with these values.
 _READING = {
     "client_encoding": frozenset({"utf8", "utf-8", "unicode"}),
@@ -35,6 +37,8 @@ def classify_setting(name: str, value: str | None = None) -> tuple[Action, str]:
         return "read", ""
     if name in _ADMIN:
         return "admin", f"SET {name} changes rights or what others rely on"
+    if name.partition(".")[0] in _LOGGING:
+        return "admin", f"SET {name} changes what the server logs"
     if "." in name:
         return "write", f"SET {name} may steer row security or an extension"
     return "admin", f"SET {name} is no setting for ordinary sessions"

@@ -22,6 +22,8 @@ def test_ordinary_settings_are_harmless(name):
         "session_replication_role",
         "log_statement",
         "local_preload_libraries",
+        "pgaudit.log",
+        "auto_explain.log_min_duration",
         "nonsense",
     ],
 )
