@@ -15,6 +15,9 @@ Place = tuple[int, int, int]  # number of the row, start and end of the value
 Changes = dict[int, list[tuple[int, int, bytes | None]]]  # by number of the row
 
 _I32 = struct.Struct(">i")
+# Between texts that are cleaned at once: NUL, which no text of PostgreSQL holds, and what ends a finding of one line. A
+# finding over several lines swallows it, and then each text is cleaned alone.
+_BETWEEN = b"\n\0\n"
 _NULL = b"\xff\xff\xff\xff"
 _DATA_ROW = ord("D")
 
@@ -79,8 +82,7 @@ def raw_triggers(kind: ValueType, binary: bool) -> tuple[bytes, ...] | None:
 class Plan:
     """What happens to the rows of one result. `idle`: nothing at all.
 
-    Texts of a whole slice are cleaned at once, with NUL between them, which no text of PostgreSQL holds: a call a cell
-    would cost more than the search.
+    Texts of a whole slice are cleaned at once: a call a cell would cost more than the search.
     """
 
     __slots__ = ("_always", "_detectors", "_steps", "_triggers", "columns", "idle", "maskers")
@@ -165,12 +167,12 @@ class Plan:
     def _clean(self, texts: list[bytes], places: list[Place], changes: Changes, found: Found) -> None:
         """Add to `changes` what detectors find in `texts`."""
         detectors = self._detectors
-        together = b"\0".join(texts)
+        together = _BETWEEN.join(texts)
         if detectors is None or not detectors.hit(together):
             return
         local: Found = {}
         try:
-            cleaned = detectors.clean(together.decode(), local).encode().split(b"\0")
+            cleaned = detectors.clean(together.decode(), local).encode().split(_BETWEEN)
         except UnicodeError:
             cleaned = []
         if len(cleaned) == len(texts):
