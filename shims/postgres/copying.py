@@ -12,7 +12,7 @@ from onrecord.shims.postgres.exchange import Copying, Exchange, Expect
 from onrecord.shims.postgres.limits import Stall
 from onrecord.shims.postgres.messages import TERMINATE
 from onrecord.shims.postgres.results import Running
-from onrecord.shims.postgres.wire import HEADER_SIZE, PIECE, REST, WireError, message
+from onrecord.shims.postgres.wire import HEADER_SIZE, PIECE, REST, message
 
 _DATA, _DONE, _FAIL, _FLUSH, _SYNC, _TERMINATE = b"dcfHSX"
 _FIRST_DATA = _DATA | PIECE
@@ -63,8 +63,10 @@ class CopyIn(Deciding):
             exchange.to_upstream.append(data)
         elif kind == _TERMINATE:
             self.terminated = True  # the server takes it for an error, and nothing of the COPY stays
-        elif kind not in (_FLUSH, _SYNC):  # these it ignores, and all others cost the connection
-            raise WireError(f"unexpected message type 0x{kind & 0xFF:02x} during COPY from stdin")
+        elif kind not in (_FLUSH, _SYNC):  # these it ignores
+            copying.stray, copying.running = kind & 0xFF, None
+            exchange.to_upstream.append(exchange.trick.copy_fail)  # either way the server answers with an error now
+            raise Stall
 
     def _take(self, data: bytes) -> None:
         """More of the data, or of a message whose COPY has failed meanwhile: the server still reads it to its end."""

@@ -14,6 +14,7 @@ from onrecord.policies.verdict import Hold
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.postgres.commands import INSUFFICIENT_PRIVILEGE
 from onrecord.shims.postgres.messages import encode_parse, encode_query, error
+from onrecord.shims.postgres.wire import message
 
 
 class Denial(NamedTuple):
@@ -46,11 +47,12 @@ def denial_of(decision: Decision, reasons: tuple[str, ...] = (), sqlstate: str =
 class Trick:
     """The random word of one session, and the messages that carry it."""
 
-    __slots__ = ("_word", "query")
+    __slots__ = ("_word", "copy_fail", "query")
 
     def __init__(self) -> None:
         self._word = "onrecord_refused_" + secrets.token_hex(16)
         self.query = encode_query(self._word)
+        self.copy_fail = message(b"f", self._word.encode() + b"\0")
 
     def parse(self, name: str | None = None) -> bytes:
         """A failing Parse of the statement `name`; a name of its own, if None, so that no statement is lost."""

@@ -113,13 +113,15 @@ class Entry:
 class Copying:
     """A COPY from the client that is under way, or will be if the server agrees; `left` of them in the message.
 
-    Up to the server's CopyInResponse (`running` is None) nobody knows how it will read what the client sends.
+    Up to the server's CopyInResponse (`running` is None) nobody knows how it will read what the client sends. `stray`
+    is the type of a message that has no place in the data: it costs the connection, if the COPY had not failed before.
     """
 
-    __slots__ = ("entry", "left", "running")
+    __slots__ = ("entry", "left", "running", "stray")
 
     def __init__(self, entry: Entry, left: int) -> None:
         self.entry, self.left = entry, left
+        self.stray = 0
         self.running: Running | None = None
 
 
