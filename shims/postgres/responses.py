@@ -415,8 +415,8 @@ class Responses:
     def _setting(self, data: bytes) -> bytes | None:
         name, value = decode_status(data)
         if reads_differently(name, value):
-            self._exchange.state.reported(name)
             if self._exchange.may_alter:
+                self._exchange.state.reported(name)
                 return None
         check_setting(name, value)
         return self._masked.setting(name, value)
