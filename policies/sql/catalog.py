@@ -31,6 +31,8 @@ class Relation(msgspec.Struct, frozen=True, kw_only=True):
     - `parents`: all ancestors by inheritance or partitioning, nearest first; `children`: all descendants.
     - `rule_tables`: what rewrite rules other than a view's own refer to; `trigger_functions`: what its triggers call.
     - `reads`: for a view, the relations that its rule depends on (pg_depend), one step down. Names are `schema.name`.
+    - `referenced_by`: tables with a foreign key on this one; `cascades`: those whose rows change with it, by ON DELETE
+      or ON UPDATE CASCADE, SET NULL or SET DEFAULT. Both are one step.
     - `has_policies`: row security is on.
     """
 
@@ -45,6 +47,8 @@ class Relation(msgspec.Struct, frozen=True, kw_only=True):
     reads: tuple[str, ...] = ()
     rule_tables: tuple[str, ...] = ()
     trigger_functions: tuple[str, ...] = ()
+    referenced_by: tuple[str, ...] = ()
+    cascades: tuple[str, ...] = ()
     has_policies: bool = False
 
     @property

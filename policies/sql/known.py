@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from onrecord.policies.sql.catalog import Catalog, Function, Relation
 from onrecord.policies.sql.errors import SqlError
@@ -32,6 +32,9 @@ _ROW_TYPES = words(
 )
 # Operators that stand behind words: BETWEEN, CASE x WHEN, USING, IN (SELECT …).
 _SILENT = ("=", "<>", "<", ">", "<=", ">=")
+
+
+Along = Literal["none", "cascades", "all"]
 
 
 class Tables(NamedTuple):
@@ -147,11 +150,16 @@ class Known:
             parts.append(judged("unknown", f"the definition of {what} cannot be read"))
         return merged(parts)
 
-    def writing(self, table: str, trace: Trace, *, only: bool = False) -> Facts:
-        """What changing rows of `schema.table` writes, reads and calls."""
-        return self._keep(("write", table, only), trace, lambda: self._written(table, trace, only=only)) or NOTHING
+    def writing(self, table: str, trace: Trace, *, only: bool = False, along: Along = "cascades") -> Facts:
+        """What changing rows of `schema.table` writes, reads and calls.
 
-    def _written(self, table: str, trace: Trace, *, only: bool) -> Facts:
+        `along`: which tables with foreign keys on it change too: those that cascade (UPDATE, DELETE), all (TRUNCATE …
+        CASCADE) or none (INSERT).
+        """
+        key = ("write", table, only, along)
+        return self._keep(key, trace, lambda: self._written(table, trace, only=only, along=along)) or NOTHING
+
+    def _written(self, table: str, trace: Trace, *, only: bool, along: Along) -> Facts:
         relation = self.catalog.by_name.get(table)
         if relation is None:
             return Facts(written=frozenset({table}))
@@ -162,6 +170,8 @@ class Known:
             if one is None:
                 continue
             parts += [self._trigger(name, function) for function in one.trigger_functions]
+            also = one.referenced_by if along == "all" else one.cascades if along == "cascades" else ()
+            parts += [self.writing(other, trace, along=along) for other in also]
             parts += [
                 inside(f"a rule on {name}", merged([self.writing(other, trace), self.reading(other, trace)]))
                 for other in one.rule_tables
@@ -169,7 +179,7 @@ class Known:
         if relation.kind in {"v", "m"}:
             parts.append(self.definition(relation, trace))
         if relation.kind == "v":
-            parts += [self.writing(base, trace) for base in self._updatable(relation)]
+            parts += [self.writing(base, trace, along=along) for base in self._updatable(relation)]
         return merged(parts)
 
     @staticmethod

@@ -51,7 +51,9 @@ def _modify(walker: Walker, kind: str, fields: Node, level: Level, scope: Scope 
     walker.modifies(kind)
     scope = walker.with_clause(fields, level, scope)
     inner = walker.level(None if level.target else level)
-    tables = walker.writes(fields.get("relation", {}), inner, rows=True)
+    tables = walker.writes(
+        fields.get("relation", {}), inner, rows=True, along="none" if kind == "INSERT" else "cascades"
+    )
     if "returningList" in fields or "returningClause" in fields:
         walker.read.update(tables)
     if kind == "INSERT" and "onConflictClause" in fields:

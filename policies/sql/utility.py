@@ -234,6 +234,12 @@ def _schema(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> 
     walker.children(fields, level, scope)
 
 
+def _truncate(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:  # noqa: ARG001
+    cascade = fields.get("behavior") == "DROP_CASCADE"
+    for item in fields.get("relations", []):
+        walker.writes(item["RangeVar"], rows=True, along="all" if cascade else "none")
+
+
 def _vacuum(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
     if not fields.get("is_vacuumcmd"):
         walker.kind = "ANALYZE"
@@ -266,6 +272,7 @@ UTILITY.update(
         "CreateFunctionStmt": _code,
         "RuleStmt": _code,
         "CreateSchemaStmt": _schema,
+        "TruncateStmt": _truncate,
         "VacuumStmt": _vacuum,
         "GrantStmt": _grant,
         "GrantRoleStmt": _grant,

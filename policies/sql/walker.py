@@ -28,7 +28,7 @@ from onrecord.policies.sql.settings import classify_setting
 from onrecord.policies.sql.trace import Trace
 
 if TYPE_CHECKING:
-    from onrecord.policies.sql.known import Known
+    from onrecord.policies.sql.known import Along, Known
 
 Node = dict[str, Any]
 
@@ -114,10 +114,13 @@ class Walker:
         if KIND_RANK[kind] > KIND_RANK[self.dml]:
             self.dml = kind
 
-    def writes(self, relation: Node, level: Level | None = None, *, rows: bool = False) -> list[str]:
+    def writes(
+        self, relation: Node, level: Level | None = None, *, rows: bool = False, along: Along = "none"
+    ) -> list[str]:
         """The relation is written; with `level`, its columns may be referred to there.
 
-        `rows`: its rows change, so that views, rules and triggers act; else its shape does, and it may be new.
+        `rows`: its rows change, so that views, rules and triggers act; else its shape does, and it may be new. `along`:
+        which tables that refer to it change with it.
         """
         direct, tables, found = self.named(relation)
         self.written.update(tables)
@@ -129,7 +132,7 @@ class Walker:
                 self.missing("relation", relation)
             for table in direct:
                 if rows:
-                    self.absorb(self.known.writing(table, self.trace, only=not relation.get("inh")))
+                    self.absorb(self.known.writing(table, self.trace, only=not relation.get("inh"), along=along))
                 else:
                     facts = self.known.family(table)
                     self.written |= facts.read

@@ -30,6 +30,7 @@ class Facts(msgspec.Struct, frozen=True):
     columns: list[tuple[int, list[tuple[str, int, int]]]]
     types: list[tuple[int, str, str, str, int, int, int]]
     inherits: list[tuple[int, int]]
+    references: list[tuple[int, int, bool]]
     rules: list[tuple[int, bool, str, int]]
     triggers: list[tuple[int, str, str]]
     functions: list[_Function]
@@ -85,6 +86,13 @@ def _relations(
     for child, parent in facts.inherits:
         above.setdefault(child, []).append(parent)
         below.setdefault(parent, []).append(child)
+    referring: dict[int, set[str]] = {}
+    cascading: dict[int, set[str]] = {}
+    for target, source, cascades in facts.references:
+        if source in names:
+            referring.setdefault(target, set()).add(names[source])
+            if cascades:
+                cascading.setdefault(target, set()).add(names[source])
     reads: dict[int, set[str]] = {}
     rule_tables: dict[int, set[str]] = {}
     called: dict[int, set[str]] = {}
@@ -111,6 +119,8 @@ def _relations(
             reads=tuple(sorted(reads.get(oid, ()))),
             rule_tables=tuple(sorted(rule_tables.get(oid, ()))),
             trigger_functions=tuple(sorted(called.get(oid, ()))),
+            referenced_by=tuple(sorted(referring.get(oid, ()))),
+            cascades=tuple(sorted(cascading.get(oid, ()))),
             has_policies=secured,
         )
 

@@ -59,6 +59,14 @@ SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(
 FROM pg_catalog.pg_inherits i
 """
 
+# Foreign keys: the table referred to, the one that refers, and whether its rows change with the other's.
+REFERENCES = """
+SELECT coalesce(pg_catalog.json_agg(DISTINCT pg_catalog.jsonb_build_array(
+    k.confrelid::pg_catalog.int8, k.conrelid::pg_catalog.int8,
+    k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))), '[]')
+FROM pg_catalog.pg_constraint k WHERE k.contype = 'f'
+"""
+
 # What rewrite rules refer to: the rule's relation, whether it is a view's own rule, and a relation or a function.
 RULES = """
 SELECT coalesce(pg_catalog.json_agg(DISTINCT pg_catalog.jsonb_build_array(
@@ -154,6 +162,7 @@ FACTS = {
     "columns": COLUMNS,
     "types": TYPES,
     "inherits": INHERITS,
+    "references": REFERENCES,
     "rules": RULES,
     "triggers": TRIGGERS,
     "functions": FUNCTIONS,

@@ -25,6 +25,7 @@ OBJECTS = """
 CREATE SCHEMA audit;
 CREATE TABLE customers (id int PRIMARY KEY, name text, email text);
 CREATE TABLE orders (id int PRIMARY KEY, customer_id int REFERENCES customers, total numeric, note text);
+CREATE TABLE payments (id int PRIMARY KEY, order_id int REFERENCES orders ON DELETE CASCADE);
 CREATE TABLE audit.log (id int, what text);
 CREATE TABLE audit.orders (id int, what text);
 CREATE TABLE events (id int, at date) PARTITION BY RANGE (at);
@@ -110,6 +111,8 @@ def catalog(connection: psycopg.Connection) -> Catalog:
         ("select good_sum(id) from orders", "read", set()),
         ("insert into orders values (1)", "write", {"public.orders"}),
         ("delete from customers where id = 1", "write", {"public.customers", "audit.log"}),
+        ("delete from orders where id = 1", "write", {"public.orders", "public.payments"}),
+        ("truncate orders cascade", "write", {"public.orders", "public.payments"}),
         ("call sweep()", "write", {"audit.log"}),
         ("select 1 === 'x'", "write", {"audit.log"}),
         ("select row('x')::mood::text", "unknown", set()),

@@ -121,6 +121,24 @@ def test_triggers_and_rules_stand_in_functions_tables_and_reasons():
     assert "audit.note" in one("delete from events", TREE).functions
 
 
+def test_tables_whose_foreign_keys_cascade_change_too():
+    catalog = snapshot(
+        relation("public.a", referenced_by=("public.b", "public.d"), cascades=("public.b",)),
+        relation("public.b", referenced_by=("public.a", "public.c"), cascades=("public.a", "public.c")),
+        relation("public.c", trigger_functions=("audit.note",)),
+        relation("public.d"),
+        view("public.v", "SELECT id FROM public.a", "public.a"),
+    )
+    for sql in ("delete from a where id = 1", "update a set id = 2", "delete from v"):
+        found = one(sql, catalog)
+        assert {"public.a", "public.b", "public.c"} <= found.tables_written
+        assert "d" not in found.tables_written
+        assert "audit.note" in found.functions
+    assert set(one("insert into a values (1)", catalog).tables_written) == {"public.a"}
+    assert set(one("truncate a", catalog).tables_written) == {"public.a"}
+    assert "public.d" in one("truncate a cascade", catalog).tables_written
+
+
 def test_what_the_catalog_does_not_have_is_unknown_with_a_reason_and_plants_nothing():
     found = one("select * from nope", VIEWS)
     assert (found.action, found.ddl) == ("unknown", False)
