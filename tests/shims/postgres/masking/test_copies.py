@@ -22,7 +22,7 @@ from tests.shims.postgres.masking.conftest import ALL, masks_of
 MASKS = masks_of(detect=ALL)
 DETECTING = Detecting(Types(None), MASKS, MASKS.detectors)
 TEXTS = st.none() | st.lists(
-    st.sampled_from(["bob@example.com", "a", "\t", "\n", "\\", '"', "'", ",", ";", "\\N", "\r", "é", " ", "@", "", "\\."]),
+    st.sampled_from(["bob@example.com", "a", "\t", "\n", "\\", '"', "'", ",", ";", "\\N", "\r", "é", " ", "@", "\\."]),
     max_size=5,
 ).map("".join)  # fmt: skip
 
@@ -77,9 +77,9 @@ def test_junk_raises_only_our_error(data: bytes, form: str, cut: int) -> None:
 
 def test_a_row_that_is_too_long_is_refused() -> None:
     masking = masking_of(plan(1), CopyOptions(), {})
+    masking.feed(b"x" * (1 << 24))
     with pytest.raises(MaskError, match="longer than"):
-        for _ in range(20):
-            masking.feed(b"x" * (1 << 20))
+        masking.feed(b"x")
 
 
 def test_a_header_passes_and_a_quoted_line_end_does_not_split_a_row() -> None:
@@ -90,8 +90,14 @@ def test_a_header_passes_and_a_quoted_line_end_does_not_split_a_row() -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["COPY t TO STDOUT (ENCODING 'latin1')", "COPY t TO STDOUT (FORMAT 'json')", "SELECT 1", "COPY (", "COPY t TO STDOUT (DELIMITER 'é')"],
-)  # fmt: skip
+    [
+        "COPY t TO STDOUT (ENCODING 'latin1')",
+        "COPY t TO STDOUT (FORMAT 'json')",
+        "SELECT 1",
+        "COPY (",
+        "COPY t TO STDOUT (DELIMITER 'é')",
+    ],
+)
 def test_what_could_not_be_taken_apart_is_refused(statement: str) -> None:
     with pytest.raises(MaskError):
         copy_options(statement)

@@ -19,11 +19,13 @@ TYPES = Types(None)
 DETECTING = Detecting(TYPES, MASKS, MASKS.detectors)
 RULED = Ruled(TYPES, MASKS, Rule(name="r", strategy="partial", key=KEY))
 
-PIECES = ["", "a", "bob@example.com", "x@y", "4111 1111 1111 1111", "+49 151 23456789", "10.20.30.40", "-----BEGIN",
-          " PRIVATE KEY-----", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcdefghijkl", "DE89370400440532013000", "é", "@",
-          ".com", "4111", "11111111", "https://u:secret@h/", "\n", "-", "1111", "password=x1y2z3", "-----END", "https://", "u:", "/", " ",
-          "AKIAIOSFODNN7EXAMPLE", "ghp_0123456789abcdefghijABCDEFGHIJ012345", "078-05-1120", "A", "12", "+", "%40",
-          "2001:db8:", ":1", "::ffff:", "\\n", "MII", "token: "]  # fmt: skip
+PIECES = [
+    "", "a", "bob@example.com", "x@y", "4111 1111 1111 1111", "+49 151 23456789", "10.20.30.40", "-----BEGIN",
+    " PRIVATE KEY-----", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcdefghijkl", "DE89370400440532013000", "é", "@",
+    ".com", "4111", "11111111", "https://u:secret@h/", "\n", "-", "1111", "password=x1y2z3", "-----END", "https://",
+    "u:", "/", " ", "AKIAIOSFODNN7EXAMPLE", "ghp_0123456789abcdefghijABCDEFGHIJ012345", "078-05-1120", "A", "12", "+",
+    "%40", "2001:db8:", ":1", "::ffff:", "\\n", "MII", "token: ",
+]  # fmt: skip
 CELLS = st.lists(st.sampled_from(PIECES), max_size=4).map("".join)
 ROWS = st.lists(st.lists(st.none() | CELLS, min_size=3, max_size=3), max_size=8)
 

@@ -14,8 +14,13 @@ import pytest
 from onrecord.policies.config import MaskConfig
 from onrecord.policies.model import Command
 from onrecord.policies.verdict import Allow, Ruling
+from onrecord.shims.postgres.masking.session import SessionMasking
+from onrecord.shims.postgres.masking.types import Kind, Types, ValueType
+from onrecord.shims.postgres.messages import encode_query
+from onrecord.shims.postgres.wire import message
 from tests.conftest import Shop
 from tests.shims.postgres.conftest import Shim, resource_of, start_shim
+from tests.shims.postgres.raw import RawClient
 
 SECRET = "bob.marker@example.com"
 PHONE = "zzmarkerzz"
@@ -228,3 +233,99 @@ def test_a_policy_may_ask_for_detectors_of_its_own(tmp_path: Path, people: Shop)
             assert connection.execute("SELECT 'x@example.com'").fetchone() == ("[redacted]",)
             shim.engine.rule = lambda command: Ruling(Allow(), "all")
             assert connection.execute("SELECT 'x@example.com'").fetchone() == ("x@example.com",)
+
+
+def parse(text: str, name: str = "") -> bytes:
+    return message(b"P", name.encode() + b"\0" + text.encode() + b"\0\0\0")
+
+
+def bind(statement: str = "", formats: bytes = b"\0\0") -> bytes:
+    return message(b"B", b"\0" + statement.encode() + b"\0" + b"\0\0\0\0" + formats)
+
+
+EXECUTE, SYNC, DESCRIBE_STATEMENT = message(b"E", bytes(5)), message(b"S"), message(b"D", b"S\0")
+
+
+@pytest.mark.parametrize("formats", [b"\0\0", b"\0\1\0\1"])
+def test_rows_that_nobody_described_are_masked_and_the_client_sees_no_description(masked: Shim, formats: bytes) -> None:
+    with RawClient(masked) as client:
+        client.send(parse("SELECT phone FROM masked.people WHERE id = 1") + bind(formats=formats) + EXECUTE + SYNC)
+        answers = client.until(b"Z")
+    assert [kind for kind, _ in answers] == [b"1", b"2", b"D", b"C", b"Z"]
+    assert b"[redacted]" in answers[2][1]
+    assert outcome(masked, "SELECT phone FROM masked.people WHERE id = 1")["sample"]["rows"] == [["[redacted]"]]
+
+
+def test_an_execute_that_was_described_before_its_statement_changed_is_masked(masked: Shim) -> None:
+    with RawClient(masked) as client:
+        client.send(encode_query("PREPARE p AS SELECT id FROM masked.people WHERE id = 1"))
+        client.until(b"Z")
+        client.send(parse("EXECUTE p") + DESCRIBE_STATEMENT + SYNC)
+        client.until(b"Z")
+        client.send(encode_query("DEALLOCATE p"))
+        client.until(b"Z")
+        client.send(encode_query("PREPARE p AS SELECT phone FROM masked.people WHERE id = 1"))
+        client.until(b"Z")
+        client.send(bind() + EXECUTE + SYNC)
+        none_of_it(repr(client.until(b"Z")).encode())
+    none_of_it(journal(masked))
+
+
+def test_statements_without_columns_and_without_rows_work(masked: Shim) -> None:
+    with RawClient(masked) as client:
+        for query in ("SELECT", "SELECT FROM masked.people", "BEGIN", "COMMIT", ""):
+            client.send(encode_query(query))
+            assert b"E" not in [kind for kind, _ in client.until(b"Z")]
+            client.send(parse(query) + bind() + EXECUTE + SYNC)
+            assert {kind for kind, _ in client.until(b"Z")} <= {b"1", b"2", b"C", b"D", b"I", b"N", b"Z"}
+
+
+def test_a_large_row_is_held_to_be_masked_and_one_that_is_too_large_is_refused(masked: Shim) -> None:
+    with masked.connect() as connection:
+        found = connection.execute("SELECT repeat('x', 3000000) || ' bob.marker@example.com'").fetchone()
+        assert found is not None
+        assert found[0].endswith(" [redacted]")
+        with pytest.raises(psycopg.Error, match="onrecord:masking"):
+            connection.execute("SELECT repeat('x', 17000000)")
+    assert b"onrecord:masking" in journal(masked)
+
+
+def test_an_undecodable_value_of_a_masked_column_refuses_the_row(masked: Shim, monkeypatch: pytest.MonkeyPatch) -> None:
+    with masked.connect() as connection:
+        monkeypatch.setattr(Types, "of", lambda _types, oid: ValueType(oid, Kind.UNKNOWN, ""))
+        with pytest.raises(psycopg.Error, match="onrecord:masking") as caught:
+            connection.cursor(binary=True).execute("SELECT phone FROM masked.people")
+        assert "marker" not in str(caught.value)
+    none_of_it(journal(masked))
+
+
+def test_what_set_config_reports_is_not_told(masked: Shim) -> None:
+    with RawClient(masked) as client:
+        client.send(encode_query("SELECT set_config('application_name', phone, false) FROM masked.people WHERE id = 1"))
+        answers = client.until(b"Z")
+        assert (b"S", b"application_name\0[redacted]\0") in answers
+        none_of_it(repr(answers).encode())
+        client.send(encode_query("SET application_name = 'mine'"))
+        assert (b"S", b"application_name\0mine\0") in client.until(b"Z")
+
+
+def test_notifications_of_others_are_masked(masked: Shim, people: Shop) -> None:
+    with masked.connect() as connection:
+        connection.execute("LISTEN news")
+        people.server.sql("NOTIFY news, 'zzmarkerzz and bob.marker@example.com'", database=people.database)
+        told = next(iter(connection.notifies(timeout=10, stop_after=1)))
+    assert told.payload == "[redacted]"
+    none_of_it(journal(masked))
+
+
+def test_masking_that_breaks_lets_nothing_pass(masked: Shim, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    with masked.connect() as connection:
+        for name in ("plan", "message"):
+            monkeypatch.setattr(SessionMasking, name, broken)
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute("SELECT email FROM masked.people")
+        assert "bob" not in str(caught.value)
+    none_of_it(journal(masked))

@@ -23,8 +23,9 @@ CARD = "4111111111111111"
 @pytest.fixture(scope="module")
 def catalog(connection: psycopg.Connection) -> Catalog:
     rows = connection.execute(
-        "SELECT t.oid::int8, n.nspname, t.typname, t.typtype::text, CASE WHEN t.typcategory = 'A' THEN typelem ELSE 0 END"
-        "::int8, typbasetype::int8, ARRAY(SELECT attname || ' ' || atttypid FROM pg_attribute WHERE attrelid = t.typrelid"
+        "SELECT t.oid::int8, n.nspname, t.typname, t.typtype::text,"
+        " CASE WHEN t.typcategory = 'A' THEN typelem ELSE 0 END::int8, typbasetype::int8,"
+        " ARRAY(SELECT attname || ' ' || atttypid FROM pg_attribute WHERE attrelid = t.typrelid"
         " AND attnum > 0 ORDER BY attnum)::text[] FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace"
         " WHERE t.oid >= 16384"
     ).fetchall()
@@ -129,7 +130,8 @@ def test_what_detectors_find_does_not_leave_in_any_type(
         "current_date", "interval '1 day'", "gen_random_uuid()", "'{}'::jsonb", """'{"a": [1, 2.50]}'::json""",
         "ARRAY[]::text[]", "ARRAY[1, NULL]", "ARRAY['a', NULL, 'NULL', '', '{}']", "ROW(1, NULL, 'x', '', ' ')",
         "ARRAY[ROW(1, 'a,b')]", "'happy'::mood", "'empty'::int4range", "int4range(1, 5)", "'{}'::int4multirange",
-        "'\\x00ff'::bytea", "point(1, 2)", "'(1,2),(3,4)'::box", "ARRAY['(1,2),(3,4)']::box[]", "'08:00:2b:01:02:03'::macaddr",
+        "'\\x00ff'::bytea", "point(1, 2)", "'(1,2),(3,4)'::box", "ARRAY['(1,2),(3,4)']::box[]",
+        "'08:00:2b:01:02:03'::macaddr",
         "B'101'", "'pg_class'::regclass", "'a & b'::tsquery", "12::money", "'x'::\"char\"", "'16/B374D848'::pg_lsn",
     ],
 )  # fmt: skip
