@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
 
+import pgparse  # type: ignore[import-not-found]
 import pytest
 
 from onrecord.policies.sql.errors import SqlError, SqlTooLarge
@@ -83,3 +85,13 @@ def test_an_error_on_the_large_stack_reaches_the_caller():
     with pytest.raises(SqlError, match="syntax error") as caught:
         parse("select '" + "x" * 2 * SMALL + "' from")
     assert caught.value.position > 2 * SMALL
+
+
+def test_trees_are_those_that_the_json_module_makes(monkeypatch):
+    texts = [
+        "select 'é\U0001f600\x01\x7f', U&'\\0041', E'\\n', \"ü\", 1e400, 9223372036854775808, x'1f', -1",
+        "insert into t values (1, null, true) on conflict do nothing; delete from t where a = $1",
+    ]
+    found = [parse(text) for text in texts]
+    monkeypatch.setattr(pgparse, "json", json)
+    assert [parse(text) for text in texts] == found
