@@ -1,25 +1,68 @@
-"""Cleaning text that arrives in pieces."""
+"""Cleaning UTF-8 that arrives in pieces, in bounded memory.
+
+The text is cut only where no finding can go on: behind the end of a line, a tab, NUL, `>`, `",`, `"}` and `"]`; within
+a private key only where the key ends. Each segment is cleaned alone, so what comes out does not depend on the pieces.
+A segment of more than MAX_SEGMENT bytes is refused. A key whose beginning is missing is found by its last line only.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+
+from onrecord.policies.masking.errors import MaskError
+
+MAX_SEGMENT = 256 * 1024
+
+_CUT = re.compile(rb'[\n\t>\x00]|"[,}\]]')
+_BEGIN = re.compile(rb"BEGIN(?:[ +_]|%20)(?:[A-Z0-9]{1,20}(?:[ +_]|%20)){0,4}PRIVATE(?:[ +_]|%20)KEY")
+_CLOSED = re.compile(rb"END(?:[ +_]|%20)(?:[A-Z0-9]{1,20}(?:[ +_]|%20)){0,4}PRIVATE(?:[ +_]|%20)KEY|[\"'<>{}|\x00\t]")
 
 
 class StreamCleaner:
-    """Bytes in, cleaned bytes out."""
+    """`found` counts findings by detector. Not to be used any more after an error or after `finish`."""
 
     def __init__(self, clean: Callable[[str, dict[str, int]], str]) -> None:
         self._clean = clean
         self._held = bytearray()
+        self._seen = 0
         self.found: dict[str, int] = {}
 
     def feed(self, data: bytes) -> bytes:
-        """What is safe to let go after `data`."""
+        """What may go out after `data`. Raises MaskError where a segment is too long to be searched."""
         self._held += data
-        return b""
+        made: list[bytes] = []
+        start = 0
+        for cut in _CUT.finditer(self._held, max(0, self._seen - 1)):
+            if cut[0] == b"\n" and self._in_key(start, cut.end()):
+                continue
+            made.append(self._cleaned(start, cut.end()))
+            start = cut.end()
+        del self._held[:start]
+        self._seen = len(self._held)
+        if self._seen > MAX_SEGMENT:
+            raise MaskError(
+                f"over {MAX_SEGMENT} bytes without a line's end: they cannot be searched for what is masked"
+            )
+        return b"".join(made)
 
     def finish(self) -> bytes:
-        """The rest. Nothing may be fed after it."""
-        text = bytes(self._held).decode("utf-8", "surrogateescape")
+        """The rest."""
+        rest = self._cleaned(0, len(self._held))
         self._held.clear()
+        return rest
+
+    def _in_key(self, start: int, end: int) -> bool:
+        segment = self._held[start:end]
+        if b"PRIVATE" not in segment:
+            return False
+        begins = [match.end() for match in _BEGIN.finditer(segment)]
+        return bool(begins) and _CLOSED.search(segment, begins[-1]) is None
+
+    def _cleaned(self, start: int, end: int) -> bytes:
+        if end - start > MAX_SEGMENT:
+            raise MaskError(
+                f"over {MAX_SEGMENT} bytes without a line's end: they cannot be searched for what is masked"
+            )
+        text = self._held[start:end].decode("utf-8", "surrogateescape")
         return self._clean(text, self.found).encode("utf-8", "surrogateescape")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-Spans = list[tuple[int, int]]
+from onrecord.policies.masking.detectors.unit import Spans, Unit
 
 _AT = re.compile(r"@|%(?:25)*40|&(?:amp;)*(?:commat|#0*64|#[xX]0*40);")
 _LOCAL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&*+-.?^_`~'")
@@ -67,3 +67,14 @@ def find_ips(text: str) -> Spans:
             continue
         found.append((match.start(), match.start() + len(candidate)))
     return found
+
+
+UNITS = (
+    Unit("email", r"(?:@|%(?:25)*40|&(?:amp;)*(?:commat|#0*64|#[xX]0*40);)(?:[A-Za-z0-9\[]|[^\x00-\x7f])", find_emails),
+    Unit(
+        "ip",
+        r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|(?:[0-9A-Fa-f]{1,4}:){7}"
+        r"|[0-9A-Fa-f]{4}:(?:[0-9A-Fa-f]{1,4}:){0,5}:|::(?i:ffff)|64:(?i:ff9b)",
+        find_ips,
+    ),
+)

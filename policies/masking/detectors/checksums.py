@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_DOUBLED = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
+_LETTERS = {65 + i: str(10 + i) for i in range(26)}
 
 _VERHOEFF_D = (
     (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 4, 0, 6, 7, 8, 9, 5), (2, 3, 4, 0, 1, 7, 8, 9, 5, 6),
@@ -21,13 +22,13 @@ _VERHOEFF_P = (
 
 def luhn(digits: str) -> bool:
     """ISO/IEC 7812-1."""
-    values = [int(d) for d in digits[::-1]]
-    return (sum(values[::2]) + sum(_DOUBLED[d] for d in values[1::2])) % 10 == 0
+    values = digits.encode()
+    return (sum(values[-1::-2]) + sum(values[-2::-2].translate(_DOUBLED)) - 48 * ((len(values) + 1) // 2)) % 10 == 0
 
 
 def mod97(text: str) -> bool:
-    """ISO 7064 MOD 97-10 over letters and digits, as in an IBAN whose first four signs were moved to its end."""
-    return int("".join(str(int(c, 36)) for c in text)) % 97 == 1
+    """ISO 7064 MOD 97-10 over upper case letters and digits, as in an IBAN whose first four signs are at its end."""
+    return int(text.translate(_LETTERS)) % 97 == 1
 
 
 def verhoeff(digits: str) -> bool:

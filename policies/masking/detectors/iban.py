@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from onrecord.policies.masking.detectors.checksums import mod97
+from onrecord.policies.masking.detectors.unit import GAP, Spans, Unit, wide_gap
 
 # Country → length, from SWIFT's IBAN registry, with the countries that use the form without being registered.
 LENGTHS: dict[str, int] = {
@@ -21,32 +22,31 @@ LENGTHS: dict[str, int] = {
     "YE": 30,
 }  # fmt: skip
 
-_GAP = r"[ .\-/\u00a0\u2000-\u200a\u2010-\u2015\u202f\u2212]{0,2}"
-_START = re.compile(rf"(?i:{'|'.join(LENGTHS)}){_GAP}[0-9]{_GAP}[0-9]")
-_SIGN = re.compile(rf"{_GAP}([0-9A-Za-z])", re.ASCII)
+_START = re.compile(rf"(?i:{'|'.join(LENGTHS)}){GAP}[0-9]{GAP}[0-9]")
+_REST = {
+    length: re.compile(rf"(?:{GAP}[0-9A-Za-z]){{{length - 4}}}", re.ASCII) for length in sorted(set(LENGTHS.values()))
+}
 
 
-def find_ibans(text: str) -> list[tuple[int, int]]:
+def find_ibans(text: str) -> Spans:
     """The places of IBANs in `text`, grouped or not, in any case."""
     found = []
     at = 0
-    while match := _START.search(text, at):
-        end = _end(text, match)
-        at = end or match.start() + 1
-        if end:
-            found.append((match.start(), end))
+    while start := _START.search(text, at):
+        head = "".join(filter(str.isalnum, start[0])).upper()
+        rest = _REST[LENGTHS[head[:2]]].match(text, start.end())
+        if rest is not None and mod97("".join(filter(str.isalnum, rest[0])).upper() + head):
+            found.append((start.start(), rest.end()))
+            at = rest.end()
+        else:
+            at = start.start() + 1
     return found
 
 
-def _end(text: str, start: re.Match[str]) -> int:
-    """Where the IBAN ends that begins at `start`, 0 where it is none."""
-    signs = [c for c in start[0] if c.isalnum()]
-    length = LENGTHS["".join(signs[:2]).upper()]
-    at = start.end()
-    while len(signs) < length:
-        match = _SIGN.match(text, at)
-        if match is None:
-            return 0
-        signs.append(match[1])
-        at = match.end()
-    return at if mod97("".join([*signs[4:], *signs[:4]])) else 0
+UNITS = (
+    Unit(
+        "iban",
+        rf"(?i:{'|'.join(LENGTHS)}){wide_gap()}[0-9]{wide_gap()}[0-9](?:{wide_gap()}[0-9A-Za-z]){{11}}",
+        find_ibans,
+    ),
+)

@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable
 
 from onrecord.policies.masking.detectors.checksums import luhn, mod11_10, verhoeff, weighted
-from onrecord.policies.masking.detectors.numbers import Spans
+from onrecord.policies.masking.detectors.unit import DASH, Spans, Unit, wide_dash
 
-_D = r"[ .\-/\u00a0\u2010-\u2015\u202f\u2212]"
 _SIGNS = re.compile(r"[^0-9A-Za-z]+", re.ASCII)
 
 
@@ -44,6 +43,7 @@ def _german_tax(d: str) -> bool:
 
 
 def _dutch_bsn(d: str) -> bool:
+    d = d.zfill(9)
     return d != "000000000" and weighted(d, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
 
 
@@ -194,88 +194,103 @@ def _japanese(d: str) -> bool:
     return int(d[11]) == (0 if rest <= 1 else 11 - rest)
 
 
+def _aadhaar_or_japanese(d: str) -> bool:
+    return _aadhaar(d) or _japanese(d)
+
+
+def _eleven_digits(d: str) -> bool:
+    return _polish(d) or _norwegian(d) or _turkish(d)
+
+
+def _nordic(d: str) -> bool:
+    return _dmy(d) or _swedish(d)
+
+
+def _swedish_or_danish(d: str) -> bool:
+    return _swedish(d) or (len(d) == 10 and _dmy(d))
+
+
+def _canadian_or_australian(d: str) -> bool:
+    return _canadian(d) or _australian(d)
+
+
+def _south_african_or_romanian(d: str) -> bool:
+    return _south_african(d) or _romanian(d)
+
+
 def _always(_d: str) -> bool:
     return True
 
 
-# The form (without edges), and the check of its letters and digits. A form's own separators are part of it.
+# The form, and the check of its letters and digits. `~` is a separator or none, `@` and `&` the same one twice, `§`
+# a slash; a form's other separators are part of it. Nothing alphanumeric may stand at its edges.
 _FORMS: tuple[tuple[str, Callable[[str], bool]], ...] = (
-    (rf"[0-9]{{3}}({_D})[0-9]{{2}}\1[0-9]{{4}}", _us_ssn),
-    (rf"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]{_D}?(?:[0-9]{{2}}{_D}?){{3}}[A-D]", _uk_nino),
-    (rf"[0-9]{{2}}{_D}?[0-9]{{3}}{_D}?[0-9]{{3}}{_D}?[0-9]{{3}}", _german_tax),
+    (r"[0-9]{3}@[0-9]{2}&[0-9]{4}", _us_ssn),
+    (r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]~(?:[0-9]{2}~){3}[A-D]", _uk_nino),
+    (r"[0-9]{2}~[0-9]{3}~[0-9]{3}~[0-9]{3}", _german_tax),
     (r"[0-9]{4}\.[0-9]{2}\.[0-9]{3}|[0-9]{3}\.[0-9]{3}\.[0-9]{3}", _dutch_bsn),
-    (rf"[0-9]{{2}}{_D}?[0-9]{{3}}{_D}?[0-9]{{3}}{_D}?[A-HJ-NP-TV-Z]|[XYZ]{_D}?[0-9]{{7}}{_D}?[A-HJ-NP-TV-Z]", _spanish),
-    (
-        rf"[A-Z]{{3}}{_D}?[A-Z]{{3}}{_D}?[0-9LMNP-V]{{2}}[A-EHLMPRST][0-9LMNP-V]{{2}}{_D}?[A-Z][0-9LMNP-V]{{3}}[A-Z]",
-        _italian,
-    ),
-    (rf"[0-9]{{3}}{_D}?[0-9]{{3}}{_D}?[0-9]{{3}}{_D}?[0-9]{{2}}", _brazilian_cpf),
-    (rf"[0-9]{{4}}({_D})[0-9]{{4}}\1[0-9]{{4}}", _aadhaar),
+    (r"[0-9]{2}~[0-9]{3}~[0-9]{3}~[A-HJ-NP-TV-Z]|[XYZ]~[0-9]{7}~[A-HJ-NP-TV-Z]", _spanish),
+    (r"[A-Z]{3}~[A-Z]{3}~[0-9LMNP-V]{2}[A-EHLMPRST][0-9LMNP-V]{2}~[A-Z][0-9LMNP-V]{3}[A-Z]", _italian),
+    (r"[0-9]{3}~[0-9]{3}~[0-9]{3}~[0-9]{2}", _brazilian_cpf),
+    (r"[0-9]{4}@[0-9]{4}&[0-9]{4}", _aadhaar_or_japanese),
     (r"[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]", _always),  # Indian PAN
-    (
-        rf"[1-478]{_D}?[0-9]{{2}}{_D}?[0-9]{{2}}{_D}?(?:[0-9]{{2}}|2[AB]){_D}?[0-9]{{3}}{_D}?[0-9]{{3}}{_D}?[0-9]{{2}}",
-        _french,
-    ),
-    (r"[0-9]{11}", _polish),
-    (r"[0-9]{11}", _norwegian),
-    (r"[0-9]{11}", _turkish),
-    (rf"[0-9]{{2}}{_D}?[0-9]{{2}}{_D}?[0-9]{{2}}{_D}?[0-9]{{3}}{_D}?[0-9]{{2}}", _belgian),
-    (r"(?:19|20)?[0-9]{6}[-+][0-9]{4}|(?:19|20)[0-9]{10}", _swedish),
-    (r"[0-9]{6} [0-9]{5}", _norwegian),
+    (r"[1-478]~[0-9]{2}~[0-9]{2}~(?:[0-9]{2}|2[AB])~[0-9]{3}~[0-9]{3}~[0-9]{2}", _french),
+    (r"[0-9]{6} ?[0-9]{5}", _eleven_digits),
+    (r"[0-9]{2}~[0-9]{2}~[0-9]{2}~[0-9]{3}~[0-9]{2}", _belgian),
+    (r"(?:19|20)?[0-9]{6}[-+][0-9]{4}|(?:19|20)[0-9]{10}", _swedish_or_danish),
     (r"[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-Y]", _finnish),
-    (rf"756{_D}?[0-9]{{4}}{_D}?[0-9]{{4}}{_D}?[0-9]{{2}}", _swiss),
-    (rf"[0-9]{{3}}({_D})[0-9]{{3}}\1[0-9]{{3}}", _canadian),
-    (rf"[0-9]{{3}}({_D})[0-9]{{3}}\1[0-9]{{3}}", _australian),
+    (r"756~[0-9]{4}~[0-9]{4}~[0-9]{2}", _swiss),
+    (r"[0-9]{3}@[0-9]{3}&[0-9]{3}", _canadian_or_australian),
     (r"[1-9][0-9]{16}[0-9X]", _chinese),
     (r"[0-9]{6}-[0-9]{7}", _korean),
     (r"[STFGM][0-9]{7}[A-Z]", _singaporean),
-    (rf"[0-9]{{6}}{_D}?[0-9]{{4}}{_D}?[0-9]{{2}}{_D}?[0-9]", _south_african),
-    (r"[0-9]{13}", _romanian),
+    (r"[0-9]{6}~[0-9]{4}~[0-9]{2}~[0-9]", _south_african_or_romanian),
     (r"[A-Z]{4}[0-9]{6}[HMX][A-Z]{5}[0-9A-Z][0-9]", _mexican),
     (r"[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[0-9K]", _chilean),
     (r"[0-9]{2}-[0-9]{8}-[0-9]", _argentine),
-    (r"[0-9]{6}/[0-9]{3,4}", _czech),
-    (rf"[0-9]{{4}}({_D})[0-9]{{4}}\1[0-9]{{4}}", _japanese),
-    (r"[0-9]{6}-[0-9]{4}", _dmy),  # Danish CPR
+    (r"[0-9]{6}§[0-9]{3,4}", _czech),
 )
 
-# Names that let a bare number count, and its checks.
+# Names that let a bare number count: the name, the digits, the check.
 _NAMED: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     (r"ssn|social[ _-]?security|tax[ _-]?id|itin", r"[0-9]{9}", _us_ssn),
-    (
-        r"bsn|sofi(?:nummer)?|burgerservice(?:nummer)?|citizen[ _-]?service",
-        r"[0-9]{8,9}",
-        lambda d: _dutch_bsn(d.zfill(9)),
-    ),
-    (r"aadhaar|aadhar|uid(?:ai)?|आधार", r"[0-9]{12}", _aadhaar),
-    (r"sin|social[ _-]?insurance|nas", r"[0-9]{9}", _canadian),
+    (r"bsn|sofi(?:nummer)?|burgerservice(?:nummer)?|citizen[ _-]?service", r"[0-9]{8,9}", _dutch_bsn),
+    (r"aadhaar|aadhar|uidai", r"[0-9]{12}", _aadhaar),
+    (r"sin|social[ _-]?insurance", r"[0-9]{9}", _canadian),
     (r"tfn|tax[ _-]?file", r"[0-9]{9}", _australian),
     (r"my[ _-]?number|マイナンバー", r"[0-9]{12}", _japanese),
-    (r"cpr|personnummer|hetu|henkilötunnus", r"[0-9]{10}", _dmy),
-    (r"personnummer|pnr", r"[0-9]{10}", _swedish),
+    (r"cpr|personnummer|pnr", r"[0-9]{10}", _nordic),
 )
 _NAME_GAP = (
     r"[\"'”’)]{0,2}[ _.-]{0,2}(?:no|nr|number|num|nummer|id)?\.?[\"'”’)]{0,2}[ \u00a0]{0,3}"
     r"(?:is|was|[:=#]){0,3}[ \u00a0]{0,3}[\"'“‘(]{0,2}"
 )
-_EDGES = r"(?<![0-9A-Za-z])(?:{})(?![0-9A-Za-z])"
-
-_COMPILED = [(re.compile(_EDGES.format(form), re.ASCII | re.IGNORECASE), check) for form, check in _FORMS]
-_NAMED_COMPILED = [
-    (re.compile(rf"(?<![A-Za-z])(?:{name}){_NAME_GAP}({form})(?![0-9A-Za-z])", re.IGNORECASE), check)
-    for name, form, check in _NAMED
-]
 
 
-def find_national_ids(text: str) -> Spans:
-    found: Spans = []
-    for form, check in _COMPILED:
-        found += [match.span() for match in form.finditer(text) if check(_signs(match[0], check))]
-    for form, check in _NAMED_COMPILED:
-        found += [match.span(1) for match in form.finditer(text) if check(match[1])]
-    return found
+def _by_form(form: str, check: Callable[[str], bool]) -> Unit:
+    # inside `(?:…)` the first group is the separator that has to come again
+    exact = form.replace("~", f"{DASH}?").replace("@", f"({DASH})").replace("&", r"\1").replace("§", "/")
+    pattern = re.compile(rf"(?<![0-9A-Za-z])(?:{exact})(?![0-9A-Za-z])", re.ASCII | re.IGNORECASE)
+    wide = form.replace("~", f"{wide_dash()}?").replace("@", wide_dash()).replace("&", wide_dash())
+
+    def find(text: str) -> Spans:
+        return [match.span() for match in pattern.finditer(text) if check(_signs(match[0], check))]
+
+    return Unit("national_id", "(?i:" + wide.replace("§", r"\\*/") + ")", find)
+
+
+def _by_name(name: str, digits: str, check: Callable[[str], bool]) -> Unit:
+    pattern = re.compile(rf"(?<![A-Za-z])(?:{name}){_NAME_GAP}({digits})(?![0-9A-Za-z])", re.IGNORECASE)
+
+    def find(text: str) -> Spans:
+        return [match.span(1) for match in pattern.finditer(text) if check(match[1])]
+
+    return Unit("national_id", rf"(?i:{name})[^0-9]{{0,32}}[0-9]{{8}}", find)
 
 
 def _signs(text: str, check: Callable[[str], bool]) -> str:
     """What the check reads: letters and digits; of the Finnish id also the sign that is its century."""
     return text if check is _finnish else _SIGNS.sub("", text)
+
+
+UNITS = (*(_by_form(*one) for one in _FORMS), *(_by_name(*one) for one in _NAMED))

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from onrecord.policies.masking.detectors.checksums import luhn
+from onrecord.policies.masking.detectors.unit import DASH, GAP, Spans, Unit, wide_dash, wide_gap
 
-Spans = list[tuple[int, int]]
-
-SEP = r" .\-/_\u00a0\u2000-\u200a\u2010-\u2015\u202f\u205f\u2212\u3000\ufe58\ufe63\uff0d"
-_RUN = re.compile(rf"[0-9](?:[{SEP}]{{0,3}}[0-9]){{7,}}", re.ASCII)
+_RUN = re.compile(rf"[0-9](?:{GAP}[0-9]){{11,}}", re.ASCII)
 _GROUP = re.compile("[0-9]+", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
 MAX_GROUPS = 40  # looked at from one group on
@@ -30,7 +29,7 @@ class Group(NamedTuple):
 
 
 def runs(text: str) -> Iterator[list[Group]]:
-    """The runs of at least eight digits, as groups. A decimal fraction is none."""
+    """The runs of at least twelve digits, as groups. A decimal fraction is none."""
     for match in _RUN.finditer(text):
         if _DECIMAL.fullmatch(match[0]):
             continue
@@ -70,12 +69,20 @@ _ISSUERS: tuple[tuple[int, int, tuple[int, ...]], ...] = (
 )  # fmt: skip
 
 
+_PREFIXES: dict[str, set[int]] = {}
+for _first, _last, _lengths in _ISSUERS:
+    for _prefix in range(_first, _last + 1):
+        _PREFIXES.setdefault(str(_prefix), set()).update(_lengths)
+
+
 def is_card(digits: str) -> bool:
     """Whether an issuer uses the prefix with this length, and the check digit is right."""
-    for first, last, lengths in _ISSUERS:
-        if len(digits) in lengths and first <= int(digits[: len(str(first))]) <= last:
-            return luhn(digits) and len(set(digits)) > 1
-    return False
+    length = len(digits)
+    return (
+        luhn(digits)
+        and any(length in _PREFIXES.get(digits[:size], ()) for size in (1, 2, 3, 4, 6))
+        and len(set(digits)) > 1
+    )
 
 
 def find_cards(text: str) -> Spans:
@@ -84,29 +91,58 @@ def find_cards(text: str) -> Spans:
     ]
 
 
-_PHONE_GAP = rf"[{SEP}()]{{0,4}}"
+_PHONE_GAP = GAP.replace("[", "[()").replace("{0,3}", "{0,4}")
 _INTERNATIONAL = re.compile(rf"\+{_PHONE_GAP}[1-9](?:{_PHONE_GAP}[0-9]){{6,14}}(?![0-9])", re.ASCII)
-_DASH = r"[ .\-/\u00a0\u2010-\u2015\u202f\u2212]"
 # North America: (212) 555-0123, 212-555-0123, 1-212-555-0123
 _AMERICAN = (
-    rf"(?:1{_DASH}?)?(?:\([2-9][0-9]{{2}}\){_DASH}{{0,2}}|[2-9][0-9]{{2}}{_DASH}{{1,2}})"
-    rf"[2-9][0-9]{{2}}{_DASH}{{1,2}}[0-9]{{4}}"
+    rf"(?:1{DASH}?)?(?:\([2-9][0-9]{{2}}\){DASH}{{0,2}}|[2-9][0-9]{{2}}{DASH}{{1,2}})"
+    rf"[2-9][0-9]{{2}}{DASH}{{1,2}}[0-9]{{4}}"
 )
 # with the prefix of long distance calls, or of international ones: 020 7946 0958, 06 12 34 56 78, 0049 30 123456
-_PREFIXED = rf"\(?00?[1-9][0-9]{{0,10}}\)?(?:{_DASH}{{0,2}}\(?[0-9]{{1,8}}\)?){{0,7}}"
-_NATIONAL = re.compile(f"{_AMERICAN}|{_PREFIXED}", re.ASCII)
+_PREFIXED = rf"\(?00?[1-9][0-9]{{0,10}}\)?(?:{DASH}{{0,2}}\(?[0-9]{{1,8}}\)?){{0,7}}"
 _DATE = re.compile(r"0?[0-9]{1,2}([./-])[0-9]{1,2}\1[0-9]{2,4}(?: [0-9:]*)?", re.ASCII)
 
 
-def find_phones(text: str) -> Spans:
-    found = [match.span() for match in _INTERNATIONAL.finditer(text)]
-    for match in _NATIONAL.finditer(text):
+def _national(pattern: re.Pattern[str], text: str) -> Spans:
+    found = []
+    for match in pattern.finditer(text):
         start, end = match.span()
         if (start and (text[start - 1].isalnum() or text[start - 1] in "+.,-")) or text[end : end + 1].isdigit():
             continue
         digits = sum(c.isdigit() for c in match[0])
-        grouped = digits < end - start
-        least, most = (9, 16) if grouped else (11, 15) if match[0].startswith("00") else (10, 11)
+        if match[0][0] != "0":
+            least, most = 9, 16
+        elif digits < end - start:
+            least, most = 9 if "/" in match[0] else 10, 16
+        else:
+            least, most = (11, 15) if match[0].startswith("00") else (10, 11)
         if least <= digits <= most and not _DATE.match(match[0]):
             found.append((start, end))
     return found
+
+
+def _wide_digits(count: int, gap: str) -> str:
+    return rf"(?:{gap}[0-9]){{{count}}}"
+
+
+_WIDE_PHONE = wide_gap(4, "()")
+UNITS = (
+    Unit("payment_card", rf"[1-9]{_wide_digits(11, wide_gap())}", find_cards),
+    Unit(
+        "phone",
+        rf"\+{_wide_digits(7, _WIDE_PHONE)}",
+        lambda text: [match.span() for match in _INTERNATIONAL.finditer(text)],
+    ),
+    Unit(
+        "phone",
+        rf"[2-9][0-9]{{2}}(?:\)|{wide_dash()}){{1,3}}[2-9][0-9]{{2}}{wide_dash()}{{1,2}}[0-9]{{4}}"
+        rf"|\([2-9][0-9]{{2}}\)[2-9][0-9]{{2}}{wide_dash()}{{1,2}}[0-9]{{4}}",
+        partial(_national, re.compile(_AMERICAN, re.ASCII)),
+    ),
+    Unit(
+        "phone",
+        rf"0[1-9]{_wide_digits(8, _WIDE_PHONE)}|\(00?[1-9]{_wide_digits(7, _WIDE_PHONE)}"
+        rf"|0[1-9][0-9]{{0,10}}\\*/{_wide_digits(3, _WIDE_PHONE)}",
+        partial(_national, re.compile(_PREFIXED, re.ASCII)),
+    ),
+)

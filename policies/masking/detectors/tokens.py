@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-Spans = list[tuple[int, int]]
+from onrecord.policies.masking.detectors.unit import Spans, Unit
 
 # RE2 and `re` read these alike. At their left edge anything may stand.
 TOKENS: tuple[str, ...] = (
@@ -96,7 +96,7 @@ _URL = re.compile(
     r":(?:\\*/|%(?:25)*2[fF]){2}(?P<user>[^\s/?#@:\"'<>]*)(?P<colon>:|%(?:25)*3[aA])(?P<rest>[^\s\"'<>]+)"
 )
 _FIELD = re.compile(
-    r"(?i:pass(?:word|wd|phrase)?|pwd)(?:=|%(?:25)*3[dD])(?P<password>'[^']*'?|\"[^\"]*\"?|[^\s&;,\"'<>]+)"
+    r"(?i:pass(?:word|wd|phrase)?|pwd)(?:=|%(?:25)*3[dD])(?P<password>'[^'\n\x00]*'?|\"[^\"\n\x00]*\"?|[^\s&;,\"'<>]+)"
 )
 
 
@@ -152,3 +152,16 @@ def find_url_passwords(text: str) -> Spans:
         if at > 0:
             found.append((match.start("rest"), match.start("rest") + at))
     return found + [match.span("password") for match in _FIELD.finditer(text)]
+
+
+_SLASH = r"(?:\\*/|%(?:25)*2[fF])"
+UNITS = (
+    Unit("jwt", r"eyJ[A-Za-z0-9_-]{5}", find_jwts),
+    Unit(
+        "private_key",
+        rf"PRIVATE(?:[ +_]|%20)KEY|Private-Lines|{'|'.join(KEY_BODIES)}",
+        find_keys,
+    ),
+    Unit("api_token", "|".join(TOKENS).replace("/", r"\\*/"), find_tokens),
+    Unit("url_password", rf":{_SLASH}{{2}}|(?i:pass(?:word|wd|phrase)?|pwd)(?:=|%(?:25)*3[dD])", find_url_passwords),
+)
