@@ -6,8 +6,9 @@ import struct
 from collections.abc import Callable, Sequence
 
 from onrecord.policies.masking import Detectors
+from onrecord.shims.postgres.masking.ruled import Ruled
 from onrecord.shims.postgres.masking.types import Kind, ValueType
-from onrecord.shims.postgres.masking.values import Detecting, Found, Ruled, Values
+from onrecord.shims.postgres.masking.values import Detecting, Found, Values
 from onrecord.shims.postgres.wire import HEADER, HEADER_SIZE, WireError
 
 Masker = Callable[[bytes, Found], bytes | None]

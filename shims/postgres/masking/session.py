@@ -16,9 +16,10 @@ from onrecord.shims.postgres.masking.copies import masking_of
 from onrecord.shims.postgres.masking.copy_options import copy_options
 from onrecord.shims.postgres.masking.plan import Rules, columns_of
 from onrecord.shims.postgres.masking.rows import Column, Plan
+from onrecord.shims.postgres.masking.ruled import Ruled
 from onrecord.shims.postgres.masking.texts import mask_fields, mask_notification, own_texts
 from onrecord.shims.postgres.masking.types import Kind, Types
-from onrecord.shims.postgres.masking.values import Detecting, Found, Ruled, Values
+from onrecord.shims.postgres.masking.values import Detecting, Found, Values
 from onrecord.shims.postgres.messages import Column as Announced
 
 _MAX_PLANS = 256

@@ -7,15 +7,12 @@ types' send functions (array_send, record_send, range_send, inet_send, jsonb_sen
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
-import json
-import re
 import struct
 from collections.abc import Callable
 
-from onrecord.policies.masking import WHOLE, Detectors, MaskError, Masks, Rule
+from onrecord.policies.masking import Detectors, Masks
 from onrecord.shims.postgres.masking.documents import mask_document
+from onrecord.shims.postgres.masking.forms import bytea_of, inet_text, number_readings
 from onrecord.shims.postgres.masking.nested import NestedError, map_array, map_composite
 from onrecord.shims.postgres.masking.types import Kind, Types, ValueType
 from onrecord.shims.postgres.parameters import value_text
@@ -25,15 +22,7 @@ Found = dict[str, int]
 _I32 = struct.Struct(">i")
 _HEAD = struct.Struct(">iiI")
 _DIGITS = 9  # what a detector looks for in a number is longer
-_TEXTUAL = frozenset({Kind.TEXT, Kind.JSON, Kind.JSONB, Kind.JSONPATH, Kind.BYTEA})
-_SIMPLE = frozenset({Kind.TEXT, Kind.NUMBER, Kind.FLOAT, Kind.PASS, Kind.SCALAR, Kind.INET})
-_OCTAL = re.compile(rb"\\([0-7]{3}|\\)")
-_NO_NUMBERS = re.compile(r"[^0-9.]")
-_INTEGERS = {20: 8, 23: 4, 21: 2}
-
-
-class UndecodableError(MaskError):
-    """A value of a column that must be masked cannot be decoded: its row must not be released."""
+AS_INT8 = {790: 20, 5069: 20}  # types whose binary form is that of int8
 
 
 class Values:
@@ -225,11 +214,11 @@ class Detecting(Values):
                 return data
             text = str(value)
         else:
-            text = value_text(data, {790: 20, 5069: 20}.get(kind.oid, kind.oid), 1)
+            text = value_text(data, AS_INT8.get(kind.oid, kind.oid), 1)
             if text.startswith("\\x"):
                 return self._opaque(data, found)
         local: Found = {}
-        for candidate in _readings(text, kind):
+        for candidate in number_readings(text, kind):
             if self.clean(candidate, local) != candidate or local:
                 _add(found, local)
                 return None
@@ -340,152 +329,6 @@ class Detecting(Values):
                 return self._opaque(data, found)
             return None if changed else data
         return self._opaque(data, found)
-
-
-class Ruled(Values):
-    """Every value is masked by one rule; what the rule makes of it must fit the type, else it is NULL."""
-
-    def __init__(self, types: Types, masks: Masks, rule: Rule) -> None:
-        super().__init__(types, masks)
-        self._rule = rule
-        self._whole = rule is WHOLE
-
-    def mask(self, kind: ValueType, binary: bool, data: bytes, found: Found) -> bytes | None:
-        if self._whole and kind.kind not in _TEXTUAL:
-            self._count(found)
-            return None
-        return super().mask(kind, binary, data, found)
-
-    def _count(self, found: Found) -> None:
-        found[self._rule.name] = found.get(self._rule.name, 0) + 1
-
-    def _torn(self, data: bytes, found: Found) -> bytes | None:  # noqa: ARG002
-        raise UndecodableError("a value of a masked column cannot be decoded")
-
-    def _leaf(self, kind: ValueType, binary: bool, data: bytes, found: Found) -> bytes | None:
-        what = kind.kind
-        if self._whole and what is Kind.BYTEA:
-            new = None
-        elif what in _TEXTUAL:
-            new = self._textual(kind, binary, data)
-        elif what in _SIMPLE:
-            new = self._simple(kind, binary, data)
-        elif what is Kind.UNKNOWN and binary:
-            raise UndecodableError("a value of a masked column has a type whose binary form is not known")
-        else:
-            new = None
-        self._count(found)
-        return new
-
-    def _textual(self, kind: ValueType, binary: bool, data: bytes) -> bytes | None:
-        what = kind.kind
-        body = data
-        if what in (Kind.JSONB, Kind.JSONPATH) and binary:
-            if data[:1] != b"\1":
-                raise UndecodableError("a value of a masked column has an unknown version")
-            body = data[1:]
-        if what is Kind.BYTEA and not binary:
-            raw = bytea_of(data)
-            if raw is None:
-                raise UndecodableError("a value of a masked column cannot be decoded")
-            body = raw
-        masked = self._rule.apply(self._read(body, kind))
-        if masked is None or what is Kind.JSONPATH:
-            return None
-        if what in (Kind.JSON, Kind.JSONB):
-            new = encode_json_text(masked)
-            return b"\1" + new if what is Kind.JSONB and binary else new
-        new = masked.replace("\0", "").encode("utf-8", "replace")
-        return b"\\x" + new.hex().encode() if what is Kind.BYTEA and not binary else new
-
-    def _read(self, body: bytes, kind: ValueType) -> str:
-        try:
-            return body.decode()
-        except UnicodeDecodeError:
-            if self._whole or kind.kind is Kind.BYTEA:
-                return body.decode("latin-1")
-            raise UndecodableError("a value of a masked column is not valid UTF-8") from None
-
-    def _simple(self, kind: ValueType, binary: bool, data: bytes) -> bytes | None:
-        """A number, an address, an identifier, a date: the rule's text, if it is one of the type."""
-        if not binary:
-            text = data.decode("latin-1")
-        elif kind.kind is Kind.INET:
-            text = inet_text(data) or ""
-        else:
-            text = value_text(data, {790: 20, 5069: 20}.get(kind.oid, kind.oid), 1)
-        masked = self._rule.apply(text)
-        if masked is None or not _fits(kind, masked):
-            return None
-        if not binary:
-            return masked.encode()
-        if kind.oid == 2950:
-            return bytes.fromhex(masked.replace("-", ""))
-        if kind.oid in _INTEGERS:
-            return int(masked).to_bytes(_INTEGERS[kind.oid], "big", signed=True)
-        return None
-
-
-def encode_json_text(text: str) -> bytes:
-    """`text` as a JSON string."""
-    return json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")
-
-
-def _fits(kind: ValueType, text: str) -> bool:
-    size = _INTEGERS.get(kind.oid)
-    if size is not None:
-        if not re.fullmatch(r"-?(0|[1-9][0-9]{0,18})", text, re.ASCII):
-            return False
-        return -(1 << (8 * size - 1)) <= int(text) < 1 << (8 * size - 1)
-    if kind.kind is Kind.INET:
-        with contextlib.suppress(ValueError):
-            ipaddress.ip_interface(text)
-            return kind.oid == 869
-        return False
-    if kind.oid == 2950:
-        return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text, re.ASCII) is not None
-    if kind.oid == 1700:
-        return re.fullmatch(r"-?[0-9]{1,300}(\.[0-9]{1,300})?", text, re.ASCII) is not None
-    return False
-
-
-def _readings(text: str, kind: ValueType) -> tuple[str, ...]:
-    """How a number may be read: as it stands, and its whole part without separators."""
-    if kind.kind is Kind.FLOAT:
-        with contextlib.suppress(ValueError, OverflowError):
-            number = float(text)
-            if number.is_integer() and abs(number) < 1e20:
-                return (text, str(abs(int(number))))
-        return (text,)
-    plain = _NO_NUMBERS.sub("", text)
-    whole, dot, rest = plain.partition(".")
-    return (text, whole, plain, whole[:-2]) if kind.oid == 790 else (text, whole) if dot or rest else (text, plain)
-
-
-def bytea_of(data: bytes) -> bytes | None:
-    """The bytes behind a bytea in text form, hexadecimal or escape; None where it is neither."""
-    if data[:2] == b"\\x":
-        try:
-            return bytes.fromhex(data[2:].decode("ascii"))
-        except ValueError:
-            return None
-    if b"\\" not in data:
-        return data
-    if _OCTAL.sub(b"", data).count(b"\\"):
-        return None
-    return _OCTAL.sub(lambda match: b"\\" if match[1] == b"\\" else bytes([int(match[1], 8) & 255]), data)
-
-
-def inet_text(data: bytes) -> str | None:
-    """inet_send: family, bits, whether it is a cidr, number of bytes, address. None where it is no such thing."""
-    if len(data) not in (8, 20) or data[3] != len(data) - 4:
-        return None
-    try:
-        address = ipaddress.ip_address(data[4:])
-    except ValueError:
-        return None
-    most = 32 if address.version == 4 else 128
-    return str(address) if data[1] == most else f"{address}/{data[1]}"
 
 
 def _add(found: Found, more: Found) -> None:

@@ -40,7 +40,7 @@ CATALOG = Catalog(
 def rules(lineage: Lineage | None, *columns: Column, **more: Any) -> list[str | None]:
     masks = masks_of(columns={"public.people.email": "partial"}, types={"public.ssn": "null"}, **more)
     found = Rules(masks, CATALOG, Types(CATALOG)).of(columns, lineage, kind="SELECT", writes=False)
-    return ["WHOLE" if rule is WHOLE else rule and rule.name for rule in found]
+    return [None if rule is None else "WHOLE" if rule is WHOLE else rule.name for rule in found]
 
 
 def out(name: str, *sources: str, plain: bool = False, unsure: bool = False) -> Lineage:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from onrecord.policies.masking import DETECTORS, Rule
 from onrecord.shims.postgres.masking.rows import Column, Plan
+from onrecord.shims.postgres.masking.ruled import Ruled
 from onrecord.shims.postgres.masking.types import Types
-from onrecord.shims.postgres.masking.values import Detecting, Ruled
+from onrecord.shims.postgres.masking.values import Detecting
 from onrecord.shims.postgres.messages import decode_row
 from onrecord.shims.postgres.wire import HEADER, WireError, message
 from tests.shims.postgres.masking.conftest import KEY, masks_of
