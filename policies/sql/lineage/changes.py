@@ -42,11 +42,14 @@ def change(tracer: Tracer, name: str, fields: Node, env: Env) -> Result:
 
 
 def names_of(target: Item, column: str) -> frozenset[str]:
-    """All names of a column of the target: a value from there that goes back there is no flow."""
+    """The names under which a column of the target is read wherever the row comes to lie: in a partition, for one.
+
+    A value that comes from under such a name and goes back there is no flow.
+    """
     found = target.find(column)
     if found is None or (found.unsure and not target.unseen):
         return EMPTY
-    return found.sources
+    return found.sources - target.below(column)
 
 
 def write(tracer: Tracer, target: Item, column: str, value: Value, written: _Written) -> None:

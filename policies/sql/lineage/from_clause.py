@@ -222,11 +222,12 @@ def _table_function(tracer: Tracer, fields: Node, env: Env) -> Result:
 
 
 def _table_columns(nodes: list[Any]) -> list[str]:
-    names = []
+    """Those of NESTED PATH come after the others of their level."""
+    names, nested = [], []
     for node in nodes:
         column: Node = next(iter(node.values()))
         if column.get("coltype") == "JTC_NESTED":
-            names += _table_columns(column.get("columns", []))
+            nested += _table_columns(column.get("columns", []))
         else:
             names.append(column.get("colname") or column.get("name") or "")
-    return names
+    return names + nested

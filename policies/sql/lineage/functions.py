@@ -35,7 +35,7 @@ _REVEALS = words(
 )
 # set_config keeps its value; the others tell their argument by time, or by what random() gives afterwards.
 _KEEPS = words("set_config setseed pg_sleep pg_sleep_for pg_sleep_until")
-_HARMLESS = words("nextval lo_close lo_creat lo_create lo_open lo_unlink lo_tell lo_tell64")
+_HARMLESS = words("nextval lo_close lo_creat lo_tell lo_tell64")
 SETS = words(
     "aclexplode generate_series generate_subscripts json_array_elements json_array_elements_text json_each "
     "json_each_text json_object_keys json_populate_recordset json_to_recordset jsonb_array_elements "
@@ -77,7 +77,9 @@ def _of(function: Function) -> Call:
         return UNSEEN
     if function.volatility == "i":
         return Call(multiplies=function.returns_set)
-    return Call(unsure=True, keeps=True, acts=function.volatility == "v", multiplies=function.returns_set)
+    # PostgreSQL lets a stable function write nothing.
+    writes = function.volatility == "v"
+    return Call(unsure=True, keeps=writes, acts=writes, multiplies=function.returns_set)
 
 
 def _all(calls: list[Call]) -> Call:

@@ -94,6 +94,8 @@ def _cte(tracer: Tracer, cte: Node, env: Env, *, recursive: bool) -> Result:
         around = Env(env.parent, {**env.ctes, own: _with_marks(cte, known)}, env.space)
         grown = _joined(known, renamed(query(tracer, name, fields, around), names))
         if grown == known:
+            if "cycle_clause" in cte:  # which rows are followed further
+                tracer.facts.predicate(known.whole())
             return _with_marks(cte, known)
         known = grown
     return OPEN

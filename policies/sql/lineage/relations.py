@@ -102,7 +102,12 @@ class Knowledge:
             if len(self._items) < _MOST:
                 self._items[key] = found
         result, tables, unseen, row = found
-        return Item(alias, result, tables, unseen, row)
+        item = Item(alias, result, tables, unseen, row)
+        known = self.catalog.by_name if self.catalog is not None else {}
+        for table in tables:
+            if table in known and known[table].children:
+                item.children = (*item.children, *known[table].children)
+        return item
 
     def relations(self, fields: Node) -> tuple[list[Relation], list[str]]:
         """The relations of the catalog that a RangeVar can mean, and the names of those that it does not know."""

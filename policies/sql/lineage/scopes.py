@@ -14,7 +14,7 @@ class Item:
     - `unseen`: those of them that the catalog does not know: any column may be theirs.
     """
 
-    __slots__ = ("columns", "name", "names", "rest", "row", "tables", "unseen")
+    __slots__ = ("children", "columns", "name", "names", "rest", "row", "tables", "unseen")
 
     def __init__(
         self, name: str, result: Result, tables: tuple[str, ...] = (), unseen: tuple[str, ...] = (),
@@ -27,6 +27,11 @@ class Item:
         self.unseen = unseen
         self.row = row if row is not None else result.whole()
         self.names: dict[str, Value] | None = None
+        self.children: tuple[str, ...] = ()
+
+    def below(self, column: str) -> frozenset[str]:
+        """The names of `column` in the relation's children."""
+        return frozenset([f"{child}.{column}" for child in self.children])
 
     def find(self, name: str) -> Value | None:
         """The column `name`, or None where the relation has none."""
@@ -123,7 +128,7 @@ class Env:
             if found is not None:
                 return either([*guesses, found]) if guesses else found
             if name in SYSTEM_COLUMNS and any(item.tables for item in space.items):
-                return merged([*guesses, NOTHING])
+                guesses.append(NOTHING)  # but views and foreign tables have none: it may be further out
             guesses += [item.guess(name) for item in space.opens]
             env = env.parent
         row = self.item(name)

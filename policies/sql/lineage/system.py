@@ -11,7 +11,7 @@ _DATA = Path(__file__).parent / "data"
 
 SCHEMAS = frozenset({"pg_catalog", "information_schema"})
 # Every table has them; none holds a value of a column.
-SYSTEM_COLUMNS = words("ctid tableoid xmin xmax cmin cmax oid")
+SYSTEM_COLUMNS = words("ctid tableoid xmin xmax cmin cmax")
 
 # The planner's statistics, texts of statements, large objects, the default that ADD COLUMN gave to rows of before:
 # all but the columns named here.

@@ -34,9 +34,8 @@ class Facts:
         self.unsure_predicates = self.unsure_predicates or value.unsure
 
     def flow(self, value: Value, into: frozenset[str] = EMPTY) -> None:
-        """`value` goes into the column that has the names `into`."""
-        if value.unsure or not value.sources <= into:
-            self.flows.update(value.sources)
+        """`value` goes into a column that whoever reads it sees under all the names `into`: those are no flow."""
+        self.flows.update(value.sources - into)
         self.unsure_flows = self.unsure_flows or value.unsure
 
     def add(self, other: Facts) -> None:

@@ -18,7 +18,8 @@ from onrecord.policies.sql.lineage import Lineage, trace
 from onrecord.scripts.parts.postgres import PostgresPart
 
 from .generator import Generator
-from .world import WORLD, snapshot
+from .test_trace import STATEMENTS
+from .world import CATALOG, WORLD, snapshot
 
 DATABASE = "lineage"
 COUNT = int(os.environ.get("ONRECORD_LINEAGE_QUERIES", "250"))
@@ -152,3 +153,43 @@ def test_whatever_a_column_changes_in_a_result_lineage_said(connection):
     # Were all refused, or all unsure, the test would say nothing.
     assert ran > COUNT * 0.6
     assert sure > ran * 0.8
+
+
+def test_the_written_catalog_is_what_the_server_says(connection):
+    def shape(catalog):
+        return {
+            relation.full_name: (
+                relation.kind, [column.name for column in relation.columns], relation.parents, relation.children
+            )
+            for relation in catalog.relations
+            if relation.kind != "S"
+        }  # fmt: skip
+
+    assert shape(snapshot(connection)) == shape(CATALOG)
+
+
+def test_the_columns_of_every_written_statement_are_those_of_the_server(connection):
+    catalog = snapshot(connection)
+    found, ran = {}, 0
+    for sql in STATEMENTS:
+        if sql.startswith(("COPY", "COMMIT", "BEGIN", "SELECT pg_sleep", "EXECUTE", "FETCH")):
+            continue
+        (lineage,) = trace(sql, search_path=("public",), catalog=catalog)
+        with connection.transaction(force_rollback=True):
+            result = run(connection, sql)
+        if result is not None and (differences := _shape(result[0], lineage) + _markers(result[1], lineage)):
+            found[sql] = differences
+        ran += result is not None
+    assert not found
+    assert ran > 200
+
+
+def test_a_name_further_out_is_not_mistaken_for_a_system_column(connection):
+    catalog = snapshot(connection)
+    for column, inner in (("ctid", "people"), ("oid", "orders"), ("xmin", "shouted")):
+        sql = f"SELECT (SELECT {column} FROM {inner} LIMIT 1) FROM (SELECT email AS {column} FROM customers) s"
+        (lineage,) = trace(sql, search_path=("public",), catalog=catalog)
+        result = run(connection, sql)
+        assert result is not None
+        assert "xqemail1q" in {row[0] for row in result[1]}
+        assert not _markers(result[1], lineage)

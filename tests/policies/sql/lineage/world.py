@@ -95,3 +95,65 @@ def snapshot(connection: psycopg.Connection) -> Catalog:
         ),
         operators=tuple(Operator(*row) for row in connection.execute(_OPERATORS)),
     )
+
+
+# The same, written down, for tests without a server.
+
+
+def _relation(
+    name: str, columns: str, kind: str = "r", *, definition: str = "", parents: str = "", children: str = ""
+) -> Relation:
+    listed = tuple(
+        CatalogColumn(column, number, 25, "pg_catalog.text") for number, column in enumerate(columns.split(), 1)
+    )
+    return Relation(
+        oid=1,
+        schema="public",
+        name=name,
+        kind=kind,
+        columns=listed,
+        definition=definition,
+        parents=tuple(parents.split()),
+        children=tuple(children.split()),
+    )
+
+
+def _function(name: str, volatility: str) -> Function:
+    return Function(oid=1, schema="public", name=name, volatility=volatility, security_definer=False, language="sql")
+
+
+CATALOG = Catalog(
+    relations=(
+        _relation("customers", "id name email data tags"),
+        _relation("orders", "id customer_id note total"),
+        _relation("events", "id kind body", "p", children="public.events_a public.events_b"),
+        _relation("events_a", "id kind body", parents="public.events"),
+        _relation("events_b", "id kind body", parents="public.events"),
+        _relation("animals", "id label", children="public.dogs"),
+        _relation("dogs", "id label bark", parents="public.animals"),
+        _relation("copies", "id a b"),
+        _relation(
+            "people",
+            "pid who mail",
+            "v",
+            definition="SELECT id AS pid, name AS who, email AS mail FROM customers WHERE name IS NOT NULL;",
+        ),
+        _relation(
+            "shouted",
+            "pid loud n",
+            "v",
+            definition="SELECT pid, upper(mail) AS loud, ( SELECT count(*) AS count FROM orders o"
+            " WHERE (o.note <> p.who)) AS n FROM people p;",
+        ),
+        _relation("rows_of", "whole id", "v", definition="SELECT c.*::customers AS whole, id FROM customers c;"),
+        _relation(
+            "kept",
+            "id kept_email note",
+            "m",
+            definition="SELECT customers.id, customers.email AS kept_email, orders.note"
+            " FROM (customers JOIN orders USING (id));",
+        ),
+    ),
+    functions=(_function("calm", "i"), _function("peek", "s"), _function("stir", "v"), _function("mail_of", "s")),
+    operators=(Operator("public", "###", "public.peek"),),
+)
