@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -124,9 +125,13 @@ def _readings(source: str) -> Iterable[tuple[str, str, str]]:
 def masks_for(config: Config, resource: str, groups: Iterable[str], *, key: bytes) -> Masks | None:
     """What an identity with `groups` sees masked on `resource`; None where that is nothing."""
     own = frozenset(groups)
-    chosen = [mask for mask in config.masks if _applies(mask, resource, own)]
-    if not chosen:
-        return None
+    chosen = tuple(mask for mask in config.masks if _applies(mask, resource, own))
+    return _made(chosen, key) if chosen else None
+
+
+@functools.lru_cache(maxsize=256)
+def _made(chosen: tuple[MaskConfig, ...], key: bytes) -> Masks:
+    """Shared by all sessions that see the same masks."""
     detect: dict[str, Strategy] = {}
     parts: dict[str, list[Any]] = {"columns": [], "types": [], "json_paths": []}
     for mask in chosen:
