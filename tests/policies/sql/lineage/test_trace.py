@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onrecord.policies.sql.catalog import Catalog
 from onrecord.policies.sql.lineage import UNSURE, Lineage, Output, trace
@@ -54,8 +56,24 @@ def test_a_statement_has_the_lineage_that_is_written_down(expected):
     assert block(sql, traced(sql)) == expected
 
 
+WORDS = sorted({word for statement in STATEMENTS for word in statement.split()})
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join) | st.text(max_size=40))
+def test_no_text_raises(sql):
+    for lineage in trace(sql, search_path=("public",), catalog=CATALOG):
+        assert lineage.outputs is None or all(isinstance(found.sources, frozenset) for found in lineage.outputs)
+
+
+@given(st.sampled_from(STATEMENTS), st.sampled_from(STATEMENTS), st.data())
+def test_no_half_of_one_statement_with_half_of_another_raises(first, second, data):
+    left, right = first.split(), second.split()
+    cut, begin = data.draw(st.integers(0, len(left))), data.draw(st.integers(0, len(right)))
+    trace(" ".join([*left[:cut], *right[begin:]]), search_path=("public",), catalog=CATALOG)
+
+
 def test_there_are_enough_statements():
-    assert len(set(STATEMENTS)) == len(STATEMENTS) > 250
+    assert len(set(STATEMENTS)) == len(STATEMENTS) > 340
 
 
 def test_a_text_of_several_statements_gives_one_lineage_each():
