@@ -53,16 +53,18 @@ class Column(NamedTuple):
     format: int
 
 
-def query_text(data: bytes) -> str:
-    """The SQL of a Query message."""
+def query_text(data: bytes, *, lenient: bool = False) -> str:
+    """The SQL of a Query message; `lenient`: what is not UTF-8 stands as `\\x…` (for texts that are unknown anyway)."""
     if data[-1] != 0 or data.find(b"\0", HEADER_SIZE) != len(data) - 1:
         raise WireError("a Query message is not one NUL-terminated string")
-    return utf8(data[HEADER_SIZE:-1])
+    return data[HEADER_SIZE:-1].decode(errors="backslashreplace") if lenient else utf8(data[HEADER_SIZE:-1])
 
 
-def decode_parse(data: bytes) -> Parse:
+def decode_parse(data: bytes, *, lenient: bool = False) -> Parse:
+    """A Parse message; `lenient` as in query_text."""
     reader = Reader(data, HEADER_SIZE)
-    name, text = _name(reader), reader.text()
+    name = _name(reader)
+    text = reader.cstring().decode(errors="backslashreplace") if lenient else reader.text()
     types = tuple(reader.u32() for _ in range(reader.u16()))
     reader.end()
     return Parse(name, text, types)

@@ -155,7 +155,7 @@ class Requests(Calling):
     # ------------------------------------------------------------------ simple protocol
 
     def _query(self, data: bytes) -> Waiting:
-        text = query_text(data)
+        text = query_text(data, lenient=bool(self._exchange.state.altered))
         templates = self._exchange.templates.of(text)
         if len(templates) == 1 and not templates[0].special and templates[0].refusal is None:
             template = templates[0]
@@ -243,7 +243,7 @@ class Requests(Calling):
     # ------------------------------------------------------------------ extended protocol
 
     def _parse(self, data: bytes) -> Waiting:
-        parse = decode_parse(data)
+        parse = decode_parse(data, lenient=bool(self._exchange.state.altered))
         exchange = self._exchange
         check_prepared(exchange, parse.name, len(data))
         templates = exchange.templates.of(parse.text)

@@ -218,6 +218,17 @@ def test_sql_that_reads_in_another_way_makes_the_rest_unknown(tmp_path: Path, sh
         assert [command.action for command in gate.engine.asked][-2:] == ["unknown", "unknown"]
 
 
+def test_texts_of_another_encoding_pass_as_unknown_and_are_on_record(tmp_path: Path, shop: Shop, database: str):
+    resource = resource_of(shop, catalog="auto", database=database, unknown="allow")
+    for gate in start_shim(tmp_path / "lax", {"orders": resource}, {"SHOP_PASSWORD": shop.password}):
+        gate.engine.rule = lambda command: Ruling(Allow(), "guard")
+        with gate.connect() as connection:
+            connection.execute("SET client_encoding = 'LATIN1'")
+            assert connection.execute("SELECT 'é'").fetchone() == ("é",)
+            assert connection.execute("SELECT 'é' || %s", ["x"]).fetchone() == ("éx",)
+        assert "\\xe9" in gate.engine.asked[-1].text
+
+
 def test_an_end_of_all_sessions_leaves_nothing_running(gate: Shim, session: psycopg.Connection):
     session.execute("SELECT 1")
     session.close()
