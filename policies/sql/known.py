@@ -38,10 +38,14 @@ Along = Literal["none", "cascades", "all"]
 
 
 class Tables(NamedTuple):
-    """The relations that a name may stand for; `known` is false where the catalog has none of that name."""
+    """The relations that a name may stand for; `known` is false where the catalog has none of that name.
+
+    `above` are the same with what they are partitions or children of.
+    """
 
     names: tuple[str, ...]
     known: bool
+    above: tuple[str, ...] = ()
 
 
 class Known:
@@ -63,6 +67,9 @@ class Known:
         found = self._tables.get(key)
         if found is None:
             found = self._named(schema, name)
+            relations = [self.catalog.by_name[one] for one in found.names if one in self.catalog.by_name]
+            above = [*found.names, *(parent for relation in relations for parent in relation.parents)]
+            found = found._replace(above=tuple(dict.fromkeys(above)))
             if len(self._tables) >= _ENTRIES:
                 self._tables.clear()
             self._tables[key] = found
@@ -94,15 +101,6 @@ class Known:
             self._columns[table] = frozenset(column.name for column in relation.columns)
         return self._columns[table]
 
-    def ancestors(self, tables: tuple[str, ...]) -> list[str]:
-        """`tables` and what they are partitions or children of."""
-        found = list(tables)
-        for table in tables:
-            relation = self.catalog.by_name.get(table)
-            if relation is not None and relation.parents:
-                found += relation.parents
-        return found
-
     def family(self, table: str) -> Facts:
         """`schema.table` with its ancestors and descendants, as read."""
         relation = self.catalog.by_name.get(table)
@@ -110,7 +108,8 @@ class Known:
 
     def reading(self, table: str, trace: Trace, *, only: bool = False) -> Facts:
         """What reading `schema.table` reads and calls; `only`: without its descendants."""
-        return self._keep(("read", table, only), trace, lambda: self._read(table, trace, only=only)) or NOTHING
+        key = ("read", table, only)
+        return self._kept.get(key) or self._keep(key, trace, lambda: self._read(table, trace, only=only)) or NOTHING
 
     def _read(self, table: str, trace: Trace, *, only: bool) -> Facts:
         relation = self.catalog.by_name.get(table)
@@ -157,7 +156,8 @@ class Known:
         CASCADE) or none (INSERT).
         """
         key = ("write", table, only, along)
-        return self._keep(key, trace, lambda: self._written(table, trace, only=only, along=along)) or NOTHING
+        make = functools.partial(self._written, table, trace, only=only, along=along)
+        return self._kept.get(key) or self._keep(key, trace, make) or NOTHING
 
     def _written(self, table: str, trace: Trace, *, only: bool, along: Along) -> Facts:
         relation = self.catalog.by_name.get(table)
@@ -355,9 +355,16 @@ class Known:
         types = self._types(names, tables, functions)
         return merged([facts for own, facts in self.odd_casts if parameters or not own or own & types])
 
+    @functools.cached_property
+    def _types_by_bare_name(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for one in self.catalog.types:
+            found.setdefault(one.name, []).append(f"{one.schema}.{one.name}")
+        return found
+
     def _types(self, names: set[str], tables: set[str], functions: set[str]) -> set[str]:
         catalog = self.catalog
-        queue = [f"{one.schema}.{one.name}" for one in catalog.types if one.name in names]
+        queue = [full for name in names for full in self._types_by_bare_name.get(name, ())]
         for table in tables:
             queue.append(table)
             relation = catalog.by_name.get(table)

@@ -6,6 +6,7 @@ reported. Better one column too many than the secret one missing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from onrecord.policies.sql.wordlists import load_names, words
@@ -77,7 +78,7 @@ class Level:
         self.derived = False
         self.values: dict[str, set[str]] = {}  # functions in FROM that may return a plain value: alias → its columns
 
-    def add(self, alias: str, tables: list[str]) -> None:
+    def add(self, alias: str, tables: Sequence[str]) -> None:
         """A relation of FROM; `tables` is empty for a CTE, a subquery or a function."""
         self.aliases.setdefault(alias, []).extend(tables)
         if tables:

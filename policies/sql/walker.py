@@ -6,7 +6,7 @@ through: nothing below them is missed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onrecord.policies.model import Action
@@ -116,7 +116,7 @@ class Walker:
 
     def writes(
         self, relation: Node, level: Level | None = None, *, rows: bool = False, along: Along = "none"
-    ) -> list[str]:
+    ) -> Sequence[str]:
         """The relation is written; with `level`, its columns may be referred to there.
 
         `rows`: its rows change, so that views, rules and triggers act; else its shape does, and it may be new. `along`:
@@ -145,12 +145,12 @@ class Walker:
                 self.raise_to("admin", f"admin: writes the system catalog {table}")
         return tables
 
-    def named(self, relation: Node) -> tuple[tuple[str, ...], list[str], bool]:
+    def named(self, relation: Node) -> tuple[Sequence[str], Sequence[str], bool]:
         """What a RangeVar may stand for as `schema.table`, the same with its ancestors, whether the catalog has it."""
         if self.known is None:
             return (), names.qualify(relation, self.search_path), True
         tables = self.known.tables(relation.get("schemaname", ""), relation.get("relname", ""))
-        return tables.names, self.known.ancestors(tables.names), tables.known
+        return tables.names, tables.above, tables.known
 
     def missing(self, what: str, relation: Node) -> None:
         name = ".".join(filter(None, (relation.get("schemaname"), relation.get("relname"))))
@@ -162,10 +162,12 @@ class Walker:
         """What a view, function or operator does, the statement does."""
         self.read |= facts.read
         if facts.quiet:
-            self.foreign |= facts.foreign
-            self.columns |= facts.columns
-            self.mentions |= facts.mentions
-            self.functions |= facts.functions
+            if facts.foreign:
+                self.foreign |= facts.foreign
+            if facts.columns or facts.mentions:
+                self.columns |= facts.columns
+                self.mentions |= facts.mentions
+                self.functions |= facts.functions
             return
         self.written |= facts.written
         self.columns |= facts.columns
@@ -222,7 +224,7 @@ class Walker:
             self.absorb(facts)
         return facts is not None
 
-    def reads(self, relation: Node, *, rows: bool = True) -> list[str]:
+    def reads(self, relation: Node, *, rows: bool = True) -> Sequence[str]:
         """The relation is read; `rows` is false where only its shape is looked at."""
         direct, tables, found = self.named(relation)
         self.read.update(tables)
