@@ -18,7 +18,8 @@ COLUMNS = (CatalogColumn("id", 1, 23, "pg_catalog.int4"), CatalogColumn("email",
 
 
 def relation(name: str, oid: int = 16384, **more: Any) -> Relation:
-    return Relation(**({"oid": oid, "schema": "public", "name": name, "kind": "r", "columns": COLUMNS} | more))
+    options: dict[str, Any] = {"schema": "public", "kind": "r", "columns": COLUMNS}
+    return Relation(oid=oid, name=name, **(options | more))
 
 
 def view(name: str, text: str, reads: str) -> Relation:
