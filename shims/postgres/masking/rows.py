@@ -21,6 +21,7 @@ _I32 = struct.Struct(">i")
 _BETWEEN = b"\n\0\n"
 _NULL = b"\xff\xff\xff\xff"
 _DATA_ROW = ord("D")
+_PASS, _TOGETHER, _CONSTANT, _ALONE, _EVERY = range(5)
 
 # Bytes that show that a value of this kind is written with escapes, so that a scan of the raw bytes could miss it.
 _TEXT_TRIGGERS: dict[Kind, tuple[bytes, ...]] = {
@@ -56,12 +57,39 @@ class Column:
         """What makes a raw scan insufficient; None: it always is."""
         return raw_triggers(self.kind, self.binary)
 
+    @property
+    def name(self) -> str:
+        """The name of the rule, "" where there is none."""
+        return self.values.name if isinstance(self.values, Ruled) else ""
+
+    def constant(self) -> bytes | None:
+        """What every value becomes, where that does not depend on it (see `fixed`)."""
+        return self.values.constant(self.kind, self.binary) if isinstance(self.values, Ruled) else None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether every value becomes `constant()`."""
+        return isinstance(self.values, Ruled) and self.values.fixed(self.kind)
+
+    @property
+    def whole(self) -> bool:
+        """Whether NULL is masked too."""
+        return isinstance(self.values, Ruled) and self.values.whole
+
     def masker(self) -> Masker | None:
         """The function for one value."""
         values, kind, binary = self.values, self.kind, self.binary
         if values is None:
             return None
         return lambda data, found: values.mask(kind, binary, data, found)
+
+
+def _how(column: Column, masker: Masker | None, *, together: bool) -> int:
+    if masker is None:
+        return _PASS
+    if column.fixed:
+        return _EVERY if column.whole else _CONSTANT
+    return _TOGETHER if together and column.kind.kind is Kind.TEXT and not column.forced else _ALONE
 
 
 def raw_triggers(kind: ValueType, binary: bool) -> tuple[bytes, ...] | None:
@@ -99,7 +127,7 @@ class Plan:
         self._triggers = tuple(dict.fromkeys(piece for need in needs if need for piece in need))
         together = detectors is not None and not documents
         self._steps = [
-            (masker, together and column.kind.kind is Kind.TEXT and not column.forced)
+            (masker, _how(column, masker, together=together), column.constant(), column.name)
             for masker, column in zip(self.maskers, columns, strict=True)
         ]
         self.idle = not any(self.maskers)
@@ -138,28 +166,35 @@ class Plan:
             at = position + HEADER_SIZE + 2
             if stop > size or stop < at or (rows[at - 2] << 8 | rows[at - 1]) != count:
                 raise WireError("a row has another number of columns than was announced")
-            for masker, together in steps:
+            here: list[tuple[int, int, bytes | None]] = []
+            for masker, how, constant, name in steps:
                 (length,) = size_of(rows, at)
                 at += 4
                 if length <= 0:
                     if length < -1:
                         raise WireError("a DataRow message has a field of an impossible length")
+                    if how == _EVERY and (length == 0 or constant is not None):
+                        here.append((at, at, constant))  # NULL or not would be an answer about the masked column
                     continue
                 end = at + length
-                if masker is not None:
+                if how == _TOGETHER:
+                    texts.append(rows[at:end])
+                    places.append((row, at, end))
+                elif how in (_CONSTANT, _EVERY):
+                    found[name] = found.get(name, 0) + 1
+                    here.append((at, end, constant))
+                elif masker is not None:
                     if end > stop:
                         raise WireError("a DataRow message ends in the middle of a field")
                     cell = rows[at:end]
-                    if together:
-                        texts.append(cell)
-                        places.append((row, at, end))
-                    else:
-                        new = masker(cell, found)
-                        if new is not cell:
-                            changes.setdefault(row, []).append((at, end, new))
+                    new = masker(cell, found)
+                    if new is not cell:
+                        here.append((at, end, new))
                 at = end
             if at != stop:
                 raise WireError("a DataRow message has bytes behind its last field")
+            if here:
+                changes[row] = here
             starts.append(position)
             position, row = stop, row + 1
         starts.append(position)
@@ -185,7 +220,7 @@ class Plan:
                 if new != text:
                     changes.setdefault(row, []).append((at, end, new))
             return
-        masker = next(masker for masker, together in self._steps if together and masker is not None)
+        masker = next(step[0] for step in self._steps if step[1] == _TOGETHER and step[0] is not None)
         for text, (row, at, end) in zip(texts, places, strict=True):
             single = masker(text, found)
             if single is not text:

@@ -7,7 +7,7 @@ import ipaddress
 import json
 import re
 
-from onrecord.policies.masking import WHOLE, MaskError, Masks, Rule
+from onrecord.policies.masking import REDACTED, WHOLE, MaskError, Masks, Rule
 from onrecord.shims.postgres.masking.forms import bytea_of, inet_text
 from onrecord.shims.postgres.masking.types import Kind, Types, ValueType
 from onrecord.shims.postgres.masking.values import AS_INT8, Found, Values
@@ -35,6 +35,31 @@ class Ruled(Values):
             self._count(found)
             return None
         return super().mask(kind, binary, data, found)
+
+    @property
+    def name(self) -> str:
+        """What values are counted under."""
+        return self._rule.name
+
+    def fixed(self, kind: ValueType) -> bool:
+        """Whether all values of the type become the same, whatever they are."""
+        if self._rule.strategy == "null" or self._whole:
+            return True
+        return self._rule.strategy == "redact" and kind.kind is Kind.TEXT
+
+    @property
+    def whole(self) -> bool:
+        """Whether the values are made from masked columns by an expression, or may be."""
+        return self._whole
+
+    def constant(self, kind: ValueType, binary: bool) -> bytes | None:
+        """What they become, where they are `fixed`."""
+        if self._whole and kind.kind in (Kind.JSON, Kind.JSONB):
+            text = encode_json_text(REDACTED)
+            return b"\1" + text if binary and kind.kind is Kind.JSONB else text
+        if self._rule.strategy == "redact" and kind.kind is Kind.TEXT:
+            return REDACTED.encode()
+        return None
 
     def _count(self, found: Found) -> None:
         found[self._rule.name] = found.get(self._rule.name, 0) + 1

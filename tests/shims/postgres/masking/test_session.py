@@ -140,6 +140,18 @@ async def test_no_marker_leaves_in_any_query_by_asyncpg(masked: Shim) -> None:
     none_of_it(journal(masked))
 
 
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize(
+    "values", ["NULL ELSE 'x'", "'' ELSE 'x'", "1 ELSE NULL", "'1'::jsonb ELSE NULL", "'{a}'::text[] ELSE NULL"]
+)
+def test_whether_an_expression_is_null_tells_nothing(masked: Shim, values: str, binary: bool) -> None:
+    with masked.connect() as connection, connection.cursor(binary=binary) as cursor:
+        cursor.execute(f"SELECT CASE WHEN phone LIKE 'z%' THEN {values} END FROM masked.people")
+        rows = cursor.fetchall()
+    assert len(rows) == 2
+    assert rows[0] == rows[1]
+
+
 def test_what_no_rule_concerns_comes_as_it_is(masked: Shim) -> None:
     with masked.connect() as connection:
         found = connection.execute("SELECT id, note, tags FROM masked.people WHERE id = 2").fetchall()
