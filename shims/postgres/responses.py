@@ -414,10 +414,9 @@ class Responses:
 
     def _setting(self, data: bytes) -> bytes | None:
         name, value = decode_status(data)
-        if reads_differently(name, value):
-            if self._exchange.may_alter:
-                self._exchange.state.reported(name)
-                return None
+        if reads_differently(name, value) and self._exchange.may_alter:
+            self._exchange.state.reported(name)
+            return None
         check_setting(name, value)
         return self._masked.setting(name, value)
 
