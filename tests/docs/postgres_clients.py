@@ -17,7 +17,7 @@ HEAD = """# PostgreSQL clients
 Clients that are driven through a running gateway, and the test that does it. This page is generated from those tests'
 data. The servers are PostgreSQL 18 in clear and Debian's PostgreSQL 15 with TLS on both sides.
 
-Settings: *strict* is a resource with its defaults (`unknown`, `admin` and `default` are `"deny"`) and a policy that allows
+Settings: *strict* is a resource with its defaults (`unknown`, `admin`, `default` are "deny") and a policy that allows
 reading and writing. *wide* has `unknown = "allow"` and `admin = "allow"` besides: what a session has created counts as
 unknown until it commits, and tools that build a whole schema in one transaction need that.
 
