@@ -152,7 +152,7 @@ def test_watch_runs_the_statement_again_until_interrupted(lab: Lab, version: str
 def test_ctrl_c_cancels_the_running_statement_and_the_session_lives(each_lab: Lab, sleep: str):
     running = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND state = 'active' AND query LIKE "
     terminal, inner = pty.openpty()  # at a terminal psql goes on after a cancel
-    argv = [str(PSQL["15"]() / "psql"), "-X", "-n", "-A", "-t"]
+    argv = [str(PSQL["15"]() / "psql"), "-X", "-n", "-A", "-t", "-P", "pager=off"]
     with subprocess.Popen(argv, env=each_lab.env(), stdin=inner, stdout=inner, stderr=inner) as process:
         os.close(inner)
         try:
