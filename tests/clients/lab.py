@@ -120,7 +120,7 @@ class Lab:
     ) -> subprocess.CompletedProcess[str]:
         """A script for psql; stops at the first error, prints rows bare."""
         program = PSQL[version]() / "psql"
-        argv = [program, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *options]
+        argv = [str(program), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *options]
         done = self.run(argv, text=script, database=database, check=check)
         if check:
             assert "ERROR" not in done.stderr, done.stderr

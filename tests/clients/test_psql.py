@@ -70,7 +70,7 @@ def describe(lab: Lab, version: str) -> None:
     script = "\n".join(
         [f"\\echo == {command}\n{command}" for command in (*DESCRIBE.split(), *map(str.strip, NAMED.split("|")))]
     )
-    argv = [PSQL[version]() / "psql", "-X", "-A", "-t"]
+    argv = [str(PSQL[version]() / "psql"), "-X", "-A", "-t"]
     done = lab.run(argv, text=script, check=False)
     native = lab.run(argv, text=script, check=False, env=lab.native_env())
     assert done.stderr == native.stderr
