@@ -21,6 +21,7 @@ from onrecord.policies.answers import presentable, sound
 from onrecord.policies.built_in import ASK, BROKEN, NOT_LOADED, STALE, default_of, rules_on_action
 from onrecord.policies.errors import PolicyError
 from onrecord.policies.hooks import Hook, LoadedSet
+from onrecord.policies.masking.names import DETECTORS
 from onrecord.policies.model import Command, Outcome, Session
 from onrecord.policies.policy_set import PolicySet
 from onrecord.policies.verdict import Allow, Deny, Hold, Ruling, combine
@@ -65,7 +66,7 @@ class PolicyEngine:
         *,
         timeout: float,
         stale_after: float,
-        detectors: frozenset[str] = frozenset(),
+        detectors: frozenset[str] = frozenset(DETECTORS),
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._limit, self._stale_after, self._detectors, self._clock = timeout, stale_after, detectors, clock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -66,7 +66,7 @@ class Template:
     text: str = ""
     index: int = 0
     inner: bool = False
-    stamp: object = None
+    stamp: Any = None
 
     def bound(self, parameters: tuple[str | None, ...]) -> tuple[SqlCommand, bytes]:
         """The command with bind values, and its detail: there, values that are secrets are not in clear."""
