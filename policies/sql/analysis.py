@@ -138,6 +138,10 @@ def _statement(piece: _Slice, search_path: tuple[str, ...], catalog: Catalog | N
     walker.run(name, fields)
     columns = walker.finish()
     secrets = worth_a_look(text)
+    action, absent = walker.action, tuple(walker.absent) if walker.action != "unknown" else ()
+    if walker.absent:
+        walker.raise_to("unknown", runs=False)
+        walker.reasons[:0] = walker.absent[:16]
     kind = walker.kind if walker.keeps_kind or not walker.dml or walker.dml == walker.kind else ""
     return Statement(
         text=redact(text, {name: fields}, offset) if secrets else text,
@@ -161,6 +165,8 @@ def _statement(piece: _Slice, search_path: tuple[str, ...], catalog: Catalog | N
         parameters=walker.parameters,
         secret_parameters=secret_parameters(text, {name: fields}) if secrets else (),
         loses=tuple(walker.loses),
+        absent=absent,
+        otherwise=action if absent else None,
         ddl=walker.ddl,
         creates=tuple(walker.creates),
         temporary=walker.temporary,

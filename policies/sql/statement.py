@@ -34,6 +34,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
       "commit prepared", "rollback prepared", or "".
     - `settings`: names (lower case) with the new value, None for DEFAULT; ("*", None) for RESET ALL and DISCARD ALL;
       ("?", None) where the text does not say which setting changes.
+    - `absent`: why, where the only cause of `unknown` is that the catalog lacks a relation; `otherwise` is then what
+      the statement is if there really is none of that name, so that the server answers with an error.
     - `prepares`, `executes`, `deallocates`: SQL-level prepared statement names; `deallocates` "*" for ALL.
     - `parameters`: the highest `$n`; `secret_parameters`: those whose values must not be recorded.
     - `loses`: what ALTER would destroy, such as "column public.orders.note" or "values of column public.orders.note".
@@ -67,6 +69,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     parameters: int = 0
     secret_parameters: tuple[int, ...] = ()
     loses: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    otherwise: Action | None = None
     ddl: bool = False
     creates: tuple[str, ...] = ()
     temporary: bool = False

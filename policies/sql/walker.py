@@ -82,6 +82,7 @@ class Walker:
         self.temporary = False
         self.mentions: set[str] = set()
         self.foreign: set[str] = set()
+        self.absent: list[str] = []
         self.levels: list[Level] = []
         self.stack: list[tuple[str, Node, Level, Scope | None]] = []
         self.root = self.level(None, target=True)
@@ -154,9 +155,11 @@ class Walker:
 
     def missing(self, what: str, relation: Node) -> None:
         name = ".".join(filter(None, (relation.get("schemaname"), relation.get("relname"))))
-        self.raise_to(
-            "unknown", f"unknown: {what} {name} is not in the catalog: it is new, temporary or not there", runs=False
-        )
+        reason = f"unknown: {what} {name} is not in the catalog: it is new, temporary or not there"
+        if name.startswith(("pg_", "information_schema.")):  # a later server may have it
+            self.raise_to("unknown", reason, runs=False)
+        elif reason not in self.absent:
+            self.absent.append(reason)
 
     def absorb(self, facts: Facts) -> None:
         """What a view, function or operator does, the statement does."""

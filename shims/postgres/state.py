@@ -111,6 +111,11 @@ class SessionState:
             return f"{min(found, default='any name')} may be a temporary object of this session"
         return ""
 
+    @property
+    def may_hide(self) -> bool:
+        """Whether the session may have relations that no catalog shows, under any name."""
+        return bool(self.altered or EVERYTHING in self._touched or self._temporary or self._temporary_first)
+
     def contested(self, statement: Statement) -> str:
         """A name that another session is changing at this moment; "" for none."""
         source = self._source

@@ -144,6 +144,10 @@ class Templates:
             self._check_known(statement)
         command = command_of(statement, self.session, role=state.role)
         reasons = statement.reasons
+        if statement.otherwise is not None and not self.state.may_hide:
+            # Looked for a moment ago, and no session of the gateway is making it: the server says that it is not there.
+            command = msgspec.structs.replace(command, action=statement.otherwise, also_admin=False)
+            reasons = tuple(reason for reason in reasons if reason not in statement.absent)
         if uncertain:
             reasons = (f"unknown: {uncertain}", *reasons)
             lineage = UNSURE if lineage is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ WATCHED = {
     "large objects": "SELECT count(*) FROM pg_largeobject_metadata",
 }
 REFUSED = "42501"
+OWNER = "bypass_owner"
 MASKS = [
     {"columns": ["public.customers.email", "public.events.email"], "strategy": "partial"},
     {"columns": ["public.customers.card", "public.customers.notes", "public.customers.data"], "strategy": "redact"},
@@ -57,7 +59,7 @@ class Target:
             return {name: str(connection.execute(query).fetchone()) for name, query in WATCHED.items()}
 
     def owner(self) -> psycopg.Connection:
-        return psycopg.connect(self.server.dsn("svc_agent", self.gateway.extra["password"], "bypass"), autocommit=True)
+        return psycopg.connect(self.server.dsn(OWNER, self.gateway.extra["password"], "bypass"), autocommit=True)
 
     @contextmanager
     def agent(self) -> Iterator[psycopg.Connection]:
@@ -78,9 +80,10 @@ class Target:
 
 @pytest.fixture(scope="module")
 def target(postgres: PostgresPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    password = postgres.create_shop(database="bypass_shop", user="svc_agent")
-    postgres.sql("CREATE DATABASE bypass OWNER svc_agent")
-    with psycopg.connect(postgres.dsn("svc_agent", password, "bypass"), autocommit=True) as connection:
+    password = secrets.token_urlsafe(18)
+    postgres.sql(f"CREATE ROLE {OWNER} LOGIN PASSWORD '{password}'")
+    postgres.sql(f"CREATE DATABASE bypass OWNER {OWNER}")
+    with psycopg.connect(postgres.dsn(OWNER, password, "bypass"), autocommit=True) as connection:
         connection.execute((CORPUS / "schema.sql").read_text())
         connection.execute("ANALYZE")
     setup = make_config(
@@ -88,13 +91,14 @@ def target(postgres: PostgresPart, tmp_path_factory: pytest.TempPathFactory) -> 
         gateway={"http": None},
         policies=[{"file": "library:guard_destructive_sql"}, {"file": str(CORPUS / "policy.py")}],
         masks=MASKS,
-        resources={"bypass": postgres_resource(postgres, user="svc_agent", database="bypass")},
+        resources={"bypass": postgres_resource(postgres, user=OWNER, database="bypass")},
         env={"SHOP_PASSWORD": password},
     )
     with running_gateway(setup) as gateway:
         gateway.extra |= {"password": password, "token": setup.mint()}
         yield Target(gateway, postgres)
     postgres.sql("DROP DATABASE bypass WITH (FORCE)")
+    postgres.sql(f"DROP ROLE {OWNER}")
 
 
 def ask(
