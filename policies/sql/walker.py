@@ -52,6 +52,7 @@ class Walker:
         self.search_path = search_path
         self.known = known
         self.trace = trace or Trace()
+        self.stored = trace is not None  # the text of a view or function: its parameters have the types of arguments
         self.types: set[str] = set()
         # A path that names pg_catalog behind another schema lets that schema shadow every built-in.
         # A catalog says what that schema really holds.
@@ -207,7 +208,8 @@ class Walker:
                 self.absorb(silent)
             if self.known.odd_casts:
                 tables = self.read | self.written
-                casts = self.known.casts(self.types, tables, self.functions, parameters=self.parameters > 0)
+                open_types = self.parameters > 0 and not self.stored
+                casts = self.known.casts(self.types, tables, self.functions, parameters=open_types)
                 self.absorb(casts)
         columns = names.resolve(self.levels, self.known)
         if self.columns:

@@ -92,7 +92,8 @@ def _lineage(template: Template, inner: Template) -> Lineage | None:
 def merged(one: Template, other: Template) -> Template:
     """What a cursor may be that was declared twice: either of them."""
     command = _command(one.command, other.command, {one.command.action}, one.command.text)
-    lineage = UNSURE if one.lineage is not None or other.lineage is not None else None
+    # What chooses and where it goes was judged at each DECLARE; only the rows may be either's.
+    lineage = UNKNOWN_ROWS if one.lineage is not None or other.lineage is not None else None
     return own_detail(
         dataclasses.replace(
             one,
