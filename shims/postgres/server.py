@@ -50,6 +50,7 @@ from onrecord.shims.postgres.wire import WireError, message
 _log = logging.getLogger("onrecord.postgres")
 
 IDENTITY = "onrecord:identity"
+SERVERS_PATH = '"$user", public'  # PostgreSQL's default, where a catalog says which of them have a name
 DRAIN = 5.0
 READY = message(b"Z", b"I")
 _NOT_ALLOWED = 'database "{}" is no resource of this gateway, or not one for you'
@@ -199,6 +200,8 @@ class Server:
             raise SessionFatal("42501", str(error)) from None
         try:
             backend = self._backends[resource.name]
+            if resource.name in self._catalogs:
+                startup.parameters.setdefault("search_path", SERVERS_PATH)
             upstream, login = await backend.connect(startup.parameters)
         except UpstreamError as error:
             _log.error("resource %s: PostgreSQL: %s", resource.name, error)  # no traceback: it is no bug

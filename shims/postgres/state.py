@@ -70,6 +70,7 @@ class SessionState:
 
     def begin(self, path: tuple[str, ...]) -> None:
         """The path that the client asked for at the start."""
+        self._follows_role = "$user" in path
         self.path = self.extended([path])
         self.version += 1
 

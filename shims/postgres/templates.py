@@ -112,8 +112,7 @@ class Templates:
             if path != self.state.path:  # a text may set the path that its own next statement is read with
                 analysis = analyse(text, search_path=path, catalog=self.catalog)
         except SqlError as error:
-            reason = f"the statement cannot be analysed: {error}"
-            return (self.opaque(redact_unparsed(text), "UNKNOWN", Refusal(reason, policy=UNKNOWN)),)
+            return (self._unparsed(redact_unparsed(text), f"the statement cannot be analysed: {error}"),)
         statements = analysis.statements
         if not statements:
             return (self.plain(text, "EMPTY", "read"),)
@@ -122,6 +121,19 @@ class Templates:
         for i, template in enumerate(made):
             template.text, template.index, template.stamp = text, i, self._stamp
         return made
+
+    def _unparsed(self, text: str, reason: str) -> Template:
+        """A text that may do anything: where the resource lets unknown commands be decided, and nothing is masked, the
+        server may have its say (most often a syntax error); behind it nothing in the session is certain."""
+        masked = self.masking is not None and not self.masking.idle
+        if masked or self.session.resource.unknown == "deny":
+            return self.opaque(text, "UNKNOWN", Refusal(reason, policy=UNKNOWN))
+        anything = Statement(
+            text=text, kind="UNKNOWN", action="unknown", node="", ddl=True, creates=("*",), settings=(("?", None),)
+        )
+        template = self.plain(text, "UNKNOWN", "unknown")
+        template.statements, template.tracked, template.reasons = (anything,), True, (f"unknown: {reason}",)
+        return template
 
     def _path(self, analysis: Analysis) -> tuple[str, ...]:
         try:

@@ -26,6 +26,8 @@ TESTS = 217
 TIMEOUT = 1800
 PASSED = re.compile(r"^(?:test)?\s+[\w.]+\s+\.\.\. ok\b", re.MULTILINE)
 FAILED = re.compile(r"^(?:test)?\s+([\w.]+)\s+\.\.\. (?:FAILED|failed)", re.MULTILINE)
+# The server's own default, which the gateway narrows to public where no catalog says what else there is.
+PATH = """-c search_path='"$user",public'"""
 # Without the catalog: thousands of changes to the schema would each have it read again, and nothing here asks it.
 CONFORMANCE_RULES = {"default": "allow", "unknown": "allow", "admin": "allow", "catalog": "off"}
 DATABASES = ("postgres", "regression")  # where pg_regress makes its database, and that
@@ -73,7 +75,13 @@ class Suite:
                 *(f"--inputdir={self.folder}", f"--outputdir={self.folder}", f"--dlpath={self.folder / 'lib'}"),
                 *(f"--bindir={self._server.bindir}", "--max-concurrent-tests=20", *chosen),
             ],
-            env={"PATH": os.environ["PATH"], "PGPASSWORD": password, "PGSSLMODE": "disable", "PGGSSENCMODE": "disable"},
+            env={
+                "PATH": os.environ["PATH"],
+                "PGPASSWORD": password,
+                "PGSSLMODE": "disable",
+                "PGGSSENCMODE": "disable",
+                "PGOPTIONS": PATH,
+            },
             cwd=self.folder,
             capture_output=True,
             text=True,

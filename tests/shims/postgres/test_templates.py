@@ -6,6 +6,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from onrecord.policies.sql.catalog import Catalog, CatalogColumn, Relation
@@ -190,3 +191,14 @@ def test_a_path_that_a_text_sets_holds_for_its_own_next_statements():
     templates, _ = made(catalog)
     _, read = templates.of("SET search_path = other; SELECT id FROM t")
     assert "other.t" in read.command.tables_read
+
+
+def test_text_that_does_not_parse_is_the_servers_to_report_where_unknown_commands_may_pass():
+    templates, _ = made()
+    assert one(templates, "SELEKT 1").refusal is not None
+    session = msgspec.structs.replace(SESSION, resource=msgspec.structs.replace(SESSION.resource, unknown="allow"))
+    open_to_all = Templates(session, "svc")
+    found = one(open_to_all, "SELEKT 1")
+    assert (found.refusal, found.command.action) == (None, "unknown")
+    open_to_all.state.sending(found.statements, 0)
+    assert one(open_to_all, "SELECT 1").command.action == "unknown"  # whatever it did, it may have been a SET

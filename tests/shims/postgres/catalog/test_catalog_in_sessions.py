@@ -234,3 +234,19 @@ def test_an_end_of_all_sessions_leaves_nothing_running(gate: Shim, session: psyc
     session.close()
     gate.wait_ended()
     wait_until(lambda: gate.on_loop(lambda: gate.server._catalogs["orders"]._keeper is None), what="the keeper to end")
+
+
+def test_the_schema_of_the_login_is_found_as_the_server_finds_it_by_default(gate: Shim, shop: Shop, database: str):
+    with psycopg.connect(shop.server.dsn(shop.user, shop.password, database), autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {shop.user}")
+        connection.execute(f"CREATE VIEW {shop.user}.mine AS SELECT note FROM app.secrets")
+        connection.execute(f"CREATE TABLE {shop.user}.own AS SELECT 1 AS id")
+    with gate.connect() as connection:
+        assert connection.execute("SELECT id FROM own").fetchall() == [(1,)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="secrets"):
+            connection.execute("SELECT * FROM mine")
+
+
+def test_a_relation_that_is_nowhere_is_reported_by_the_server(gate: Shim):
+    with gate.connect() as connection, pytest.raises(psycopg.errors.UndefinedTable):
+        connection.execute("SELECT * FROM nowhere_at_all")
