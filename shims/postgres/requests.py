@@ -112,7 +112,7 @@ class Requests(Calling):
                     self._while_copying(kind, data)
                     continue
                 waiting = handlers[kind](data)
-                exchange.templates.patient = True
+                exchange.templates.patient, exchange.templates.looked = True, False
             except Stall:
                 self._stall(found)
                 return None
@@ -144,9 +144,10 @@ class Requests(Calling):
 
     async def _look_again(self) -> None:
         """A name is not in the catalog: it may be new."""
+        templates = self._exchange.templates
         if self._exchange.catalog is not None:
-            await self._exchange.catalog.look_again()
-        self._exchange.templates.patient = False
+            templates.looked = await self._exchange.catalog.look_again()
+        templates.patient = False
 
     def _stall(self, found: tuple[int, bytes]) -> None:
         self._ahead.appendleft(found)

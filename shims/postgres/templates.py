@@ -47,6 +47,7 @@ class Templates:
         self.masking: SessionMasking | None = None
         self.rules = MaskedRules()
         self.patient = True  # Miss may be raised
+        self.looked = False  # the catalog was read for this very message
         self._source = source
         self._cache: dict[str, tuple[Template, ...]] = {}
         self._key: tuple[object, ...] = ()
@@ -62,7 +63,7 @@ class Templates:
         found = self._cache.get(text)
         if found is None:
             found = self._make(text)
-            if len(text) <= _CACHED_LENGTH:
+            if len(text) <= _CACHED_LENGTH and not _looked_for(found):
                 if len(self._cache) >= _CACHED_TEXTS:
                     self._cache.clear()
                 self._cache[text] = found
@@ -156,8 +157,8 @@ class Templates:
             self._check_known(statement)
         command = command_of(statement, self.session, role=state.role)
         reasons = statement.reasons
-        if statement.otherwise is not None and not self.state.may_hide:
-            # Looked for a moment ago, and no session of the gateway is making it: the server says that it is not there.
+        if statement.otherwise is not None and self.looked and not self.state.may_hide and not uncertain:
+            # Looked for just now, and no session of the gateway is making it: the server says that it is not there.
             command = msgspec.structs.replace(command, action=statement.otherwise, also_admin=False)
             reasons = tuple(reason for reason in reasons if reason not in statement.absent)
         if uncertain:
@@ -211,7 +212,8 @@ class Templates:
         source, catalog = self._source, self.catalog
         if statement.action != "unknown" or source is None or catalog is None:
             return
-        if self.patient and statement.mentions - catalog.bare_names and source.may_look_again():
+        unknown = statement.mentions - catalog.bare_names
+        if self.patient and (statement.absent or (unknown and source.may_look_again())):
             raise Miss
 
     def _refusal(self, statement: Statement) -> Refusal | None:
@@ -230,6 +232,11 @@ class Templates:
 def prepared_by(template: Template) -> Template:
     """What a PREPARE prepares, as the template of an EXECUTE of it."""
     return dataclasses.replace(template, prepares=None, special=False, inner=True)
+
+
+def _looked_for(templates: tuple[Template, ...]) -> bool:
+    """Whether a name is not there: the next time it is looked for again."""
+    return any(statement.absent for template in templates for statement in template.statements)
 
 
 def _is_tracked(statement: Statement) -> bool:

@@ -105,14 +105,22 @@ class CatalogSource:
         now = self._clock()
         return now - self._began > RETRY and now >= self._retry
 
-    async def look_again(self) -> None:
-        """Wait for changes under way, and read again; what was known before still counts where that fails."""
+    async def look_again(self) -> bool:
+        """Wait for changes under way, and read again; what was known before still counts where that fails.
+
+        Whether there is a snapshot now whose reading began after this call.
+        """
+        asked = self._clock()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RETRY):
                 await self._settled.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WAIT):
-                await asyncio.shield(self._reading())
+                for _ in range(2):  # a reading under way began too early
+                    await asyncio.shield(self._reading())
+                    if self._began >= asked:
+                        return True
+        return False
 
     # ------------------------------------------------------------------ names that are changing now
 
