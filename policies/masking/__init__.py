@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from onrecord.policies.masking.detectors import Detectors
 from onrecord.policies.masking.errors import MaskError
+from onrecord.policies.masking.json_text import mask_json_text
 from onrecord.policies.masking.json_values import mask_json
 from onrecord.policies.masking.masks import Masks, PathRule, masks_for, no_masks
 from onrecord.policies.masking.names import DETECTORS, REDACTED
 from onrecord.policies.masking.pseudonym_key import pseudonym_key
+from onrecord.policies.masking.records import clean_record
 from onrecord.policies.masking.rules import WHOLE, Rule
 from onrecord.policies.masking.stream import StreamCleaner
 
@@ -25,7 +27,9 @@ __all__ = [
     "PathRule",
     "Rule",
     "StreamCleaner",
+    "clean_record",
     "mask_json",
+    "mask_json_text",
     "masks_for",
     "no_masks",
     "pseudonym_key",

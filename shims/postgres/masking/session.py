@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from onrecord.policies.masking import REDACTED, MaskError, Masks
+from onrecord.policies.masking import REDACTED, MaskError, Masks, clean_record
 from onrecord.policies.sql.catalog import Catalog
 from onrecord.policies.sql.lineage import Lineage, Output
 from onrecord.policies.verdict import Allow
@@ -23,8 +22,6 @@ from onrecord.shims.postgres.masking.values import Detecting, Found, Values
 from onrecord.shims.postgres.messages import Column as Announced
 
 _MAX_PLANS = 256
-_CLEANED = ("text", "detail", "data", "cause")
-_UNREADABLE = b'{"text":"[redacted]","detail":{}}'
 
 
 class SessionMasking:
@@ -175,27 +172,7 @@ class SessionMasking:
 
     def clean_record(self, payload: bytes) -> bytes:
         """The payload of a record (JSON) with text and detail cleaned. Never raises."""
-        detectors = self.masks.detectors
-        if detectors is None or (b"\\" not in payload and not detectors.hit(payload)):
-            return payload
-        try:
-            record = json.loads(payload)
-            for holder, names in ((record, _CLEANED), (record.get("verdict"), ("reason", "hint"))):
-                for name in names if isinstance(holder, dict) else ():
-                    if name in holder:
-                        holder[name] = self._cleaned(holder[name])
-            return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-        except (ValueError, RecursionError, MaskError, TypeError):
-            return _UNREADABLE
-
-    def _cleaned(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.clean_text(value)
-        if isinstance(value, list):
-            return [self._cleaned(item) for item in value]
-        if isinstance(value, dict):
-            return {name: self._cleaned(item) for name, item in value.items()}
-        return value
+        return clean_record(payload, self.masks.detectors)
 
 
 def _wanted(decision: Decision) -> tuple[str, ...]:

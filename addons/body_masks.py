@@ -1,0 +1,179 @@
+"""Bodies masked while they flow: bytes in, bytes that may go out. Pure; what cannot be read is a MaskError.
+
+JSON is taken whole (its paths and escapes need that), JSON lines and events of SSE one by one, all other text in
+segments that no finding goes beyond.
+"""
+
+from __future__ import annotations
+
+import codecs
+import html
+import re
+from collections.abc import Callable
+from email.message import Message
+from typing import Protocol
+
+from onrecord.policies.masking import MaskError, Masks, StreamCleaner, mask_json_text
+
+MAX_WHOLE = 16 * 1024 * 1024  # bytes of a JSON document
+MAX_LINE = 1024 * 1024  # bytes of a JSON line or an event
+
+_JSON = re.compile(r"(?:application|text)/(?:json|[a-z0-9.!#$&^_+-]+\+json)")
+_LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+_MARKUP = re.compile(r"(?:text/html|text/xml|application/xml|[a-z]+/[a-z0-9.!#$&^_+-]+\+xml)")
+_TEXT = re.compile(
+    r"text/[a-z0-9.!#$&^_+-]+"
+    r"|application/(?:x-www-form-urlencoded|javascript|x-javascript|ecmascript|graphql|sql|toml|yaml|x-yaml|x-sh|pgp-keys"
+    r"|pem-certificate-chain|x-pem-file)"
+)
+_REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_STRUCTURE = frozenset("<>&\"'")
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+
+class BodyMask(Protocol):
+    """`found` counts what was masked, by detector or rule. Nothing may be fed after an error."""
+
+    found: dict[str, int]
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+
+def body_mask(content_type: str, masks: Masks) -> BodyMask:
+    """What masks a body of this Content-Type. Raises MaskError where such a body cannot be searched."""
+    header = Message()
+    header["content-type"] = content_type
+    kind = header.get_content_type() if "/" in content_type else ""
+    charset = str(header.get_param("charset") or "utf-8").lower()
+    if _JSON.fullmatch(kind):
+        return _Whole(masks)
+    if kind in _LINES:
+        return _Pieces(masks, re.compile(rb"\n"), _json_line)
+    if kind == "text/event-stream" and masks.json_paths:
+        return _Pieces(masks, _EVENT_END, _event)
+    if _MARKUP.fullmatch(kind):
+        return _Text(masks, charset, markup=True)
+    if _TEXT.fullmatch(kind):
+        return _Text(masks, charset, markup=False)
+    raise MaskError(f"a body of the type {kind[:100] or 'unknown'} cannot be searched for what is masked")
+
+
+class _Whole:
+    def __init__(self, masks: Masks) -> None:
+        self.found: dict[str, int] = {}
+        self._masks = masks
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        self._held += data
+        if len(self._held) > MAX_WHOLE:
+            raise MaskError(f"a JSON document of more than {MAX_WHOLE} bytes cannot be masked")
+        return b""
+
+    def finish(self) -> bytes:
+        data = bytes(self._held)
+        return mask_json_text(data, self._masks, self.found) if data.strip() else data
+
+
+class _Pieces:
+    """Pieces that end with `end`, each masked alone; what is left at the end is one too."""
+
+    def __init__(
+        self, masks: Masks, end: re.Pattern[bytes], mask: Callable[[bytes, Masks, dict[str, int]], bytes]
+    ) -> None:
+        self.found: dict[str, int] = {}
+        self._masks, self._end, self._mask = masks, end, mask
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        data = self._held + data
+        made: list[bytes] = []
+        start = 0
+        for match in self._end.finditer(data, max(0, len(self._held) - 3)):
+            made += (self._mask(data[start : match.start()], self._masks, self.found), match[0])
+            start = match.end()
+        self._held = data[start:]
+        if len(self._held) > MAX_LINE:
+            raise MaskError(f"a line or event of more than {MAX_LINE} bytes cannot be masked")
+        return b"".join(made)
+
+    def finish(self) -> bytes:
+        return self._mask(self._held, self._masks, self.found)
+
+
+def _json_line(line: bytes, masks: Masks, found: dict[str, int]) -> bytes:
+    body = line.strip(b"\x1e \t\r")
+    return line.replace(body, mask_json_text(body, masks, found)) if body else line
+
+
+def _event(event: bytes, masks: Masks, found: dict[str, int]) -> bytes:
+    """One event: its data as JSON where it is, every other line as text."""
+    lines = re.split(rb"\r\n|\n|\r", event)
+    data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
+    rest = [_clean(line, masks, found) for line in lines if not line.startswith(b"data:")]
+    whole = b"\n".join(data)
+    try:
+        whole = mask_json_text(whole, masks, found)
+    except MaskError:
+        whole = _clean(whole, masks, found)  # such as [DONE]
+    return b"\n".join([*rest, *(b"data: " + line for line in whole.split(b"\n"))] if data else rest)
+
+
+def _clean(data: bytes, masks: Masks, found: dict[str, int]) -> bytes:
+    if masks.detectors is None:
+        return data
+    return masks.detectors.clean(data.decode("utf-8", "surrogateescape"), found).encode("utf-8", "surrogateescape")
+
+
+class _Text:
+    def __init__(self, masks: Masks, charset: str, *, markup: bool) -> None:
+        detectors = masks.detectors
+        if detectors is None:  # only JSON paths: there are none in it
+            self._cleaner = StreamCleaner(lambda text, _: text)
+        elif markup:
+            self._cleaner = StreamCleaner(lambda text, found: detectors.clean(_plain(text), found))
+        else:
+            self._cleaner = StreamCleaner(detectors.clean)
+        self.found = self._cleaner.found
+        self._decode = _decoder(charset)
+        self._charset = charset
+
+    def feed(self, data: bytes) -> bytes:
+        return self._out(self._cleaner.feed(self._in(data, final=False)))
+
+    def finish(self) -> bytes:
+        return self._out(self._cleaner.feed(self._in(b"", final=True)) + self._cleaner.finish())
+
+    def _in(self, data: bytes, *, final: bool) -> bytes:
+        try:
+            return self._decode.decode(data, final).encode()
+        except UnicodeError:
+            raise MaskError(f"a text is not in its charset {self._charset[:40]!r}") from None
+
+    def _out(self, data: bytes) -> bytes:
+        try:
+            return data.decode().encode(self._charset)
+        except UnicodeError:
+            raise MaskError(f"a text cannot be written in its charset {self._charset[:40]!r}") from None
+
+
+def _decoder(charset: str) -> codecs.IncrementalDecoder:
+    try:
+        codec = codecs.lookup(charset)
+        if codec.incrementaldecoder is not None and getattr(codec, "_is_text_encoding", True):
+            return codec.incrementaldecoder("strict")
+    except LookupError:
+        pass
+    raise MaskError(f"a text in the charset {charset[:40]!r} cannot be searched for what is masked")
+
+
+def _plain(text: str) -> str:
+    """Markup with character references as the characters themselves, but for those that markup is made of."""
+
+    def one(match: re.Match[str]) -> str:
+        plain = html.unescape(match[0])
+        return match[0] if plain == match[0] or set(plain) & _STRUCTURE or not plain.isprintable() else plain
+
+    return _REFERENCE.sub(one, text)
