@@ -25,6 +25,7 @@ from onrecord.addons.listener_tls import ListenerTls
 from onrecord.addons.next_layer import NextLayers
 from onrecord.addons.peers import Peers
 from onrecord.addons.proxy_identity import ProxyIdentity
+from onrecord.addons.response_masks import ResponseMasks
 from onrecord.addons.strict_dispatch import StrictDispatch
 from onrecord.addons.tls_upstream import UpstreamTls
 from onrecord.addons.websocket_audit import WebSockets
@@ -163,9 +164,12 @@ class Gateway:
         destinations = Destinations(config)
         auditor, limits = datapath.auditor, config.recordings
         identity = ProxyIdentity(peers, datapath.authenticator, auditor, refusals)
-        requests = HttpRequests(peers, destinations, identity, auditor, datapath.secrets, body_limit=limits.body_limit)
+        masks = ResponseMasks(config)
+        requests = HttpRequests(
+            peers, destinations, identity, auditor, datapath.secrets, masks, body_limit=limits.body_limit
+        )
         responses = HttpResponses(
-            peers, auditor, requests.credential, body_limit=limits.body_limit, sample_limit=limits.sample_limit
+            peers, auditor, requests.credential, masks, body_limit=limits.body_limit, sample_limit=limits.sample_limit
         )
         handlers: Any = proxyserver.connections
         return [
@@ -176,7 +180,7 @@ class Gateway:
             _Only(tls, "tls_start_client"),
             requests,
             responses,
-            WebSockets(auditor, requests.credential, body_limit=limits.body_limit),
+            WebSockets(auditor, requests.credential, masks, body_limit=limits.body_limit),
             _Only(proxyserver, "running"),
             self,
         ]

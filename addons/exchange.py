@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import TimerHandle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mitmproxy import http
@@ -36,6 +36,7 @@ class Exchange:
     to_upstream: int = 0
     to_client: int = 0
     body_timer: TimerHandle | None = None
+    masked: dict[str, int] = field(default_factory=dict)  # by detector or rule
 
     def body_done(self) -> None:
         """The body has come, or never will."""

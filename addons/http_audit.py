@@ -18,6 +18,7 @@ from onrecord.addons.peers import Peer, Peers
 from onrecord.addons.problem import problem, refusal_status
 from onrecord.addons.proxy_identity import NotAuthenticatedError, ProxyIdentity
 from onrecord.addons.request_route import bracket, find_route
+from onrecord.addons.response_masks import ResponseMasks
 from onrecord.addons.streams import GrpcFrames, Stream
 from onrecord.addons.upstream_address import pin
 from onrecord.policies.model import Action
@@ -41,11 +42,12 @@ class HttpRequests:
         identity: ProxyIdentity,
         auditor: Auditor,
         secrets: Secrets,
+        masks: ResponseMasks,
         *,
         body_limit: int,
     ) -> None:
         self._peers, self._destinations, self._identity = peers, destinations, identity
-        self._auditor, self._secrets = auditor, secrets
+        self._auditor, self._secrets, self._masks = auditor, secrets, masks
         self._limit = body_limit
         self._credentials: dict[str, Credential] = {}
 
@@ -185,6 +187,7 @@ class HttpRequests:
             peer, route, opened, head, request.method.decode(), request.path.decode("ascii", "surrogateescape")
         )
         flow.metadata[KEY] = exchange
+        self._masks.guard_records(exchange)
         if head.grpc and request.http_version == b"HTTP/2.0":
             return self._decide(flow, exchange, None, "write", stream=True)
         if head.content_length is not None and head.content_length > self._limit:
@@ -272,6 +275,7 @@ class HttpRequests:
         credential = self.credential(route)
         if credential is not None:
             fields = credential.apply(fields)
+        fields = self._masks.request_fields(exchange, fields)
         is_http2 = request.http_version == b"HTTP/2.0"
         default = 443 if route.scheme == "https" else 80
         name = bracket(route.host) if route.port == default else f"{bracket(route.host)}:{route.port}"

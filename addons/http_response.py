@@ -16,6 +16,7 @@ from onrecord.addons.http_command import read_headers
 from onrecord.addons.http_head import MAX_HEAD
 from onrecord.addons.peers import Peers
 from onrecord.addons.problem import problem
+from onrecord.addons.response_masks import ResponseMasks, add
 from onrecord.addons.streams import Stream
 from onrecord.addons.strict_dispatch import kill_flow
 from onrecord.policies.errors import StoreError
@@ -49,11 +50,12 @@ class HttpResponses:
         peers: Peers,
         auditor: Auditor,
         credential: Callable[[Route], Credential | None],
+        masks: ResponseMasks,
         *,
         body_limit: int,
         sample_limit: int,
     ) -> None:
-        self._peers, self._auditor, self._credential = peers, auditor, credential
+        self._peers, self._auditor, self._credential, self._masks = peers, auditor, credential, masks
         self._limit, self._buffered = body_limit, min(sample_limit, MAX_BUFFERED)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -87,6 +89,7 @@ class HttpResponses:
         response.data.headers = http.Headers(kept)
         if scrub:
             response.data.reason = scrub(response.data.reason)
+        self._masks.head(exchange, response)
         if not switching and not is_bodiless(exchange.method, response.status_code):
             self._choose(flow, exchange, response, credential)
 
@@ -108,6 +111,7 @@ class HttpResponses:
             raise RuntimeError("a response nobody asked for")
         if response.trailers and (credential := self._credential(exchange.route)) is not None:
             response.trailers = http.Headers([(n, credential.scrub(v)) for n, v in response.trailers.fields])
+        self._masks.trailers(exchange, response)
         if exchange.down is not None:
             self._end_stream(flow, exchange, response)
             return
@@ -130,6 +134,10 @@ class HttpResponses:
     ) -> None:
         length = response.headers.get("content-length")
         expected = int(length) if length is not None and length.isdigit() else None
+        mask = self._masks.body(exchange, response) if expected != 0 else None
+        if mask is not None:  # its length is known when it has all come
+            expected = None
+            response.headers.pop("content-length", None)
         if expected is not None and expected <= self._buffered:
             return
         encoded = response.headers.get("content-encoding", "identity").lower() not in ("identity", "")
@@ -159,6 +167,7 @@ class HttpResponses:
             on_end=end,
             on_failure=fail,
             scrub=credential,
+            mask=mask,
         )
         response.stream = exchange.down
 
@@ -189,6 +198,7 @@ class HttpResponses:
                 size=down.size,
                 duration_ms=elapsed_ms(decision.started),
                 digest=down.digest(),
+                masked=_counted(exchange, down),
                 sample={
                     "headers": read_headers(list(response.headers.fields)),
                     "trailers": read_headers(list(trailers.fields)) if trailers else [],
@@ -243,6 +253,7 @@ class HttpResponses:
                 size=len(content),
                 duration_ms=elapsed_ms(decision.started),
                 digest=digest or None,
+                masked=exchange.masked,
                 sample=sample,
             ),
         )
@@ -252,6 +263,11 @@ class HttpResponses:
         if exchange.decision is not None and not exchange.finished:
             exchange.finished = True
             self._auditor.abort(exchange.decision, reason)
+
+
+def _counted(exchange: Exchange, down: Stream) -> dict[str, int]:
+    add(exchange.masked, down.masked)
+    return exchange.masked
 
 
 def _why(error: Exception) -> str:

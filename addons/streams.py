@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from onrecord.addons.body_masks import BodyMask
 from onrecord.addons.credentials import Credential
 from onrecord.addons.exchange import Exchange
 from onrecord.policies.model import body_text
@@ -33,6 +34,7 @@ class Stream:
         on_failure: Callable[[str], None],
         scrub: Credential | None = None,
         check: Callable[[bytes], None] | None = None,
+        mask: BodyMask | None = None,
     ) -> None:
         if exchange.decision is None:
             raise RuntimeError("a stream before its decision")
@@ -41,7 +43,7 @@ class Stream:
         self._room, self._expected = limit, expected
         self._on_end, self._on_failure = on_end, on_failure
         self._scrub = scrub if scrub is not None and scrub.needles else None
-        self._check = check
+        self._check, self._mask = check, mask
         self._held = b""
         self._digest = exchange.decision.opened.digest()
         self.size = 0
@@ -50,6 +52,11 @@ class Stream:
     def digest(self) -> str:
         """The keyed digest of all that was let go so far, hex."""
         return self._digest.hexdigest()
+
+    @property
+    def masked(self) -> dict[str, int]:
+        """What was masked, by detector or rule."""
+        return {} if self._mask is None else self._mask.found
 
     def __call__(self, data: bytes) -> bytes:
         if self.broken:
@@ -69,6 +76,8 @@ class Stream:
             data = self._scrub.scrub(self._held + data)
             held = 0 if end or self._is_last(len(data)) else self._scrub.held(data)
             data, self._held = (data[:-held], data[-held:]) if held else (data, b"")
+        if self._mask is not None:
+            data = self._mask.feed(data) + (self._mask.finish() if end and not self.ended else b"")
         if data:
             self._record(data)
         if (end or self._is_last(0)) and not self.ended:

@@ -11,6 +11,7 @@ from onrecord.addons.credentials import Credential
 from onrecord.addons.egress import Route
 from onrecord.addons.exchange import Exchange, exchange_of
 from onrecord.addons.http_command import build_command
+from onrecord.addons.response_masks import ResponseMasks
 from onrecord.addons.websocket_layer import REFUSAL
 from onrecord.policies.model import Outcome, body_text
 from onrecord.recordings.auditor import Auditor, Decision, elapsed_ms
@@ -21,8 +22,15 @@ METHOD = "WEBSOCKET"
 class WebSockets:
     """Hooks of open WebSockets."""
 
-    def __init__(self, auditor: Auditor, credential: Callable[[Route], Credential | None], *, body_limit: int) -> None:
-        self._auditor, self._credential, self._limit = auditor, credential, body_limit
+    def __init__(
+        self,
+        auditor: Auditor,
+        credential: Callable[[Route], Credential | None],
+        masks: ResponseMasks,
+        *,
+        body_limit: int,
+    ) -> None:
+        self._auditor, self._credential, self._masks, self._limit = auditor, credential, masks, body_limit
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         """An opening was decided as a request and accepted by the server."""
@@ -61,6 +69,7 @@ class WebSockets:
                 size=exchange.to_client,
                 duration_ms=elapsed_ms(exchange.decision.started),
                 error=(socket.close_reason or None),
+                masked=exchange.masked,
                 tag=f"closed {socket.close_code} by the {'client' if socket.closed_by_client else 'server'}",
             ),
         )
@@ -68,7 +77,7 @@ class WebSockets:
 
     def _scrub(self, exchange: Exchange, data: bytes) -> bytes:
         credential = self._credential(exchange.route)
-        return data if credential is None else credential.scrub(data)
+        return self._masks.message(exchange, data if credential is None else credential.scrub(data))
 
     def _record_answer(self, exchange: Exchange, message: WebSocketMessage) -> None:
         decision = exchange.decision
