@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ def test_any_cut_into_pieces_gives_the_same(case: tuple[str, str], cuts: list[in
     content_type, body = case
     data = body.encode("iso-8859-1" if "8859" in content_type else "utf-8")
     edges = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
-    pieces = [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [data[a:b] for a, b in itertools.pairwise(edges)]
     assert masked(content_type, pieces) == masked(content_type, [data])
 
 
@@ -91,9 +93,9 @@ def test_what_cannot_be_searched_is_refused(content_type: str):
 
 def test_a_document_over_the_bound_is_refused():
     mask = body_mask("application/json", MASKS)
+    mask.feed(b" " * MAX_WHOLE)
     with pytest.raises(MaskError):
-        for _ in range(MAX_WHOLE // 1024 + 2):
-            mask.feed(b" " * 1024)
+        mask.feed(b" ")
 
 
 def test_masks_without_detectors_leave_text_alone():
