@@ -121,6 +121,10 @@ def render_record(view: View) -> RenderableType:
         parts.append(_facts([("cause", _inline(view["cause"]))]))
     parts += [Text(), _heading(f"{view['kind']}: {view['action']}"), Padding(render_command(view), (0, 0, 0, 2))]
     detail = {name: value for name, value in (view["detail"] or {}).items() if value not in (None, "", [], {}, False)}
+    if view["kind"] == "sql" and isinstance(detail.get("parameters"), list):
+        values = enumerate(detail.pop("parameters"), 1)
+        facts = [(f"${i}", Text("null", style="dim") if value is None else _inline(value)) for i, value in values]
+        parts.append(Padding(_facts(facts), (0, 0, 0, 2)))
     if detail:
         parts.append(Padding(_facts([(name, _inline(value)) for name, value in detail.items()]), (1, 0, 0, 2)))
     parts += [Text(), _heading("verdict"), Padding(render_verdict(verdict), (0, 0, 0, 2))]
@@ -136,17 +140,21 @@ def render_command(view: View) -> RenderableType:
 
 
 def _pretty_sql(text: str) -> str:
-    """Indented for people; as it is where sqlglot does not follow, or where one line is enough."""
+    """Indented for people; as it is where one line is enough, or where sqlglot would make another statement of it."""
     if len(text) <= 76 or len(text) > 5000 or "\n" in text:
         return text
     import logging
 
     import sqlglot
 
+    from onrecord.policies.sql.same import same_sql
+
     logging.getLogger("sqlglot").disabled = True
     try:
         parsed = sqlglot.parse(text, read="postgres")
         pretty = ";\n".join(statement.sql(dialect="postgres", pretty=True) for statement in parsed if statement)
+        if not same_sql(text, pretty):
+            return text
     except Exception:  # noqa: BLE001  # for display only: any trouble means the text as it is
         return text
     return clean(pretty, lines=True) or text
