@@ -126,11 +126,11 @@ def masks_for(config: Config, resource: str, groups: Iterable[str], *, key: byte
     """What an identity with `groups` sees masked on `resource`; None where that is nothing."""
     own = frozenset(groups)
     chosen = tuple(mask for mask in config.masks if _applies(mask, resource, own))
-    return _made(chosen, key) if chosen else None
+    return masks_of(chosen, key) if chosen else None
 
 
 @functools.lru_cache(maxsize=256)
-def _made(chosen: tuple[MaskConfig, ...], key: bytes) -> Masks:
+def masks_of(chosen: tuple[MaskConfig, ...], key: bytes) -> Masks:
     """Shared by all sessions that see the same masks."""
     detect: dict[str, Strategy] = {}
     parts: dict[str, list[Any]] = {"columns": [], "types": [], "json_paths": []}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from onrecord.addons.body_masks import MAX_WHOLE, body_mask
 from onrecord.policies.config.types import MaskConfig
 from onrecord.policies.masking import MaskError, Masks
-from onrecord.policies.masking.masks import _made
+from onrecord.policies.masking.masks import masks_of
 
-MASKS = _made(
+MASKS = masks_of(
     (MaskConfig(detect=("email", "jwt")), MaskConfig(json_paths=("$..secret",), strategy="redact")), b"k" * 32
 )
 MAIL = "qzxjkv@wvutsrq.example"
@@ -99,6 +99,6 @@ def test_a_document_over_the_bound_is_refused():
 
 
 def test_masks_without_detectors_leave_text_alone():
-    only_paths: Masks = _made((MaskConfig(json_paths=("$.a",)),), b"k" * 32)
+    only_paths: Masks = masks_of((MaskConfig(json_paths=("$.a",)),), b"k" * 32)
     mask = body_mask("text/plain", only_paths)
     assert mask.feed(b"abc\n") + mask.finish() == b"abc\n"

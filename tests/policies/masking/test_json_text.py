@@ -6,9 +6,9 @@ import pytest
 
 from onrecord.policies.config.types import MaskConfig
 from onrecord.policies.masking import MaskError, mask_json_text
-from onrecord.policies.masking.masks import _made
+from onrecord.policies.masking.masks import masks_of
 
-MASKS = _made((MaskConfig(detect=("email",)),), b"k" * 32)
+MASKS = masks_of((MaskConfig(detect=("email",)),), b"k" * 32)
 
 
 def test_what_is_found_is_counted_and_gone():

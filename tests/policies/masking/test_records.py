@@ -6,9 +6,9 @@ import json
 
 from onrecord.policies.config.types import MaskConfig
 from onrecord.policies.masking import clean_record
-from onrecord.policies.masking.masks import _made
+from onrecord.policies.masking.masks import masks_of
 
-DETECTORS = _made((MaskConfig(detect=("email",)),), b"k" * 32).detectors
+DETECTORS = masks_of((MaskConfig(detect=("email",)),), b"k" * 32).detectors
 
 
 def test_text_detail_and_reasons_are_cleaned_and_the_rest_stays():
