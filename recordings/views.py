@@ -214,7 +214,11 @@ def record_view(leaf: Leaf) -> View:
 
 def join_chunks(sample: object, chunks: list[View]) -> object:
     """The sample of a result that was recorded in parts: the data of all parts to the client, after `sample`."""
-    parts = [chunk["data"] for chunk in chunks if chunk["direction"] == "to_client" and chunk["data"] is not None]
+    parts = [
+        chunk["data"]
+        for chunk in chunks
+        if chunk["direction"] == "to_client" and chunk["data"] is not None and chunk.get("note") != "notification"
+    ]
     if not parts:
         return sample
     if sample is not None:

@@ -6,6 +6,7 @@ Recorded text becomes `Text` after `clean`, never markup; nothing recorded reach
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ _SHOWN_ROWS = 50
 _SHOWN_COLUMNS = 50
 _SHOWN_CELL = 1000
 _SHOWN_TEXT = 20_000
+_DEEPEST = 6  # nested brackets that sqlglot is asked to follow
 
 
 def console() -> Console:
@@ -121,10 +123,8 @@ def render_record(view: View) -> RenderableType:
         parts.append(_facts([("cause", _inline(view["cause"]))]))
     parts += [Text(), _heading(f"{view['kind']}: {view['action']}"), Padding(render_command(view), (0, 0, 0, 2))]
     detail = {name: value for name, value in (view["detail"] or {}).items() if value not in (None, "", [], {}, False)}
-    if view["kind"] == "sql" and isinstance(detail.get("parameters"), list):
-        values = enumerate(detail.pop("parameters"), 1)
-        facts = [(f"${i}", Text("null", style="dim") if value is None else _inline(value)) for i, value in values]
-        parts.append(Padding(_facts(facts), (0, 0, 0, 2)))
+    if view["kind"] == "sql":
+        detail.pop("parameters", None)  # they stand with the statement
     if detail:
         parts.append(Padding(_facts([(name, _inline(value)) for name, value in detail.items()]), (1, 0, 0, 2)))
     parts += [Text(), _heading("verdict"), Padding(render_verdict(verdict), (0, 0, 0, 2))]
@@ -135,13 +135,22 @@ def render_record(view: View) -> RenderableType:
 def render_command(view: View) -> RenderableType:
     text = _bounded(view["text"])
     if view["kind"] == "sql":
-        return Syntax(_pretty_sql(text), "postgresql", theme="ansi_dark", background_color="default", word_wrap=True)
+        pretty = _pretty_sql(text)
+        shown = Syntax(pretty, "postgresql", theme="ansi_dark", background_color="default", word_wrap=True)
+        values = (view.get("detail") or {}).get("parameters")
+        if not isinstance(values, list) or not values:
+            return shown
+        facts = [
+            (f"${i}", Text("NULL", style="dim") if value is None else _inline(value))
+            for i, value in enumerate(values, 1)
+        ]
+        return Group(shown, _facts(facts))
     return Text(text or "–")
 
 
 def _pretty_sql(text: str) -> str:
     """Indented for people; as it is where one line is enough, or where sqlglot would make another statement of it."""
-    if len(text) <= 76 or len(text) > 5000 or "\n" in text:
+    if len(text) <= 76 or len(text) > 5000 or "\n" in text or "--" in text or "/*" in text or _nests(text):
         return text
     import logging
 
@@ -158,6 +167,16 @@ def _pretty_sql(text: str) -> str:
     except Exception:  # noqa: BLE001  # for display only: any trouble means the text as it is
         return text
     return clean(pretty, lines=True) or text
+
+
+def _nests(text: str) -> bool:
+    """Whether brackets and CASE stand so deep in each other that sqlglot, which tries all readings, takes too long."""
+    depth = 0
+    for word in re.findall(r"[\[({]|[\])}]|\bcase\b|\bend\b", text, re.IGNORECASE):
+        depth += 1 if word in "[({" or word.lower() == "case" else -1
+        if depth > _DEEPEST:
+            return True
+    return False
 
 
 def render_verdict(verdict: View) -> RenderableType:
@@ -227,7 +246,7 @@ def _rows(columns: Any, rows: list[Any]) -> RenderableType:
         table.add_column(Text(header), overflow="fold")
     for row in rows[:_SHOWN_ROWS]:
         cells = row if isinstance(row, list) else [row]
-        table.add_row(*(Text("null", style="dim") if cell is None else _cell(cell) for cell in cells[:width]))
+        table.add_row(*(Text("NULL", style="dim") if cell is None else _cell(cell) for cell in cells[:width]))
     more = [f"{max(0, len(rows) - _SHOWN_ROWS)} rows", f"{hidden} columns"]
     more = [text for text in more if not text.startswith("0 ")]
     if more:

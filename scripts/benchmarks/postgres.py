@@ -12,6 +12,7 @@ import re
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,10 +111,25 @@ def measure(rounds: int, seconds: float) -> Result:
                 }
                 result.rows[case] = _row(in_turns(cases, rounds, say=case))
                 result.rows[case] |= {f"{name}, CPU µs": meters[name].median for name in ("pgbouncer", "onrecord")}
+        case = "simple c8, p99 ms"
+        waits: dict[str, Callable[[], float]] = {
+            name: partial(slow, server, target, "simple", 8, length) for name, target in targets.items()
+        }
+        result.rows[case] = _row(in_turns(waits, rounds, say=case))
+        second = folder / "two"
+        second.mkdir()
+        two = stack.enter_context(start_gateway(second, server, password, postgres_workers=2))
+        for case, running in (("prepared c32, tps", gateway), ("prepared c32, two processes, tps", two)):
+            token = running.setup.mint("bench")
+            crowd = targets | {"onrecord": Target(running.setup.postgres_port, "orders", "bench", token)}
+            loads: dict[str, Callable[[], float]] = {
+                name: partial(pgbench, server, target, "prepared", 32, length) for name, target in crowd.items()
+            }
+            result.rows[case] = _row(in_turns(loads, rounds, say=case))
         taken = in_turns({name: partial(fetch, target) for name, target in targets.items()}, max(rounds, 5), say="100k")
         result.rows["100k rows, ms"] = _row(taken)
     result.notes = [
-        "bars: onrecord at least 0.70 of pgbouncer's tps in each case; 100k rows at most 1.15 x direct",
+        "bars: onrecord at least 0.72 of pgbouncer's tps in each case, its p99 at most 1.5 x; 100k rows 1.15 x direct",
         "CPU: a transaction, all processes of the proxy together, onrecord's recorder included",
         "onrecord: identity, one policy, every statement and outcome in the journal before it passes",
     ]
@@ -129,13 +145,15 @@ def prepare(server: PostgresPart) -> str:
     return password
 
 
-def start_gateway(folder: Path, server: PostgresPart, password: str) -> contextlib.AbstractContextManager[Gateway]:
+def start_gateway(
+    folder: Path, server: PostgresPart, password: str, **settings: int
+) -> contextlib.AbstractContextManager[Gateway]:
     """`onrecord up` with the resource `orders` and one policy."""
     policy = folder / "policy.py"
     policy.write_text(POLICY)
     setup = make_config(
         folder,
-        gateway={"http": None},
+        gateway={"http": None, **settings},
         resources={"orders": postgres_resource(server, user=USER, database=DATABASE)},
         policies=[{"file": str(policy)}],
         env={"SHOP_PASSWORD": password},
@@ -151,6 +169,16 @@ def pgbench(server: PostgresPart, target: Target, mode: str, clients: int, lengt
     if found is None:
         raise PartError(f"pgbench printed no tps: {output}")
     return float(found.group(1))
+
+
+def slow(server: PostgresPart, target: Target, mode: str, clients: int, length: int) -> float:
+    """Milliseconds that 99 of 100 transactions take at most."""
+    with tempfile.TemporaryDirectory(prefix="onrecord-bench-") as folder:
+        argv = [str(server.bindir / "pgbench"), "-n", "-S", "-M", mode, "-c", str(clients), "-j", "1"]
+        _run([*argv, "-T", str(length), "--log", f"--log-prefix={folder}/log"], target)
+        lines = [line for path in Path(folder).iterdir() for line in path.read_text().splitlines()]
+    taken = sorted(int(line.split()[2]) for line in lines)
+    return taken[len(taken) * 99 // 100] / 1000
 
 
 def fetch(target: Target) -> float:

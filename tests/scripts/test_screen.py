@@ -48,12 +48,12 @@ def test_a_statement_its_parameters_and_its_masked_result_are_shown_together():
     statement = [line.strip() for line in lines[start + 1 : lines.index("verdict") - 1]]
     assert statement[:4] == ["SELECT", "id,", "email", "FROM customers"]
     assert "$1  7" in statement
-    assert "$2  null" in statement
+    assert "$2  NULL" in statement
     outcome = [line.strip() for line in lines[lines.index("outcome") + 1 :]]
     assert "ok  00000  2 rows, 64 bytes, 0.4 ms" in outcome
     assert "masked  public.customers.email × 2" in outcome
     assert [line.split() for line in outcome if "@" in line] == [["7", "q***@w***.example"]]
-    assert ["8", "null"] in [line.split() for line in outcome]
+    assert ["8", "NULL"] in [line.split() for line in outcome]
 
 
 def test_what_was_masked_stands_out():
@@ -70,3 +70,8 @@ def test_recorded_bytes_do_not_reach_the_terminal_raw():
     hostile = VIEW | {"text": "SELECT '\x1b]0;x\x07'", "outcome": VIEW["outcome"] | {"sample": sample}}
     out = shown(hostile)
     assert not set("\x1b\x07\u202e") & set(out)
+
+
+def test_a_statement_that_would_hang_the_formatter_is_shown_as_it_was():
+    text = "SELECT " + "ARRAY[" * 30 + "1" + "]" * 30 + " AS a_name_that_makes_the_line_long"
+    assert "ARRAY[ARRAY[" in shown(VIEW | {"text": text})
