@@ -190,10 +190,15 @@ class Auditor:
         digest: str = "",
         rows: int = 0,
         note: str = "",
+        channel: str = "",
         flush: bool = True,
     ) -> None:
         """Record a part of a stream before it is delivered. Raises StoreError."""
-        payload = encode(ChunkRecord(direction=direction, size=size, digest=digest, data=data, rows=rows, note=note))
+        payload = encode(
+            ChunkRecord(
+                direction=direction, size=size, digest=digest, data=data, rows=rows, note=note, channel=channel
+            )
+        )
         clean = decision.opened.clean
         if clean is not None and direction == "to_upstream" and data is not None:
             payload = clean(payload)

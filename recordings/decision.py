@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from onrecord.policies.errors import OnrecordError
 from onrecord.policies.model import Command, Session
@@ -21,18 +22,35 @@ class RefusedError(OnrecordError):
         super().__init__(explain(ruling, record))
 
 
+class Waiting(NamedTuple):
+    """A command waits for an approval: its id, who may give it, why, and until when (Unix seconds).
+
+    `waited` is 0 where the wait begins; then seconds.
+    """
+
+    approval: str
+    approvers: str
+    reason: str
+    expires_at: float
+    waited: float = 0.0
+
+
 class OpenSession:
     """A session and what its records need: raw id, digest key, number of commands.
 
     `clean` masks the payload (JSON) of a command's record, and of what it sends; policies have seen the real values by
-    then. It must not raise.
+    then. It must not raise. The protocol that opened the session sets two more, which must not raise either:
+    `on_wait` tells its client, in the client's own way, that a command waits for a human: when it begins to wait and
+    again each minute. `on_kill` ends the session at once, with a reason for the client.
     """
 
-    __slots__ = ("clean", "commands", "ended", "key", "raw", "session")
+    __slots__ = ("clean", "commands", "ended", "key", "on_kill", "on_wait", "raw", "session")
 
     def __init__(self, session: Session, raw: bytes, key: bytes) -> None:
         self.session, self.raw, self.key = session, raw, key
         self.clean: Callable[[bytes], bytes] | None = None
+        self.on_wait: Callable[[Waiting], None] | None = None
+        self.on_kill: Callable[[str], None] | None = None
         self.commands = 0
         self.ended = False
 

@@ -67,6 +67,8 @@ class ChunkRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     `data` is the bounded, masked content: text, `{"base64": …}`, or rows; None beyond the bound, where `size`
     (bytes) and `digest` (HMAC-SHA256 under the session's key, hex) still count it. `note` says what it is.
+    `channel` names one of several streams of a command (docs/decisions/0011): "stdin", "stdout", "stderr", "terminal",
+    "resize" (`data` is `{"columns": …, "rows": …}`), "signal" (`data` is its name).
     """
 
     direction: Direction
@@ -75,6 +77,7 @@ class ChunkRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     data: object = None
     rows: int = 0
     note: str = ""
+    channel: str = ""
 
 
 class SessionEndRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

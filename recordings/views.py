@@ -64,6 +64,7 @@ class _Chunk(msgspec.Struct):
     digest: str = ""
     rows: int = 0
     note: str = ""
+    channel: str = ""
 
 
 class _Session(msgspec.Struct):
@@ -196,6 +197,7 @@ def chunk_view(leaf: Leaf) -> View:
         "data": leaf.get("data"),
         "digest": leaf.get("digest") or None,
         "note": leaf.get("note", ""),
+        "channel": leaf.get("channel", ""),
     }
 
 
@@ -217,7 +219,10 @@ def join_chunks(sample: object, chunks: list[View]) -> object:
     parts = [
         chunk["data"]
         for chunk in chunks
-        if chunk["direction"] == "to_client" and chunk["data"] is not None and chunk.get("note") != "notification"
+        if chunk["direction"] == "to_client"
+        and chunk["data"] is not None
+        and chunk.get("note") != "notification"
+        and chunk.get("channel") not in ("resize", "signal")
     ]
     if not parts:
         return sample
