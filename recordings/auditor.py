@@ -195,9 +195,7 @@ class Auditor:
     ) -> None:
         """Record a part of a stream before it is delivered. Raises StoreError."""
         payload = encode(
-            ChunkRecord(
-                direction=direction, size=size, digest=digest, data=data, rows=rows, note=note, channel=channel
-            )
+            ChunkRecord(direction=direction, size=size, digest=digest, data=data, rows=rows, note=note, channel=channel)
         )
         clean = decision.opened.clean
         if clean is not None and direction == "to_upstream" and data is not None:
