@@ -28,9 +28,9 @@ def _mac(key: bytes, what: str, value: str) -> bytes:
 
 def kind_of(value: str) -> str:
     """The kind of a whole value of which only its column is known: "email", "uuid", "digits" or "text"."""
-    if _EMAIL.fullmatch(value.strip()):
+    if "@" in value and _EMAIL.fullmatch(value.strip()):
         return "email"
-    if _UUID.fullmatch(value):
+    if value.count("-") == 4 and _UUID.fullmatch(value):
         return "uuid"
     return "digits" if _DIGITS.fullmatch(value) else "text"
 

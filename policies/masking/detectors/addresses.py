@@ -8,21 +8,28 @@ import re
 from onrecord.policies.masking.detectors.unit import Spans, Unit
 
 _AT = re.compile(r"@|%(?:25)*40|&(?:amp;)*(?:commat|#0*64|#[xX]0*40);")
-_LOCAL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&*+-.?^_`~'")
+_LOCAL = re.compile(r"(?:[A-Za-z0-9!#$%&*+\-.?^_`~']|[^\x00-\x7f\s])*")  # of the reversed text
+_PLAIN_AT = re.compile("@")
+_LEADING = re.compile(r"['.`*!?&#$%^~]*")
 _DOMAIN = re.compile(
     r"(?:(?:[^\W_]|[^\x00-\x7f\s])(?:[\w-]|[^\x00-\x7f\s]){0,62}\.)+(?:xn--[\w-]{1,59}|(?:[^\W\d_]|[^\x00-\x7f\s]){2,63})"
     r"|\[[0-9A-Fa-f:.IPv]{2,45}\]"
 )
-_MAX_LOCAL = 320
+# A domain of ASCII that ends where no domain could go on: the usual one, found in a quarter of the time.
+_PLAIN_DOMAIN = re.compile(
+    r"(?:[A-Za-z0-9][A-Za-z0-9_-]{0,62}\.)+[A-Za-z]{2,63}(?![A-Za-z0-9_.\-]|[^\x00-\x7f])", re.ASCII
+)
+_SHORT_LOCAL, _MAX_LOCAL = 48, 320
 
 
 def find_emails(text: str) -> Spans:
     found: Spans = []
     floor = 0
-    for at in _AT.finditer(text):
+    pattern = _AT if "%" in text or "&" in text else _PLAIN_AT
+    for at in pattern.finditer(text):
         if at.start() < floor:
             continue
-        domain = _DOMAIN.match(text, at.end())
+        domain = _PLAIN_DOMAIN.match(text, at.end()) or _DOMAIN.match(text, at.end())
         if domain is None:
             continue
         start = _local(text, at.start(), floor)
@@ -38,12 +45,13 @@ def _local(text: str, end: int, floor: int) -> int:
         start = text.rfind('"', max(floor, end - _MAX_LOCAL), end - 1)
         if start >= 0 and not re.search(r"[\s\",]", text[start + 1 : end - 1]):
             return start
-    at, least = end, max(floor, end - _MAX_LOCAL)
-    while at > least and ((c := text[at - 1]) in _LOCAL or (c > "\x7f" and not c.isspace())):
-        at -= 1
-    while at < end and text[at] in "'.`*!?&#$%^~":
-        at += 1
-    return at
+    before = text[max(floor, end - _SHORT_LOCAL) : end]
+    size = len(_LOCAL.match(before[::-1])[0])  # type: ignore[index]  # it matches nothing, too
+    if size == len(before) == _SHORT_LOCAL:
+        before = text[max(floor, end - _MAX_LOCAL) : end]
+        size = len(_LOCAL.match(before[::-1])[0])  # type: ignore[index]
+    start = end - size
+    return start if text[start].isalnum() else _LEADING.match(text, start, end).end()  # type: ignore[union-attr]
 
 
 _V4 = re.compile(

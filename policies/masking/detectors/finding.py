@@ -22,31 +22,31 @@ class Finding(NamedTuple):
 def find(text: str, units: Iterable[Unit]) -> list[Finding]:
     """What `units` find in `text`, in order, without overlap."""
     read, places = plain(text)
-    found = [(start, end, unit.detector) for unit in units for start, end in unit.find(read) if end > start]
+    found: list[tuple[int, int, int]] = []
+    for unit in units:
+        rank = _RANK[unit.detector]
+        found += [(start, -end, rank) for start, end in unit.find(read) if end > start]
     if places is not None:
-        found = [(places[start], places[end - 1] + 1, name) for start, end, name in found]
-    if len(found) == 1:
-        start, end, name = found[0]
-        return [Finding(start, end, name, (name,), whole=True)]
+        found = [(places[start], -places[-end - 1] - 1, rank) for start, end, rank in found]
     return _joined(found)
 
 
-def _joined(spans: list[tuple[int, int, str]]) -> list[Finding]:
+def _joined(spans: list[tuple[int, int, int]]) -> list[Finding]:
+    """`spans` as (start, minus end, rank): the first and the longest come first; of equal ones the surer detector."""
+    spans.sort()
     made: list[Finding] = []
-    for start, end, name in sorted(spans, key=_order):
-        last = made[-1] if made else None
-        if last is None or start >= last.end:
-            made.append(Finding(start, end, name, (name,), whole=True))
+    behind = 0
+    for start, end, rank in spans:
+        name, end = _SURE[rank], -end  # noqa: PLW2901  # as it is meant
+        if start >= behind:
+            made.append(Finding(start, end, name, (name,), True))
+            behind = end
         else:
-            whole = last.whole and end <= last.end
-            made[-1] = Finding(last.start, max(end, last.end), last.name, (*last.names, name), whole=whole)
+            last = made[-1]
+            whole = last.whole and end <= behind
+            behind = max(end, behind)
+            made[-1] = Finding(last.start, behind, last.name, (*last.names, name), whole=whole)
     return made
-
-
-def _order(span: tuple[int, int, str]) -> tuple[int, int, int]:
-    """The first and the longest first; of two detectors that find the same, the surer one."""
-    start, end, name = span
-    return start, -end, _SURE.index(name)
 
 
 _SURE = (
@@ -61,3 +61,4 @@ _SURE = (
     "ip",
     "phone",
 )
+_RANK = {name: rank for rank, name in enumerate(_SURE)}

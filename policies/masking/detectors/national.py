@@ -267,10 +267,23 @@ _NAME_GAP = (
 )
 
 
+_EDGE = "[0-9A-Za-z]"
+_FIRST_DIGITS = re.compile(r"\[0-9\]\{([0-9]+)\}([^|]*)")
+
+
+def _at_its_edge(exact: str) -> str:
+    """`exact`, not behind a letter or a digit. Asked behind the first digit where there is one: `re` then looks at
+    digits only, not at every character."""
+    digits = _FIRST_DIGITS.fullmatch(exact)
+    if digits is None:
+        return rf"(?<!{_EDGE})(?:{exact})"
+    return rf"[0-9](?<!{_EDGE}[0-9])[0-9]{{{int(digits[1]) - 1}}}{digits[2]}"
+
+
 def _by_form(form: str, check: Callable[[str], bool]) -> Unit:
     # inside `(?:…)` the first group is the separator that has to come again
     exact = form.replace("~", f"{DASH}?").replace("@", f"({DASH})").replace("&", r"\1").replace("§", "/")
-    pattern = re.compile(rf"(?<![0-9A-Za-z])(?:{exact})(?![0-9A-Za-z])", re.ASCII | re.IGNORECASE)
+    pattern = re.compile(rf"{_at_its_edge(exact)}(?![0-9A-Za-z])", re.ASCII | re.IGNORECASE)
     wide = form.replace("~", f"{wide_dash()}?").replace("@", wide_dash()).replace("&", wide_dash())
 
     def find(text: str) -> Spans:

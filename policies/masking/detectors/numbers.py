@@ -7,45 +7,18 @@ whole groups is tried, never a part of a group.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
 
 from onrecord.policies.masking.detectors.checksums import luhn
 from onrecord.policies.masking.detectors.unit import DASH, GAP, Spans, Unit, wide_dash, wide_gap
 
-_RUN = re.compile(rf"[0-9](?:{GAP}[0-9]){{11,}}", re.ASCII)
+_SOME_GAP = GAP.replace("{0,3}", "{1,3}")
+_RUN = re.compile(
+    rf"[0-9](?={GAP.replace('[', '[0-9').replace('{0,3}', '{11}')})[0-9]*(?:{_SOME_GAP}[0-9]+)*", re.ASCII
+)
 _GROUP = re.compile("[0-9]+", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
 MAX_GROUPS = 40  # looked at from one group on
-
-
-class Group(NamedTuple):
-    """Digits without separator between them, and where they stand."""
-
-    digits: str
-    start: int
-    end: int
-
-
-def runs(text: str) -> Iterator[list[Group]]:
-    """The runs of at least twelve digits, as groups. A decimal fraction is none."""
-    for match in _RUN.finditer(text):
-        if _DECIMAL.fullmatch(match[0]):
-            continue
-        yield [Group(g[0], g.start(), g.end()) for g in _GROUP.finditer(text, match.start(), match.end())]
-
-
-def rows(groups: list[Group], least: int, most: int) -> Iterator[tuple[str, list[Group]]]:
-    """Every row of whole groups with `least` to `most` digits: its digits and its groups."""
-    for first in range(len(groups)):
-        digits = ""
-        for last in range(first, min(len(groups), first + MAX_GROUPS)):
-            digits += groups[last].digits
-            if len(digits) > most:
-                break
-            if len(digits) >= least:
-                yield digits, groups[first : last + 1]
 
 
 # Issuer prefixes: first and last, and the lengths that the issuer uses.
@@ -75,20 +48,57 @@ for _first, _last, _lengths in _ISSUERS:
         _PREFIXES.setdefault(str(_prefix), set()).update(_lengths)
 
 
+def _heads() -> dict[str, frozenset[int]]:
+    """The first two digits → the lengths of all cards that may begin so: the cheap question."""
+    found: dict[str, set[int]] = {}
+    for prefix, lengths in _PREFIXES.items():
+        for head in (prefix[:2],) if len(prefix) > 1 else (prefix + second for second in "0123456789"):
+            found.setdefault(head, set()).update(lengths)
+    return {head: frozenset(lengths) for head, lengths in found.items()}
+
+
+_HEADS = _heads()
+_NOT_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
+LEAST, MOST = 12, 19  # digits of a card
+
+
 def is_card(digits: str) -> bool:
     """Whether an issuer uses the prefix with this length, and the check digit is right."""
     length = len(digits)
     return (
-        luhn(digits)
-        and any(length in _PREFIXES.get(digits[:size], ()) for size in (1, 2, 3, 4, 6))
+        any(length in _PREFIXES.get(digits[:size], ()) for size in (1, 2, 3, 4, 6))
+        and luhn(digits)
         and len(set(digits)) > 1
     )
 
 
 def find_cards(text: str) -> Spans:
-    return [
-        (row[0].start, row[-1].end) for groups in runs(text) for digits, row in rows(groups, 12, 19) if is_card(digits)
-    ]
+    """Every row of whole groups in a run of digits that is a card's number. A decimal fraction is none."""
+    found: Spans = []
+    for run in _RUN.finditer(text):
+        start, end = run.span()
+        digits = run[0].encode().translate(None, _NOT_DIGITS).decode()
+        if len(digits) <= LEAST and LEAST not in _HEADS.get(digits[:2], ()):
+            continue  # there is no row, or one that cannot be
+        if not _DECIMAL.fullmatch(run[0]):
+            _cards_in(text, start, end, digits, found)
+    return found
+
+
+def _cards_in(text: str, start: int, end: int, digits: str, found: Spans) -> None:
+    groups = [match.span() for match in _GROUP.finditer(text, start, end)]
+    at = 0
+    for first, (begin, stop) in enumerate(groups):
+        lengths = _HEADS.get(digits[at : at + 2])
+        if lengths:
+            count = 0
+            for left, right in groups[first : first + MAX_GROUPS]:
+                count += right - left
+                if count > MOST:
+                    break
+                if count in lengths and is_card(digits[at : at + count]):
+                    found.append((begin, right))
+        at += stop - begin
 
 
 _PHONE_GAP = GAP.replace("[", "[()").replace("{0,3}", "{0,4}")

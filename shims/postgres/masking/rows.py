@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from onrecord.policies.masking import Detectors
 from onrecord.shims.postgres.masking.ruled import Ruled
 from onrecord.shims.postgres.masking.types import Kind, ValueType
-from onrecord.shims.postgres.masking.values import Detecting, Found, Values
+from onrecord.shims.postgres.masking.values import DIGITS, Detecting, Found, Values
 from onrecord.shims.postgres.wire import HEADER, HEADER_SIZE, WireError
 
 Masker = Callable[[bytes, Found], bytes | None]
@@ -21,7 +21,7 @@ _I32 = struct.Struct(">i")
 _BETWEEN = b"\n\0\n"
 _NULL = b"\xff\xff\xff\xff"
 _DATA_ROW = ord("D")
-_PASS, _TOGETHER, _CONSTANT, _ALONE, _EVERY = range(5)
+_PASS, _TOGETHER, _CONSTANT, _ALONE, _EVERY, _LONG = range(6)
 
 # Bytes that show that a value of this kind is written with escapes, so that a scan of the raw bytes could miss it.
 _TEXT_TRIGGERS: dict[Kind, tuple[bytes, ...]] = {
@@ -81,12 +81,17 @@ class Column:
         values, kind, binary = self.values, self.kind, self.binary
         if values is None:
             return None
+        quick = values.masker(kind) if isinstance(values, Ruled) else None
+        if quick is not None:
+            return quick
         return lambda data, found: values.mask(kind, binary, data, found)
 
 
 def _how(column: Column, masker: Masker | None, *, together: bool) -> int:
-    if masker is None:
+    if masker is None or (column.kind.kind is Kind.PASS and not column.forced):
         return _PASS
+    if column.kind.kind is Kind.NUMBER and not column.forced and not column.binary:
+        return _LONG
     if column.fixed:
         return _EVERY if column.whole else _CONSTANT
     return _TOGETHER if together and column.kind.kind is Kind.TEXT and not column.forced else _ALONE
@@ -183,7 +188,7 @@ class Plan:
                 elif how in (_CONSTANT, _EVERY):
                     found[name] = found.get(name, 0) + 1
                     here.append((at, end, constant))
-                elif masker is not None:
+                elif how != _PASS and masker is not None and (how != _LONG or length >= DIGITS):
                     if end > stop:
                         raise WireError("a DataRow message ends in the middle of a field")
                     cell = rows[at:end]

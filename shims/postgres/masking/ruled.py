@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import json
 import re
+from collections.abc import Callable
 
 from onrecord.policies.masking import REDACTED, WHOLE, MaskError, Masks, Rule
 from onrecord.shims.postgres.masking.forms import bytea_of, inet_text
@@ -60,6 +61,23 @@ class Ruled(Values):
         if self._rule.strategy == "redact" and kind.kind is Kind.TEXT:
             return REDACTED.encode()
         return None
+
+    def masker(self, kind: ValueType) -> Callable[[bytes, Found], bytes | None] | None:
+        """`mask` for the usual column in fewer calls: a text under a rule of its own."""
+        if self._whole or kind.kind is not Kind.TEXT:
+            return None
+        name, apply = self._rule.name, self._rule.apply
+
+        def text(data: bytes, found: Found) -> bytes | None:
+            try:
+                value = data.decode()
+            except UnicodeDecodeError:
+                raise UndecodableError("a value of a masked column is not valid UTF-8") from None
+            masked = apply(value)
+            found[name] = found.get(name, 0) + 1
+            return None if masked is None else masked.replace("\0", "").encode("utf-8", "replace")
+
+        return text
 
     def _count(self, found: Found) -> None:
         found[self._rule.name] = found.get(self._rule.name, 0) + 1

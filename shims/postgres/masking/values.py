@@ -21,7 +21,7 @@ Found = dict[str, int]
 
 _I32 = struct.Struct(">i")
 _HEAD = struct.Struct(">iiI")
-_DIGITS = 9  # what a detector looks for in a number is longer
+DIGITS = 9  # what a detector looks for in a number is longer
 AS_INT8 = {790: 20, 5069: 20}  # types whose binary form is that of int8
 
 
@@ -205,12 +205,12 @@ class Detecting(Values):
 
     def _number(self, kind: ValueType, binary: bool, data: bytes, found: Found) -> bytes | None:
         if not binary:
-            if len(data) < _DIGITS:
+            if len(data) < DIGITS:
                 return data
             text = data.decode("latin-1")
         elif len(data) == 8 and kind.oid in (20, 790, 5069):
             value = int.from_bytes(data, "big", signed=True)
-            if -(10 ** (_DIGITS - 1)) < value < 10 ** (_DIGITS - 1):
+            if -(10 ** (DIGITS - 1)) < value < 10 ** (DIGITS - 1):
                 return data
             text = str(value)
         else:

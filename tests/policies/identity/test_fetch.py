@@ -174,7 +174,9 @@ def test_a_broken_key_set_is_refused(site: Site, content: bytes) -> None:
 def test_nobody_there_is_said_so(site: Site) -> None:
     url = site.url
     site.server.server_close()
-    with pytest.raises(FetchError, match=r"ConnectError|ReadError|RemoteProtocolError"):  # a closing listener may still reset one
+    with pytest.raises(
+        FetchError, match=r"ConnectError|ReadError|RemoteProtocolError"
+    ):  # a closing listener may still reset one
         fetch_keys(url, None)
 
 
