@@ -1,58 +1,17 @@
-"""What every command that prints recorded bytes uses: neutral text, JSON lines, quiet broken pipes.
-
-Recorded bytes come from agents and backends; printed as they are, they could move the cursor, set the window title or
-turn text around. Every control, format and bidi character is shown as a visible escape instead.
-"""
+"""What every command that prints recorded bytes uses: neutral text, JSON lines, quiet broken pipes."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
-_KEPT = "\n\t"
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+from onrecord.recordings.display.neutral import clean, neutral
 
-
-# letters and marks that show nothing: a Hangul filler, an empty braille cell, variation selectors
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0") | {chr(code) for code in range(0xE0100, 0xE01F0)}
-_STACKED = frozenset({"Mn", "Me"})
-_MAX_STACKED = 4  # marks over one letter; a flood of them would cover the lines above and below
-
-
-def clean(text: object, *, lines: bool = False) -> str:
-    """`text` with everything that a terminal would act on made visible; `lines` keeps newlines and tabs."""
-    string = text if isinstance(text, str) else str(text)
-    if string.isascii() and string.isprintable():
-        return string
-    return "".join(_neutral(string, _escape_for_people, kept=_KEPT if lines else ""))
-
-
-def _neutral(text: str, escape: Callable[[str], str], *, kept: str) -> Iterator[str]:
-    """`text` in pieces, with `escape` of each character that acts, hides, or stacks too high."""
-    stacked = 0
-    for char in text:
-        if " " <= char <= "~":
-            stacked = 0
-            yield char
-            continue
-        if char in kept:
-            yield "    " if char == "\t" else char
-            continue
-        category = unicodedata.category(char)
-        stacked = stacked + 1 if category in _STACKED else 0
-        yield escape(char) if category in _HIDDEN or char in _BLANK or stacked > _MAX_STACKED else char
-
-
-def _escape_for_people(char: str) -> str:
-    code = ord(char)
-    if char in "\n\r\t":
-        return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}[char]
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+__all__ = ["clean", "json_line", "quiet_pipe"]
 
 
 def json_line(value: object) -> str:
@@ -60,7 +19,7 @@ def json_line(value: object) -> str:
     text = msgspec.json.encode(value).decode()
     if text.isascii() and "\x7f" not in text:
         return text + "\n"
-    return "".join(_neutral(text, _escape_in_json, kept="")) + "\n"
+    return "".join(neutral(text, _escape_in_json, kept="")) + "\n"
 
 
 def _escape_in_json(char: str) -> str:

@@ -1,0 +1,1 @@
+"""How records look: recorded text made harmless, Rich renderables of commands, verdicts, outcomes and results."""
