@@ -193,7 +193,7 @@ class KubeCommand(_Head, frozen=True, kw_only=True):
 
 
 class SshCommand(_Head, frozen=True, kw_only=True):
-    """One exec request, or one line of a per-line shell."""
+    """One exec request, one shell, or one line of a per-line shell. `user` is who runs it on the host."""
 
     command_kind: ClassVar[str] = "ssh"
 
@@ -202,6 +202,7 @@ class SshCommand(_Head, frozen=True, kw_only=True):
     paths_read: NameSet = NameSet()
     paths_written: NameSet = NameSet()
     interactive: bool = False
+    user: str = ""
 
 
 class SftpCommand(_Head, frozen=True, kw_only=True):

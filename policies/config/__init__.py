@@ -17,6 +17,7 @@ from onrecord.policies.config.types import (
     RecordingsConfig,
     ResourceConfig,
     SecretRef,
+    SshResource,
     Strategy,
     TlsConfig,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "RecordingsConfig",
     "ResourceConfig",
     "SecretRef",
+    "SshResource",
     "Strategy",
     "TlsConfig",
     "load_config",

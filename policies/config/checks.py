@@ -6,7 +6,7 @@ from itertools import combinations
 
 from onrecord.policies.config.issuers import DEV_ISSUER, EMPTY_CLAIMS, is_shared
 from onrecord.policies.config.reading import Reader
-from onrecord.policies.config.types import Address, Config, HttpResource, PostgresResource
+from onrecord.policies.config.types import Address, Config, HttpResource, PostgresResource, SshResource
 from onrecord.policies.config.values import ip_of, is_loopback, overlap, shown
 
 LISTENERS = ("http", "postgres", "ssh", "admin")
@@ -32,7 +32,7 @@ def _check_listeners(config: Config, listeners: dict[str, Address], reader: Read
     if config.gateway.tls is not None:
         return
     for name, at in listeners.items():
-        if not is_loopback(at.host):
+        if name != "ssh" and not is_loopback(at.host):  # SSH brings its own encryption
             reader.problem(
                 f"gateway.{name}",
                 f"'{at}' is reachable from other hosts, and there is no [gateway.tls]",
@@ -128,7 +128,7 @@ def _check_upstreams(config: Config, listeners: dict[str, Address], reader: Read
     for name, resource in config.resources.items():
         if isinstance(resource, HttpResource) and resource.upstream_host:
             target = Address(resource.upstream_host, resource.upstream_port)
-        elif isinstance(resource, PostgresResource) and resource.host:
+        elif isinstance(resource, PostgresResource | SshResource) and resource.host:
             target = Address(resource.host, resource.port)
         else:
             continue

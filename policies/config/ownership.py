@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from onrecord.policies.config.types import Config, HttpResource, OtherResource, PostgresResource, SecretRef
+from onrecord.policies.config.types import Config, HttpResource, OtherResource, PostgresResource, SecretRef, SshResource
 from onrecord.policies.errors import Problem
 
 MAX_LINKS = 40
@@ -58,14 +58,14 @@ def certificates_of(config: Config) -> Iterator[tuple[str, Path]]:
         if issuer.ca is not None:
             yield f"issuers[{i}].ca", issuer.ca
     for name, resource in config.resources.items():
-        ca = None if isinstance(resource, OtherResource) else resource.ca
+        ca = None if isinstance(resource, OtherResource | SshResource) else resource.ca
         if ca is not None:
             yield f"resources.{name}.ca", ca
 
 
-def secret_refs(resource: HttpResource | PostgresResource | OtherResource) -> list[tuple[str, SecretRef]]:
+def secret_refs(resource: HttpResource | PostgresResource | SshResource | OtherResource) -> list[tuple[str, SecretRef]]:
     """The references of one resource, each under its key."""
-    fields = ("password", "catalog_password", "client_key", "bearer", "basic")
+    fields = ("password", "catalog_password", "client_key", "bearer", "basic", "key", "passphrase")
     found = [(field, ref) for field in fields if (ref := getattr(resource, field, None)) is not None]
     headers = resource.headers if isinstance(resource, HttpResource) else {}
     return found + [(f"headers.{name}", ref) for name, ref in headers.items() if isinstance(ref, SecretRef)]

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from onrecord.policies.config.reading import Reader
-from onrecord.policies.config.tables import HttpTable, OtherTable, PostgresTable, ResourceTable
-from onrecord.policies.config.types import HttpResource, OtherResource, PostgresResource, SecretRef
+from onrecord.policies.config.ssh import read_ssh
+from onrecord.policies.config.tables import HttpTable, OtherTable, PostgresTable, ResourceTable, SshTable
+from onrecord.policies.config.types import HttpResource, OtherResource, PostgresResource, SecretRef, SshResource
 from onrecord.policies.config.values import (
     BadValue,
     Url,
@@ -36,13 +37,20 @@ POSTGRES_EXAMPLE = "postgresql://user@db.internal:5432/database"
 
 def read_resource(
     label: str, data: dict[str, Any], key: str, reader: Reader
-) -> HttpResource | PostgresResource | OtherResource | None:
+) -> HttpResource | PostgresResource | SshResource | OtherResource | None:
     """One resource, or None where its type is missing or unknown (noted)."""
     kind = data.get("type")
     if kind == "http":
         return _http(label, reader.table(data, HttpTable, key), key, reader)
     if kind == "postgres":
         return _postgres(label, reader.table(data, PostgresTable, key), key, reader)
+    if kind == "ssh":
+        ssh = reader.table(data, SshTable, key)
+
+        def reference_at(at: str, text: str | None) -> SecretRef | None:
+            return _reference(at, text, reader)
+
+        return read_ssh(ssh, _shared(label, ssh, key, reader), key, reader, reference_at)
     if kind in _TYPES:
         return _other(label, reader.table(data, OtherTable, key), key, reader)
     reason = (
@@ -260,6 +268,6 @@ def _postgres_url(text: str) -> Url:
 
 
 def _other(label: str, table: OtherTable, key: str, reader: Reader) -> OtherResource:
-    for name in ("token", "client_key", "key"):
+    for name in ("token", "client_key"):
         _reference(f"{key}.{name}", getattr(table, name), reader)
     return OtherResource(**_shared(label, table, key, reader), hosts=_hosts(table.hosts, key, reader))

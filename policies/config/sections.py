@@ -23,6 +23,7 @@ from onrecord.policies.config.types import (
     PolicyConfig,
     PostgresResource,
     RecordingsConfig,
+    SshResource,
     TlsConfig,
 )
 from onrecord.policies.config.values import BadValue, address, duration, is_loopback, moment, name, network, shown, size
@@ -217,7 +218,9 @@ def _policy(data: dict[str, Any], key: str, reader: Reader) -> PolicyConfig:
     )
 
 
-def _resources(data: dict[str, Any], reader: Reader) -> dict[str, HttpResource | PostgresResource | OtherResource]:
+def _resources(
+    data: dict[str, Any], reader: Reader
+) -> dict[str, HttpResource | PostgresResource | SshResource | OtherResource]:
     resources = {}
     for label, table in data.items():
         key = f"resources.{label}"

@@ -154,8 +154,28 @@ class PostgresTable(ResourceTable, kw_only=True):
     masked_flows: RuleText = "deny"
 
 
+class SshTable(ResourceTable, kw_only=True):
+    """`[resources.NAME]` with `type = "ssh"`"""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("type", "groups", "upstream")
+
+    upstream: str = ""
+    key: str | None = None
+    passphrase: str | None = None
+    password: str | None = None
+    agent: str | None = None
+    certificate: str | None = None
+    host_key: str | list[str] | None = None
+    host_ca: str | list[str] | None = None
+    users: list[str] | None = None
+    interactive: Literal["deny", "record", "per-line"] = "deny"
+    masking: Literal["fast", "strict"] = "fast"
+    forwards: list[str] | None = None
+    env: list[str] | None = None
+
+
 class OtherTable(ResourceTable, kw_only=True):
-    """`[resources.NAME]` with `type = "kubernetes"` or `"ssh"`: read, listed by `check`, and not served."""
+    """`[resources.NAME]` with `type = "kubernetes"`: read, listed by `check`, and not served."""
 
     hosts: list[str] = msgspec.field(default_factory=list)
     upstream: str | None = None
@@ -165,5 +185,3 @@ class OtherTable(ResourceTable, kw_only=True):
     client_cert: str | None = None
     client_key: str | None = None
     exec: str | list[str] | None = None
-    key: str | None = None
-    host_key: str | list[str] | None = None

@@ -186,6 +186,31 @@ class PostgresResource(ResourceConfig, frozen=True, kw_only=True):
     masked_flows: Rule = "deny"
 
 
+class SshResource(ResourceConfig, frozen=True, kw_only=True):
+    """`user` is who logs in on the host; `users` are the others that `RESOURCE+USER` may name.
+
+    `certificate` is "issue" (the gateway signs one a session), the path of the key's certificate, or "". `host_keys`
+    and `host_cas` are public keys as "TYPE BASE64". `forwards` are destinations that may be asked for at all; `env`
+    the variables that are passed on beside the locale.
+    """
+
+    host: str
+    port: int
+    user: str
+    users: tuple[str, ...] = ()
+    key: SecretRef | None = None
+    passphrase: SecretRef | None = None
+    password: SecretRef | None = None
+    agent: str = ""
+    certificate: Literal["", "issue"] | Path = ""
+    host_keys: tuple[str, ...] = ()
+    host_cas: tuple[str, ...] = ()
+    interactive: Literal["deny", "record", "per-line"] = "deny"
+    masking: Literal["fast", "strict"] = "fast"
+    forwards: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+
+
 class OtherResource(ResourceConfig, frozen=True, kw_only=True):
     """A resource type that this version does not serve yet: it is validated by name only, and refused."""
 
@@ -201,4 +226,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     issuers: tuple[IssuerConfig, ...]
     policies: tuple[PolicyConfig, ...]
     masks: tuple[MaskConfig, ...] = ()
-    resources: dict[str, HttpResource | PostgresResource | OtherResource]
+    resources: dict[str, HttpResource | PostgresResource | SshResource | OtherResource]

@@ -180,18 +180,15 @@ def test_a_postgres_upstream_is_a_must(tmp_path):
     assert one_problem(tmp_path, GATEWAY + POSTGRES) == "resources.orders.upstream: missing"
 
 
-def test_kubernetes_and_ssh_are_read_for_later(tmp_path):
+def test_kubernetes_is_read_for_later(tmp_path):
     (tmp_path / "ca.pem").write_text(PEM)
     text = (
         '[resources.prod]\ntype = "kubernetes"\nhosts = ["prod.k8s.internal"]\nupstream = "https://10.0.0.5:6443"\n'
         'ca = "file:ca.pem"\ntoken = "env:TOKEN"\nimpersonate = true\ngroups = ["agents"]\n'
-        '[resources.app1]\ntype = "ssh"\nupstream = "ssh://deploy@app1.internal:22"\nkey = "env:KEY"\n'
-        'host_key = "ssh-ed25519 AAAA"\ngroups = ["agents"]\n'
     )
     resources = load(tmp_path, GATEWAY + text).resources
     assert isinstance(resources["prod"], OtherResource)
-    assert isinstance(resources["app1"], OtherResource)
-    assert (resources["prod"].type, resources["app1"].type) == ("kubernetes", "ssh")
+    assert resources["prod"].type == "kubernetes"
     assert resources["prod"].hosts == ("prod.k8s.internal",)
 
 

@@ -24,7 +24,8 @@ HEADINGS: dict[str, type[tables.Table]] = {
     "All types": tables.ResourceTable,
     '`type = "http"`': tables.HttpTable,
     '`type = "postgres"`': tables.PostgresTable,
-    '`type = "kubernetes"`, `type = "ssh"`': tables.OtherTable,
+    '`type = "ssh"`': tables.SshTable,
+    '`type = "kubernetes"`': tables.OtherTable,
 }
 
 
