@@ -109,7 +109,7 @@ def _notes(config: Config) -> list[Finding]:
 
     gateway = config.gateway
     later = "is not served in this version"
-    notes = [Finding(f"gateway.{key}", "note", later) for key in ("ssh", "admin") if getattr(gateway, key) is not None]
+    notes = [Finding(f"gateway.{key}", "note", later) for key in ("ssh",) if getattr(gateway, key) is not None]
     if not config.issuers:
         notes.append(Finding("issuers", "note", "there is none: every token will be refused"))
     if gateway.egress == "allow":

@@ -5,12 +5,16 @@ from __future__ import annotations
 from onrecord.policies.config.reading import load_config
 from onrecord.policies.config.types import (
     Address,
+    AdminConfig,
+    AdminRole,
     Config,
     GatewayConfig,
     HttpResource,
     IssuerConfig,
     MaskConfig,
     Mode,
+    NotifyConfig,
+    NotifyEvent,
     OtherResource,
     PolicyConfig,
     PostgresResource,
@@ -24,12 +28,16 @@ from onrecord.policies.config.types import (
 
 __all__ = [
     "Address",
+    "AdminConfig",
+    "AdminRole",
     "Config",
     "GatewayConfig",
     "HttpResource",
     "IssuerConfig",
     "MaskConfig",
     "Mode",
+    "NotifyConfig",
+    "NotifyEvent",
     "OtherResource",
     "PolicyConfig",
     "PostgresResource",

@@ -41,12 +41,18 @@ def files_of(config: Config) -> Iterator[tuple[str, Path]]:
         yield "gateway.tls.key", config.gateway.tls.key
     for i, policy in enumerate(config.policies):
         yield f"policies[{i}].file", policy.path
+    for key, ref in admin_refs(config):
+        yield from _file_of(key, ref)
     for name, resource in config.resources.items():
         for field, ref in secret_refs(resource):
-            if ref.scheme == "file":
-                yield f"resources.{name}.{field}", Path(ref.target)
-            elif ref.scheme == "exec":
-                yield f"resources.{name}.{field}", Path(shlex.split(ref.target)[0])
+            yield from _file_of(f"resources.{name}.{field}", ref)
+
+
+def _file_of(key: str, ref: SecretRef) -> Iterator[tuple[str, Path]]:
+    if ref.scheme == "file":
+        yield key, Path(ref.target)
+    elif ref.scheme == "exec":
+        yield key, Path(shlex.split(ref.target)[0])
 
 
 def certificates_of(config: Config) -> Iterator[tuple[str, Path]]:
@@ -61,6 +67,15 @@ def certificates_of(config: Config) -> Iterator[tuple[str, Path]]:
         ca = None if isinstance(resource, OtherResource | SshResource) else resource.ca
         if ca is not None:
             yield f"resources.{name}.ca", ca
+
+
+def admin_refs(config: Config) -> list[tuple[str, SecretRef]]:
+    """The references that the admin process reads, each under its key."""
+    found = [(f"issuers[{i}].client_secret", issuer.client_secret) for i, issuer in enumerate(config.issuers)]
+    for i, target in enumerate(config.notify):
+        found += [(f"notify[{i}].url", target.url if isinstance(target.url, SecretRef) else None)]
+        found += [(f"notify[{i}].secret", target.secret)]
+    return [(key, ref) for key, ref in found if ref is not None]
 
 
 def secret_refs(resource: HttpResource | PostgresResource | SshResource | OtherResource) -> list[tuple[str, SecretRef]]:

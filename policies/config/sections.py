@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from onrecord.policies.config.admin import admin_url, check_admin, read_admin, read_login, read_notify
 from onrecord.policies.config.checks import check_config
 from onrecord.policies.config.issuers import DEV_ISSUER
 from onrecord.policies.config.masks import check_masks, read_mask
@@ -28,7 +29,7 @@ from onrecord.policies.config.types import (
 )
 from onrecord.policies.config.values import BadValue, address, duration, is_loopback, moment, name, network, shown, size
 
-SECTIONS = ("gateway", "recordings", "issuers", "policies", "masks", "resources")
+SECTIONS = ("gateway", "recordings", "issuers", "policies", "masks", "admin", "notify", "resources")
 
 
 def read_config(data: dict[str, Any], path: Path, reader: Reader) -> Config:
@@ -41,9 +42,12 @@ def read_config(data: dict[str, Any], path: Path, reader: Reader) -> Config:
         issuers=tuple(_issuer(item, key, reader) for key, item in reader.items(data, "issuers")),
         policies=tuple(_policy(item, key, reader) for key, item in reader.items(data, "policies")),
         masks=tuple(read_mask(item, key, reader) for key, item in reader.items(data, "masks")),
+        admin=read_admin(reader.section(data, "admin"), reader),
+        notify=tuple(read_notify(item, key, reader) for key, item in reader.items(data, "notify")),
         resources=_resources(reader.section(data, "resources"), reader),
     )
     check_config(config, reader)
+    check_admin(config, reader)
     check_masks(config, reader)
     return config
 
@@ -74,6 +78,7 @@ def _gateway(data: dict[str, Any], reader: Reader) -> GatewayConfig:
         postgres=listener("postgres", table.postgres),
         ssh=listener("ssh", table.ssh),
         admin=listener("admin", table.admin),
+        admin_url=admin_url(table, listener("admin", table.admin), reader),
         state=reader.path(table.state),
         workers=table.workers,
         postgres_workers=table.postgres_workers,
@@ -155,6 +160,7 @@ def _issuer(data: dict[str, Any], key: str, reader: Reader) -> IssuerConfig:
         leeway=leeway,
         ca=reader.certificate(f"{key}.ca", table.ca),
         jwks_stale=reader.value(f"{key}.jwks_stale", 0.0, duration, table.jwks_stale),
+        **read_login(table, key, reader),
         **chosen,
     )
 

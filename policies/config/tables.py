@@ -36,6 +36,7 @@ class GatewayTable(Table, kw_only=True):
     postgres: str | None = None
     ssh: str | None = None
     admin: str | None = None
+    admin_url: str | None = None
     state: str = "state"
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     postgres_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
@@ -79,6 +80,33 @@ class IssuerTable(Table, kw_only=True):
     leeway: str | float = "30 s"
     ca: str | None = None
     jwks_stale: str | float = "1 h"
+    client_id: str | None = None
+    client_secret: str | None = None
+    scopes: list[str] = msgspec.field(default_factory=lambda: ["openid"])
+    acr: list[str] | None = None
+
+
+class AdminTable(Table, kw_only=True):
+    """`[admin]`"""
+
+    roles: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    session_idle: str | float = "15 min"
+    session_lifetime: str | float = "8 h"
+    max_connections: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 256
+
+
+class NotifyTable(Table, kw_only=True):
+    """`[[notify]]`"""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("type", "url")
+
+    type: Literal["webhook", "slack", "apprise"] = "webhook"
+    name: str | None = None
+    url: str = ""
+    secret: str | None = None
+    events: list[Literal["pending", "decided", "killed"]] | None = None
+    private: bool = False
+    ca: str | None = None
 
 
 class PolicyTable(Table, kw_only=True):

@@ -46,12 +46,16 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[gateway]`. Listeners that are None are off. `observe_until` is Unix time in seconds."""
+    """`[gateway]`. Listeners that are None are off. `observe_until` is Unix time in seconds.
+
+    `admin_url` is the origin under which browsers reach the admin page, without a slash at its end; "" without `admin`.
+    """
 
     http: Address | None = None
     postgres: Address | None = None
     ssh: Address | None = None
     admin: Address | None = None
+    admin_url: str = ""
     state: Path
     workers: int = 1
     postgres_workers: int = 1
@@ -77,7 +81,11 @@ class RecordingsConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IssuerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One `[[issuers]]`. `clients` are CIDR networks; `max_ttl` seconds; `require` claim → glob patterns."""
+    """One `[[issuers]]`. `clients` are CIDR networks; `max_ttl` seconds; `require` claim → glob patterns.
+
+    `client_id`, `client_secret` and `scopes` log people in at the admin page; `acr` is what a login must have been
+    (the `acr` claim, one of them) to decide an approval.
+    """
 
     issuer: str
     audience: tuple[str, ...]
@@ -103,6 +111,38 @@ class IssuerConfig(msgspec.Struct, frozen=True, kw_only=True):
     leeway: float = 30.0
     ca: Path | None = None
     jwks_stale: float = 3600.0
+    client_id: str = ""
+    client_secret: SecretRef | None = None
+    scopes: tuple[str, ...] = ("openid",)
+    acr: tuple[str, ...] = ()
+
+
+AdminRole = Literal["viewer", "approver", "auditor", "operator"]
+NotifyEvent = Literal["pending", "decided", "killed"]
+
+
+class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[admin]`: role → groups whose members have it; sessions of browsers end after so many seconds."""
+
+    roles: dict[AdminRole, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    session_idle: float = 900.0
+    session_lifetime: float = 28800.0
+    max_connections: int = 256
+
+
+class NotifyConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One `[[notify]]`: where to, for which events. `url` may hold a secret, so it may be a reference.
+
+    `secret` signs webhooks, and checks what Slack sends. `private` allows addresses that are not public.
+    """
+
+    name: str
+    type: Literal["webhook", "slack", "apprise"]
+    url: str | SecretRef
+    secret: SecretRef | None = None
+    events: tuple[NotifyEvent, ...] = ("pending",)
+    private: bool = False
+    ca: Path | None = None
 
 
 class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,4 +266,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     issuers: tuple[IssuerConfig, ...]
     policies: tuple[PolicyConfig, ...]
     masks: tuple[MaskConfig, ...] = ()
+    admin: AdminConfig = AdminConfig()
+    notify: tuple[NotifyConfig, ...] = ()
     resources: dict[str, HttpResource | PostgresResource | SshResource | OtherResource]

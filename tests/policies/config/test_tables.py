@@ -21,6 +21,8 @@ HEADINGS: dict[str, type[tables.Table]] = {
     "`[[issuers]]`": tables.IssuerTable,
     "`[[policies]]`": tables.PolicyTable,
     "`[[masks]]`": tables.MaskTable,
+    "`[admin]`": tables.AdminTable,
+    "`[[notify]]`": tables.NotifyTable,
     "All types": tables.ResourceTable,
     '`type = "http"`': tables.HttpTable,
     '`type = "postgres"`': tables.PostgresTable,
