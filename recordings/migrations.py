@@ -50,7 +50,12 @@ def _initial(database: Database) -> None:
             database.execute(statement)
 
 
-STEPS: tuple[Callable[[Database], None], ...] = (_initial,)
+def _trouble(database: Database) -> None:
+    """Denials and errors over time, without a look at all the rest."""
+    database.execute("CREATE INDEX commands_in_trouble ON commands (at) WHERE verdict <> 'allow' OR status <> 'ok'")
+
+
+STEPS: tuple[Callable[[Database], None], ...] = (_initial, _trouble)
 VERSION = len(STEPS)
 
 SchemaRow = tuple[str, str, str, str | None]
