@@ -39,7 +39,7 @@ def test_a_masked_row_comes_before_the_statement_has_ended(tmp_path, postgres):
             first = agent.get_result()  # blocks until there is a row: it could only end with the lock if rows waited
             assert first is not None
             assert first.status == pq.ExecStatus.SINGLE_TUPLE, agent.error_message
-            assert first.get_value(0, 0)[:10] == b"[redacted]"
+            assert (first.get_value(0, 0) or b"").startswith(b"[redacted]")
             assert holder.execute(
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
             ).fetchone() == (1,)

@@ -13,6 +13,7 @@ from onrecord.shims.postgres.wire import HEADER, HEADER_SIZE, WireError
 
 Masker = Callable[[bytes, Found], bytes | None]
 Place = tuple[int, int, int]  # number of the row, start and end of the value
+Texts = tuple[list[bytes], list[Place]]  # of one column
 Changes = dict[int, list[tuple[int, int, bytes | None]]]  # by number of the row
 
 _I32 = struct.Struct(">i")
@@ -116,7 +117,8 @@ def raw_triggers(kind: ValueType, binary: bool) -> tuple[bytes, ...] | None:
 class Plan:
     """What happens to the rows of one result. `idle`: nothing at all.
 
-    Texts of a whole slice are cleaned at once: a call a cell would cost more than the search.
+    Texts of a column in a whole slice are cleaned at once: a call a cell would cost more than the search, and most
+    columns hold nothing.
     """
 
     __slots__ = ("_always", "_detectors", "_steps", "_triggers", "columns", "idle", "maskers")
@@ -151,20 +153,20 @@ class Plan:
         if self.idle or not self.concerns(rows):
             return rows
         try:
-            starts, changes, texts, places = self._walk(rows, found)
+            starts, changes, columns = self._walk(rows, found)
         except struct.error:
             raise WireError("a DataRow message ends in the middle of a field") from None
-        if texts:
+        for texts, places in columns:
             self._clean(texts, places, changes, found)
         return _rewritten(rows, starts, changes) if changes else rows
 
-    def _walk(self, rows: bytes, found: Found) -> tuple[list[int], Changes, list[bytes], list[Place]]:
-        """Where rows start, what changes in them, and the texts that are still to be cleaned, with their places."""
-        unpack, size_of, steps, count = HEADER.unpack_from, _I32.unpack_from, self._steps, len(self._steps)
+    def _walk(self, rows: bytes, found: Found) -> tuple[list[int], Changes, list[Texts]]:
+        """Where rows start, what changes in them, and by column the texts that are still to be cleaned."""
+        unpack, size_of, count = HEADER.unpack_from, _I32.unpack_from, len(self._steps)
+        columns: list[Texts] = [([], []) for _ in self._steps]
+        steps = [(*step, *texts) for step, texts in zip(self._steps, columns, strict=True)]
         starts: list[int] = []
         changes: Changes = {}
-        texts: list[bytes] = []
-        places: list[Place] = []
         position, size, row = 0, len(rows), 0
         while position < size:
             stop = position + 1 + unpack(rows, position)[1]
@@ -172,7 +174,7 @@ class Plan:
             if stop > size or stop < at or (rows[at - 2] << 8 | rows[at - 1]) != count:
                 raise WireError("a row has another number of columns than was announced")
             here: list[tuple[int, int, bytes | None]] = []
-            for masker, how, constant, name in steps:
+            for masker, how, constant, name, texts, places in steps:
                 (length,) = size_of(rows, at)
                 at += 4
                 if length <= 0:
@@ -203,10 +205,10 @@ class Plan:
             starts.append(position)
             position, row = stop, row + 1
         starts.append(position)
-        return starts, changes, texts, places
+        return starts, changes, [column for column in columns if column[0]]
 
     def _clean(self, texts: list[bytes], places: list[Place], changes: Changes, found: Found) -> None:
-        """Add to `changes` what detectors find in `texts`."""
+        """Add to `changes` what detectors find in the texts of one column."""
         detectors = self._detectors
         together = _BETWEEN.join(texts)
         if detectors is None or not detectors.hit(together):
