@@ -65,6 +65,8 @@ def services(config: Config, *, gateway: bool = True) -> list[Service]:
             Service(f"postgres-{index}", "onrecord.shims.postgres", frozenset({"postgres"}), ("--index", str(index)))
             for index in range(config.gateway.postgres_workers)
         ]
+    if config.gateway.ssh is not None:
+        found.append(Service("ssh-0", "onrecord.shims.ssh", frozenset({"ssh"})))
     return found
 
 
@@ -261,7 +263,7 @@ def _say(text: str) -> None:
 
 def _listening(config: Config) -> str:
     gateway = config.gateway
-    served = [(name, getattr(gateway, name)) for name in ("http", "postgres")]
+    served = [(name, getattr(gateway, name)) for name in ("http", "postgres", "ssh")]
     return "ready: " + ", ".join(f"{name} on {address}" for name, address in served if address is not None)
 
 

@@ -24,9 +24,9 @@ KEY_TYPES = (
     "sk-ecdsa-sha2-nistp256@openssh.com",
 )
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", re.ASCII)
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\*?", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 # What a variable of these names does to a shell, a loader or an interpreter is another command.
-_CODE = re.compile(r"(LD_|DYLD_|BASH_|PYTHON|PERL|RUBY|NODE_|JAVA_|GIT_(?!PROTOCOL$)|SSH_|PROMPT_)|\*$", re.ASCII)
+_CODE = re.compile(r"(LD_|DYLD_|BASH_|PYTHON|PERL|RUBY|NODE_|JAVA_|GIT_(?!PROTOCOL$)|SSH_|PROMPT_)", re.ASCII)
 _CODE_NAMES = frozenset(
     {"PATH", "IFS", "ENV", "SHELLOPTS", "BASHOPTS", "PS4", "EDITOR", "VISUAL", "PAGER", "LESSOPEN", "HOME", "SHELL"}
 )
@@ -155,7 +155,7 @@ def _forward(text: str) -> str:
 
 
 def _variable(text: str) -> str:
-    if not _VARIABLE.fullmatch(text) or text == "*":
+    if not _VARIABLE.fullmatch(text):
         raise BadValue(f"not the name of an environment variable: {shown(text)}")
     if _CODE.match(text) or text in _CODE_NAMES:
         raise BadValue(f"a variable that makes programs run other code: {shown(text)}", "take it out")

@@ -1,0 +1,1 @@
+"""The SSH shim: asyncssh on both sides, and between them the auditor."""

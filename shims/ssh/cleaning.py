@@ -1,0 +1,98 @@
+"""Masking output as it flows. What has no line's end yet is held back: how long depends on what reads it.
+
+Without a terminal, a rest that could be the beginning of something is held until its line is complete, and everything
+before it for a moment only, so that a prompt shows. On a terminal the rest passes after 20 ms, unless `strict`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+
+from onrecord.policies.errors import OnrecordError
+from onrecord.policies.masking import Detectors, MaskError, StreamCleaner
+
+ECHO = 0.015  # seconds
+PROMPT = 0.1
+MAX_HELD = 256 * 1024
+
+# What the beginning of a secret can look like: a word, or groups of digits.
+_OPEN = re.compile(rb"[\w.%+@/=~-]+(?:[ -][\d]+)*[ -]?\Z")
+_DIGITS = re.compile(rb"(?:\d[\d -]*)\Z")
+
+
+class Cleaning:
+    """One channel's output. `deliver` gets what may go out; it may raise, and then nothing more is delivered.
+
+    `found` counts findings by detector.
+    """
+
+    def __init__(self, detectors: Detectors, deliver: Callable[[bytes], None], *, terminal: bool, strict: bool) -> None:
+        self._detectors, self._deliver = detectors, deliver
+        self._terminal, self._strict = terminal, strict
+        self._cleaner = StreamCleaner(detectors.clean)
+        self._held = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+        self.found: dict[str, int] = {}
+
+    def feed(self, data: bytes) -> None:
+        """Take output of the host. Raises MaskError where too much has no line's end."""
+        self._stop_timer()
+        self._held += data
+        end = self._held.rfind(b"\n") + 1
+        if end:
+            lines = bytes(self._held[:end])
+            del self._held[:end]
+            self._deliver(self._clean(lines))
+        if len(self._held) > MAX_HELD:
+            raise MaskError(f"over {MAX_HELD} bytes without a line's end: they cannot be searched for what is masked")
+        if self._held and not self._strict:
+            delay = ECHO if self._terminal else PROMPT
+            self._timer = asyncio.get_running_loop().call_later(delay, self._release)
+
+    def finish(self) -> None:
+        """Deliver the rest."""
+        self._stop_timer()
+        rest = bytes(self._held)
+        self._held.clear()
+        self._deliver(self._clean(rest, last=True))
+
+    def stop(self) -> None:
+        """Nothing more is wanted."""
+        self._stop_timer()
+        self._held.clear()
+
+    def _release(self) -> None:
+        """Let go what nobody completed in time."""
+        self._timer = None
+        keep = 0
+        if not self._terminal:
+            found = _OPEN.search(self._held, max(0, len(self._held) - 512))
+            keep = len(self._held) - found.start() if found else 0
+        ready = bytes(self._held[: len(self._held) - keep])
+        del self._held[: len(ready)]
+        if ready:
+            try:
+                self._deliver(self._clean(ready))
+            except OnrecordError:
+                self._held.clear()
+
+    def _clean(self, data: bytes, *, last: bool = False) -> bytes:
+        clean = self._cleaner.feed(data)
+        if last:
+            clean += self._cleaner.finish()
+        self.found = self._cleaner.found
+        return clean
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def cleaning_for(
+    detectors: Detectors | None, deliver: Callable[[bytes], None], *, terminal: bool, strict: bool
+) -> Cleaning | None:
+    """None where nothing is masked: then every byte passes as it is."""
+    return None if detectors is None else Cleaning(detectors, deliver, terminal=terminal, strict=strict)

@@ -1,0 +1,15 @@
+"""A command line as a Command. Pure."""
+
+from __future__ import annotations
+
+from onrecord.policies.model import Session, SshCommand
+
+
+def exec_command(session: Session, text: str, user: str, *, interactive: bool = False) -> SshCommand:
+    """What `text` does on the host. Not understood yet: its action is unknown."""
+    return SshCommand(session=session, action="unknown", text=text, user=user, interactive=interactive)
+
+
+def shell_command(session: Session, user: str) -> SshCommand:
+    """A shell whose lines nobody decides: `interactive = "record"` lets it be asked for."""
+    return SshCommand(session=session, action="write", text="(shell)", user=user, interactive=True)

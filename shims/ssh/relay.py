@@ -1,0 +1,300 @@
+"""One command on its way: bytes both ways between the client's channel and the host's, each on record first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, cast
+
+import asyncssh
+
+from onrecord.policies.errors import OnrecordError
+from onrecord.policies.masking import MaskError
+from onrecord.policies.model import Outcome, OutcomeStatus
+from onrecord.recordings.auditor import Decision, elapsed_ms
+from onrecord.shims.ssh.channel import FAILED, ClientSession
+from onrecord.shims.ssh.cleaning import Cleaning, cleaning_for
+from onrecord.shims.ssh.environment import passed_on
+from onrecord.shims.ssh.kept import Kept
+from onrecord.shims.ssh.transport import PACKET, WINDOW
+
+if TYPE_CHECKING:
+    from onrecord.shims.ssh.link import Link
+
+_log = logging.getLogger("onrecord.ssh")
+
+STDERR = 1  # SSH_EXTENDED_DATA_STDERR, RFC 4254
+TERMINAL_ROOM = 64 * 1024 * 1024  # bytes of one terminal that are kept in each direction
+MAX_STDERR_NOTE = 200
+
+
+class _Host(asyncssh.SSHClientSession[bytes]):
+    """The host's end: tells the relay what happens there."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        self._relay.output(data, datatype)
+
+    def eof_received(self) -> bool:
+        self._relay.output_ended()
+        return True
+
+    def exit_status_received(self, status: int) -> None:
+        self._relay.status = status
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        self._relay.signal = (signal[:32], core_dumped)
+
+    def pause_writing(self) -> None:
+        self._relay.client.channel.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._relay.client.channel.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._relay.host_closed(exc)
+
+
+class Relay:
+    """Handles a client's channel from the allowed command to its outcome. `run` ends when the command has."""
+
+    def __init__(self, link: Link, client: ClientSession, decision: Decision) -> None:
+        self.link, self.client, self.decision = link, client, decision
+        self.status: int | None = None
+        self.signal: tuple[str, bool] | None = None
+        self._terminal = client.pty is not None
+        recordings = link.recordings
+        room = TERMINAL_ROOM if self._terminal else recordings.body_limit
+        self.sent = Kept(link.auditor, decision, "to_upstream", room=room)
+        self.got = Kept(link.auditor, decision, "to_client", room=room, sample=recordings.sample_limit)
+        self._host: asyncssh.SSHClientChannel[bytes] | None = None
+        self._cleaning: dict[int | None, Cleaning | None] = {}
+        self._masks = link.masks_of(decision)
+        self._done = asyncio.Event()
+        self.finished = False
+
+    # ------------------------------------------------------------------ its life
+
+    async def run(self, command: str | None) -> None:
+        """Ask the host to run `command`, or a shell; until it has ended and its outcome is on record."""
+        link = self.link
+        link.running.add(self)
+        try:
+            await self._start(command)
+            await self._done.wait()
+        except (OnrecordError, asyncssh.Error, OSError) as error:
+            text = f"the host of resource {link.resource.name} did not run it: {type(error).__name__}"
+            _log.warning("resource %s: %s: %s", link.resource.name, type(error).__name__, error)
+            self.abort(text)
+            self.client.say(f"{text}; the gateway's log says why [record {self.decision.id}]")
+            self.client.exit(FAILED)
+        finally:
+            self.abort("the client closed the channel")
+            link.running.discard(self)
+
+    async def _start(self, command: str | None) -> None:
+        link, client = self.link, self.client
+        connection = await link.upstream()
+        pty = client.pty
+        if pty is not None:
+            self._record_size(*pty.size)
+        channel, _ = await connection.create_session(
+            lambda: _Host(self),
+            command,
+            env=passed_on(client.channel.get_environment_bytes(), link.resource.env),
+            request_pty=pty is not None,
+            term_type=pty.term if pty is not None else None,
+            term_size=pty.size if pty is not None else (),
+            term_modes=pty.modes if pty is not None else {},
+            encoding=None,
+            window=WINDOW,
+            max_pktsize=PACKET,
+        )
+        self._host = cast("asyncssh.SSHClientChannel[bytes]", channel)
+        if self.finished:
+            self._host.abort()
+            return
+        client.attach(self)
+
+    def abort(self, error: str) -> None:
+        """Put on record that the command did not come to its end, unless it did. Never raises."""
+        if not self.finished:
+            self.finished = True
+            self._stop_cleaning()
+            self.link.auditor.abort(self.decision, error)
+        if self._host is not None:
+            self._host.abort()
+        self._done.set()
+
+    def end(self, reason: str) -> None:
+        """The whole session ends."""
+        self.client.say(f"the session ends: {reason}")
+        self.abort(reason)
+
+    # ------------------------------------------------------------------ from the client
+
+    def data_received(self, data: bytes) -> None:
+        if self._host is None or self.finished or self._host.is_closing():
+            return
+        try:
+            self._record_input(data)
+        except OnrecordError as error:
+            self._fail(error)
+            return
+        self._host.write(data)
+
+    def _record_input(self, data: bytes) -> None:
+        self.sent.record(data, "terminal" if self._terminal else "stdin")
+
+    def eof_received(self) -> None:
+        if self._host is not None and not self.finished:
+            self._host.write_eof()
+
+    def signal_received(self, signal: str) -> None:
+        self._note("signal", signal)
+        if self._host is not None and not self.finished:
+            self._host.send_signal(signal)
+
+    def resized(self, columns: int, rows: int, width: int, height: int) -> None:
+        if self._host is None or self.finished:
+            return
+        self._record_size(columns, rows, width, height)
+        self._host.change_terminal_size(columns, rows, width, height)
+
+    def _record_size(self, columns: int, rows: int, width: int, height: int) -> None:
+        self._note("resize", {"columns": min(columns, 10_000), "rows": min(rows, 10_000)})
+
+    def _note(self, channel: str, data: object) -> None:
+        try:
+            self.link.auditor.chunk(self.decision, "to_upstream", 0, data=data, channel=channel)
+        except OnrecordError as error:
+            self._fail(error)
+
+    def pause_writing(self) -> None:
+        if self._host is not None:
+            self._host.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._host is not None:
+            self._host.resume_reading()
+
+    def closed(self) -> None:
+        self.abort("the client closed the channel")
+
+    # ------------------------------------------------------------------ from the host
+
+    def output(self, data: bytes, datatype: int | None) -> None:
+        """Mask, record, deliver."""
+        if self.finished:
+            return
+        if datatype not in self._cleaning:
+            self._cleaning[datatype] = cleaning_for(
+                self._masks.detectors,
+                lambda clean: self._deliver(clean, datatype),
+                terminal=self._terminal,
+                strict=self.link.resource.masking == "strict",
+            )
+        cleaning = self._cleaning[datatype]
+        try:
+            if cleaning is None:
+                self._deliver(data, datatype)
+            else:
+                cleaning.feed(data)
+        except OnrecordError as error:
+            self._fail(error)
+
+    def _deliver(self, data: bytes, datatype: int | None) -> None:
+        if not data or self.finished:
+            return
+        if self._terminal:
+            self._before_output(data)
+        channel = "terminal" if self._terminal else "stderr" if datatype == STDERR else "stdout"
+        self.got.record(data, channel)
+        if self.client.open:
+            self.client.channel.write(data, datatype)
+
+    def _before_output(self, data: bytes) -> None:
+        """What a terminal's echo tells of what was typed."""
+
+    def output_ended(self) -> None:
+        """The host will send no more output; it may still run."""
+        try:
+            self._finish_cleaning()
+        except OnrecordError as error:
+            self._fail(error)
+            return
+        if not self.finished and self.client.open:
+            self.client.channel.write_eof()
+
+    def host_closed(self, error: Exception | None) -> None:
+        """The host's channel is closed, and all of its output was delivered here."""
+        if self.finished:
+            self._done.set()
+            return
+        try:
+            self._finish_cleaning()
+            outcome = self._outcome(error)
+            self.finished = True
+            self.link.auditor.finish(self.decision, outcome)
+        except OnrecordError as failure:
+            self.finished = False
+            self._fail(failure)
+            return
+        channel = self.client.channel
+        try:
+            if self.signal is not None:
+                channel.exit_with_signal(*self.signal)
+            elif self.status is not None:
+                channel.exit(self.status)
+            else:
+                channel.close()
+        except OSError:
+            pass  # the client left in the meantime
+        self._done.set()
+
+    def _outcome(self, error: Exception | None) -> Outcome:
+        status: OutcomeStatus
+        if self.signal is not None:
+            status, code, text = "error", self.signal[0], f"ended by signal {self.signal[0]}"
+        elif self.status is not None:
+            status, code, text = ("ok" if self.status == 0 else "error"), str(self.status), None
+        else:
+            status, code, text = "aborted", "", "the host closed the channel without an exit status"
+            if error is not None:
+                text = f"{text}: {type(error).__name__}"
+        masked: dict[str, int] = {}
+        for cleaning in self._cleaning.values():
+            for name, count in (cleaning.found if cleaning is not None else {}).items():
+                masked[name] = masked.get(name, 0) + count
+        return Outcome(
+            status=status,
+            code=code,
+            bytes=self.got.size,
+            duration_ms=elapsed_ms(self.decision.started),
+            error=text,
+            masked=masked,
+            sample=self.got.sample,
+            digest=self.got.digest,
+            size=self.got.size,
+        )
+
+    def _finish_cleaning(self) -> None:
+        for cleaning in self._cleaning.values():
+            if cleaning is not None:
+                cleaning.finish()
+
+    def _stop_cleaning(self) -> None:
+        for cleaning in self._cleaning.values():
+            if cleaning is not None:
+                cleaning.stop()
+
+    def _fail(self, error: OnrecordError) -> None:
+        """What cannot be recorded or masked is not delivered: the command ends here; without records, all of it."""
+        if isinstance(error, MaskError):
+            self.abort(str(error))
+            self.client.say(f"onrecord:masking: {error} [record {self.decision.id}]")
+            self.client.exit(FAILED)
+        else:
+            self.link.end(str(error))

@@ -1,0 +1,156 @@
+"""asyncssh's server side as a gateway needs it. The only file that knows the inside of asyncssh (pinned for that).
+
+Three things are different from the stock one: who a key or certificate stands for is known only once its signature is
+verified; a channel hands over nothing before its command is decided; and what a peer may pile up is bounded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import asyncssh
+from asyncssh.channel import SSHServerChannel
+from asyncssh.connection import SSHServerConnection, SSHServerConnectionOptions
+from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE
+from asyncssh.packet import SSHPacket, String
+
+from onrecord.shims.ssh import algorithms
+
+if TYPE_CHECKING:
+    from onrecord.shims.ssh.entrance import Entrance
+
+MAX_ENV = 64
+MAX_ENV_SIZE = 16 * 1024
+MAX_REQUESTS = 256  # channel requests that wait for their turn
+MAX_CHANNELS = 256
+WINDOW = 2 * 1024 * 1024
+PACKET = 32 * 1024
+SHORTAGE, PROHIBITED = OPEN_RESOURCE_SHORTAGE, OPEN_ADMINISTRATIVELY_PROHIBITED
+
+
+class GatewayChannel(SSHServerChannel[bytes]):
+    """A client's session channel. While `held` nothing is delivered: its command waits for a decision."""
+
+    held = True
+    env_size = 0
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+    def release(self) -> None:
+        """Begin to deliver."""
+        self.held = False
+        self.resume_reading()
+
+    def _process_request(self, _pkttype: int, _pktid: int, packet: SSHPacket) -> None:
+        if len(self._request_queue) >= MAX_REQUESTS:
+            raise asyncssh.ProtocolError("Too many channel requests at a time")
+        super()._process_request(_pkttype, _pktid, packet)
+
+    _packet_handlers = {**SSHServerChannel._packet_handlers, 98: _process_request}  # noqa: RUF012, SLF001  # MSG_CHANNEL_REQUEST
+
+    def _process_env_request(self, packet: SSHPacket) -> bool:
+        """Bounded; which variables go on is decided later."""
+        name, value = packet.get_string(), packet.get_string()
+        packet.check_end()
+        self.env_size += len(name) + len(value)
+        if self._session_started or len(self._env) >= MAX_ENV or self.env_size > MAX_ENV_SIZE:
+            return False
+        self._env[name] = value
+        return True
+
+    def _process_exec_request(self, packet: SSHPacket) -> bool:
+        """Also a command that is no UTF-8 reaches the session, which puts the refusal on record."""
+        command = packet.get_string()
+        packet.check_end()
+        return self._start_session(command=command.decode("utf-8", "surrogateescape"))
+
+    def _process_subsystem_request(self, packet: SSHPacket) -> bool:
+        name = packet.get_string()
+        packet.check_end()
+        return self._start_session(subsystem=name.decode("utf-8", "surrogateescape"))
+
+    def _process_x11_req_request(self, packet: SSHPacket) -> bool:
+        cast("Any", self._session).refused_request("x11-req", "X11 forwarding")
+        return False
+
+    def _process_auth_agent_req_at_openssh_dot_com_request(self, packet: SSHPacket) -> bool:  # type: ignore[override]
+        cast("Any", self._session).refused_request("auth-agent-req@openssh.com", "agent forwarding")
+        return False
+
+
+class GatewayConnection(SSHServerConnection):
+    """One client's connection; `entrance` is its owner."""
+
+    @property
+    def entrance(self) -> Entrance:
+        return cast("Entrance", self._owner)
+
+    def create_server_channel(
+        self, encoding: str | None = None, errors: str = "strict", window: int = 0, max_pktsize: int = 0
+    ) -> SSHServerChannel[bytes]:
+        if len(self._channels) >= MAX_CHANNELS:
+            raise asyncssh.ChannelOpenError(SHORTAGE, "onrecord: too many channels on one connection")
+        return GatewayChannel(
+            self, self._loop, True, False, False, 0, 0, None, "strict", window or WINDOW, max_pktsize or PACKET
+        )
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    async def validate_public_key(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
+        """Whether the key or certificate opens `username`; who it stands for is kept only if `signature` is good."""
+        found = await self.entrance.identity_of_key(username, key_data)
+        if found is None:
+            return False
+        key, identity = found
+        if not msg:
+            return True  # a question beforehand; the answer commits to nothing
+        if not key.verify(String(self._session_id) + msg, signature):
+            return False
+        return self.entrance.accept(username, identity)
+
+    def _process_channel_open(self, _pkttype: int, _pktid: int, packet: SSHPacket) -> None:
+        if len(self._channels) >= MAX_CHANNELS:
+            packet.get_string()
+            number = packet.get_uint32()
+            self.send_channel_open_failure(number, SHORTAGE, "onrecord: too many channels on one connection", "en")
+            return
+        super()._process_channel_open(_pkttype, _pktid, packet)
+
+    _packet_handlers = {**SSHServerConnection._packet_handlers, 90: _process_channel_open}  # noqa: RUF012, SLF001  # MSG_CHANNEL_OPEN
+
+
+async def server_options(
+    keys: list[asyncssh.SSHKey], *, certificates: list[asyncssh.SSHCertificate], login_timeout: float
+) -> SSHServerConnectionOptions:
+    """The listener's options: nothing is read from files of this machine."""
+    options: SSHServerConnectionOptions = await SSHServerConnectionOptions.construct(
+        config=None,
+        server_factory=None,
+        server_host_keys=keys,
+        server_host_certs=certificates,
+        server_version="onrecord",
+        kex_algs=algorithms.KEX,
+        encryption_algs=algorithms.CIPHERS,
+        mac_algs=algorithms.MACS,
+        compression_algs=algorithms.NO_COMPRESSION,
+        signature_algs=algorithms.SIGNATURES,
+        host_based_auth=False,
+        gss_host=None,
+        x509_trusted_certs=None,
+        login_timeout=login_timeout,
+        rekey_bytes=algorithms.REKEY_BYTES,
+        rekey_seconds=algorithms.REKEY_SECONDS,
+        keepalive_interval=30,
+        keepalive_count_max=4,
+        agent_forwarding=False,
+        x11_forwarding=False,
+        line_editor=False,
+        allow_scp=False,
+        encoding=None,
+        window=WINDOW,
+        max_pktsize=PACKET,
+    )
+    return options
