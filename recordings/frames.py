@@ -45,6 +45,7 @@ class Kind(enum.IntEnum):
     REFUSAL = 7
     POLICY = 8
     GAP = 9
+    LOOK = 20
 
 
 class FrameError(DecodeError):

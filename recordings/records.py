@@ -121,6 +121,22 @@ class GapRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str
 
 
+class LookRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person logged in at the admin page or left, or saw recorded or held content there; written before it is shown.
+
+    `what` is "login", "logout", "approval", "command", "session", "run" or "record"; `of` the id of what was looked at,
+    `parts` what of it was shown ("text", "parameters", "detail", "result").
+    """
+
+    identity: Identity
+    what: str
+    client: str
+    of: str = ""
+    parts: tuple[str, ...] = ()
+    auth_time: float = 0.0
+    acr: str = ""
+
+
 Record = (
     ProcessRecord
     | SessionRecord
@@ -131,6 +147,7 @@ Record = (
     | RefusalRecord
     | PolicyRecord
     | GapRecord
+    | LookRecord
 )
 
 

@@ -63,7 +63,30 @@ def check_url(url: str, what: str, *, loopback: bool = True) -> SplitResult:
     return parts
 
 
+def fetch_metadata(issuer: str, ca: Path | None) -> dict[str, Any]:
+    """The issuer's discovery document, which names this issuer and no other. Raises FetchError."""
+    check_url(issuer, "issuer")
+    limits, ends = httpx.Timeout(4.0), time.monotonic() + DEADLINE
+    with httpx.Client(verify=_context(ca), trust_env=False, follow_redirects=False, timeout=limits) as client:
+        return _metadata(_get(client, issuer.rstrip("/") + "/.well-known/openid-configuration", ends), issuer)
+
+
+def post_form(url: str, form: dict[str, str], headers: dict[str, str], ca: Path | None) -> tuple[int, bytes]:
+    """Send a form to an issuer's endpoint; its status and body. Raises FetchError, whose text holds nothing sent."""
+    limits, ends = httpx.Timeout(4.0), time.monotonic() + DEADLINE
+    with httpx.Client(verify=_context(ca), trust_env=False, follow_redirects=False, timeout=limits) as client:
+        return _exchange(client, "POST", url, ends, form=form, headers=headers)
+
+
 def _key_set_address(discovery: bytes, issuer: str) -> str:
+    address = _metadata(discovery, issuer).get("jwks_uri")
+    if not isinstance(address, str):
+        raise FetchError(f"issuer {issuer!r}: its discovery document has no jwks_uri")
+    check_url(address, "jwks_uri", loopback=is_loopback(urlsplit(issuer).hostname or ""))
+    return address
+
+
+def _metadata(discovery: bytes, issuer: str) -> dict[str, Any]:
     try:
         document: dict[str, Any] = parse_object(discovery)
     except JsonError as error:
@@ -73,11 +96,7 @@ def _key_set_address(discovery: bytes, issuer: str) -> str:
             f"issuer {issuer!r}: its discovery document says issuer {str(document.get('issuer'))[:200]!r}; "
             "write it in mitm.toml exactly as the document does"
         )
-    address = document.get("jwks_uri")
-    if not isinstance(address, str):
-        raise FetchError(f"issuer {issuer!r}: its discovery document has no jwks_uri")
-    check_url(address, "jwks_uri", loopback=is_loopback(urlsplit(issuer).hostname or ""))
-    return address
+    return document
 
 
 def _context(ca: Path | None) -> ssl.SSLContext:
@@ -88,13 +107,30 @@ def _context(ca: Path | None) -> ssl.SSLContext:
         raise FetchError(f"ca {str(ca)!r}: no certificates could be read: {error}") from error
 
 
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "onrecord"}
+
+
 def _get(client: httpx.Client, url: str, ends: float) -> bytes:
+    status, body = _exchange(client, "GET", url, ends)
+    if status != httpx.codes.OK:
+        raise FetchError(f"{url}: answered {status} (redirects are not followed)")
+    return body
+
+
+def _exchange(
+    client: httpx.Client,
+    method: str,
+    url: str,
+    ends: float,
+    *,
+    form: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+) -> tuple[int, bytes]:
     body = bytearray()
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "onrecord"}
     try:
-        with client.stream("GET", url, headers=headers) as response:
-            if response.status_code != httpx.codes.OK:
-                raise FetchError(f"{url}: answered {response.status_code} (redirects are not followed)")
+        with client.stream(method, url, data=form, headers=_HEADERS | (headers or {})) as response:
+            if response.status_code != httpx.codes.OK and method == "GET":
+                return response.status_code, b""
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise FetchError(f"{url}: answered with a content encoding that was not asked for")
             for chunk in response.iter_raw():
@@ -105,4 +141,4 @@ def _get(client: httpx.Client, url: str, ends: float) -> bytes:
                     raise FetchError(f"{url}: no whole answer within {DEADLINE:g} s")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise FetchError(f"{url}: {type(error).__name__}: {error}") from error
-    return bytes(body)
+    return response.status_code, bytes(body)

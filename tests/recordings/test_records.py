@@ -13,6 +13,7 @@ from onrecord.recordings.records import (
     ChunkRecord,
     CommandRecord,
     GapRecord,
+    LookRecord,
     PolicyRecord,
     ProcessRecord,
     Record,
@@ -35,6 +36,7 @@ EXAMPLES: list[Record] = [
     RefusalRecord(what="w", reason="r", protocol="p", client="c", identity=WHO),
     PolicyRecord(digest="d", files=("f",)),
     GapRecord(refusals=1, since=2, reason="r"),
+    LookRecord(identity=WHO, what="command", client="c", of="id", parts=("result",)),
 ]
 
 

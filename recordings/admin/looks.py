@@ -1,0 +1,90 @@
+"""What people do at the admin page, on record: logins, looks at content, refused attempts. The process's own journal.
+
+A look is on disk before what was looked at is sent. Where it cannot be written nothing is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from onrecord import __version__
+from onrecord.policies.model import Identity
+from onrecord.recordings.frames import NO_ID, Kind, id_text
+from onrecord.recordings.journal import Durability, Journal
+from onrecord.recordings.records import LookRecord, ProcessRecord, RefusalRecord
+
+BURST = 20
+WINDOW = 60.0
+MAX_ADDRESSES = 4096
+
+
+class Looks:
+    """Writes into the journal `name` in `folder`. Raises StoreError where it cannot be opened."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        durability: Durability = "process",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._journal = Journal(folder, name, durability=durability)
+        self._clock = clock
+        self._counts: dict[tuple[str, str], tuple[float, int]] = {}
+        record = ProcessRecord(process=name, pid=os.getpid(), version=__version__, host=os.uname().nodename)
+        self._journal.append(Kind.PROCESS, record)
+        self._journal.flush()
+
+    def look(self, look: LookRecord, *, command: str = "", session: str = "") -> str:
+        """Put a look on record; its id. Raises StoreError."""
+        id = self._journal.append(Kind.LOOK, look, command=_bytes(command), session=_bytes(session))
+        self._journal.flush()
+        return id_text(id)
+
+    def refuse(
+        self, reason: str, *, client: str, text: str = "", detail: str = "", who: Identity | None = None
+    ) -> None:
+        """Put a refused request on record. Of one address and reason so many a minute one by one, the rest counted."""
+        address = client.rpartition(":")[0]
+        key = (address, reason)
+        now = self._clock()
+        began, count = self._counts.get(key, (now, 0))
+        over = count - BURST
+        if now - began > WINDOW:
+            if over > 0:
+                self._write(reason, client, "", f"{over} more within {WINDOW:g} s", who, over)
+            began, count = now, 0
+        if len(self._counts) >= MAX_ADDRESSES and key not in self._counts:
+            self._counts.pop(next(iter(self._counts)))
+        self._counts[key] = (began, count + 1)
+        if count < BURST:
+            self._write(reason, client, text, detail, who, 1)
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    def _write(self, reason: str, client: str, text: str, detail: str, who: Identity | None, count: int) -> None:
+        record = RefusalRecord(
+            what="onrecord:admin",
+            reason=reason,
+            protocol="admin",
+            client=client,
+            text=text[:500],
+            detail=detail[:500],
+            identity=who,
+            count=count,
+        )
+        self._journal.refuse(Kind.REFUSAL, record)
+
+
+def _bytes(id: str) -> bytes:
+    try:
+        return uuid.UUID(id).bytes if id else NO_ID
+    except ValueError:
+        return NO_ID

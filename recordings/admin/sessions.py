@@ -1,0 +1,160 @@
+"""Sessions of browsers, kept in this process: what a cookie stands for, and the logins that are under way.
+
+The cookie is 256 random bits; only its SHA-256 is kept. A restart of the process ends every session. No I/O; the clock
+is given (Unix seconds).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from onrecord.policies.model import Identity
+
+MAX_SESSIONS = 10_000
+MAX_ANONYMOUS = 1_000
+MAX_OF_IDENTITY = 20
+ANONYMOUS_LIFETIME = 600.0
+"""How long somebody may take to log in."""
+
+MAX_LOGINS = 5
+MAX_VIEWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLogin:
+    """A login that was sent to an issuer: what its answer must fit. `next` is a path of ours."""
+
+    issuer: str
+    nonce: str
+    verifier: str
+    next: str
+    began: float
+    forced: bool = False
+
+
+@dataclass(slots=True)
+class BrowserSession:
+    """One browser. `identity` is None until somebody logs in; `auth_time` is when they proved who they are."""
+
+    key: bytes
+    created: float
+    used: float
+    identity: Identity | None = None
+    auth_time: float = 0.0
+    acr: str = ""
+    logins: OrderedDict[str, PendingLogin] = field(default_factory=OrderedDict)
+    views: OrderedDict[str, set[int]] = field(default_factory=OrderedDict)
+
+    def token(self, purpose: str) -> str:
+        """What only this session's pages know, for one purpose: a form's token, or the proof that a text was read."""
+        return hmac.new(self.key, purpose.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+    def holds(self, purpose: str, given: str) -> bool:
+        """Whether `given` is the token; compared in constant time."""
+        return hmac.compare_digest(self.token(purpose).encode(), given.encode("utf-8", "replace"))
+
+    def begin_login(self, login: PendingLogin) -> str:
+        """Remember a login; returns its `state`. Only the newest few of a session are kept."""
+        state = secrets.token_urlsafe(32)
+        self.logins[state] = login
+        while len(self.logins) > MAX_LOGINS:
+            self.logins.popitem(last=False)
+        return state
+
+    def finish_login(self, state: str) -> PendingLogin | None:
+        """The login with this `state`, once."""
+        return self.logins.pop(state, None)
+
+    def saw(self, text: str, part: int) -> set[int]:
+        """Note that a part of a text was shown; returns all of its parts that were. `text` names it by its content."""
+        seen = self.views.setdefault(text, set())
+        self.views.move_to_end(text)
+        seen.add(part)
+        while len(self.views) > MAX_VIEWS:
+            self.views.popitem(last=False)
+        return seen
+
+
+class Sessions:
+    """All sessions. `idle` and `lifetime` are seconds."""
+
+    def __init__(self, *, idle: float, lifetime: float, clock: Callable[[], float] = time.time) -> None:
+        self._idle, self._lifetime, self._clock = idle, lifetime, clock
+        self._found: OrderedDict[bytes, BrowserSession] = OrderedDict()  # by use, oldest first
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def get(self, cookie: str) -> BrowserSession | None:
+        """The session of a cookie, if it has not ended; this is a use of it."""
+        name = _name(cookie)
+        session = self._found.get(name)
+        if session is None:
+            return None
+        if not self._alive(session):
+            del self._found[name]
+            return None
+        session.used = self._clock()
+        self._found.move_to_end(name)
+        return session
+
+    def alive(self, cookie: str) -> bool:
+        """Whether a cookie's session has not ended; no use of it (an open event stream keeps nobody logged in)."""
+        session = self._found.get(_name(cookie))
+        return session is not None and self._alive(session)
+
+    def open(self) -> tuple[str, BrowserSession]:
+        """A new session of nobody, and its cookie."""
+        anonymous = [name for name, session in self._found.items() if session.identity is None]
+        for name in anonymous[: max(0, len(anonymous) + 1 - MAX_ANONYMOUS)]:
+            del self._found[name]
+        return self._add(None, 0.0, "")
+
+    def log_in(self, cookie: str, identity: Identity, *, auth_time: float, acr: str) -> tuple[str, BrowserSession]:
+        """Replace a session by one of `identity`: new cookie, new key, so that nothing known before counts."""
+        self._found.pop(_name(cookie), None)
+        same = [
+            name
+            for name, session in self._found.items()
+            if session.identity is not None
+            and (session.identity.issuer, session.identity.subject) == (identity.issuer, identity.subject)
+        ]
+        for name in same[: max(0, len(same) + 1 - MAX_OF_IDENTITY)]:
+            del self._found[name]
+        while len(self._found) >= MAX_SESSIONS:
+            self._found.popitem(last=False)
+        return self._add(identity, auth_time, acr)
+
+    def end(self, cookie: str) -> None:
+        """Log out."""
+        self._found.pop(_name(cookie), None)
+
+    def sweep(self) -> None:
+        """Forget what has ended."""
+        for name in [name for name, session in self._found.items() if not self._alive(session)]:
+            del self._found[name]
+
+    def _add(self, identity: Identity | None, auth_time: float, acr: str) -> tuple[str, BrowserSession]:
+        now = self._clock()
+        cookie = secrets.token_urlsafe(32)
+        session = BrowserSession(secrets.token_bytes(32), now, now, identity, auth_time, acr)
+        self._found[_name(cookie)] = session
+        return cookie, session
+
+    def _alive(self, session: BrowserSession) -> bool:
+        now = self._clock()
+        if now < session.created:  # the clock was put back: nothing is known about its age
+            return False
+        if session.identity is None:
+            return now - session.created < ANONYMOUS_LIFETIME
+        return now - session.used < self._idle and now - session.created < self._lifetime
+
+
+def _name(cookie: str) -> bytes:
+    return hashlib.sha256(cookie.encode("utf-8", "replace")).digest()
