@@ -14,6 +14,7 @@ _TITLES = {
     415: "Content encoding not supported",
     417: "Expectation not supported",
     421: "Misdirected request",
+    429: "Quota used up",
     431: "Header fields too large",
     502: "Bad gateway",
     503: "Gateway cannot record or decide",
@@ -23,8 +24,8 @@ CHALLENGE = b'Basic realm="onrecord"'
 
 
 def refusal_status(policy: str) -> int:
-    """503 where the gateway itself cannot record or decide now, 403 where the answer is no."""
-    return 503 if policy in _NOT_NOW else 403
+    """503 where the gateway itself cannot record or decide now, 429 over a quota, 403 where the answer is no."""
+    return 503 if policy in _NOT_NOW else 429 if policy == "onrecord:quotas" else 403
 
 
 def problem(

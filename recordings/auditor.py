@@ -14,12 +14,14 @@ from typing import Protocol
 
 import msgspec
 
+from onrecord.policies.config.types import QuotasConfig
 from onrecord.policies.errors import OnrecordError, StoreError
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Run, Session
 from onrecord.policies.verdict import Allow, Deny, Ruling, combine
 from onrecord.recordings.decision import Decision, OpenSession, RefusedError, elapsed_ms, explain, refusal_code
 from onrecord.recordings.frames import NO_ID, FrameError, Kind, id_text, new_id
 from onrecord.recordings.journal import Journal
+from onrecord.recordings.quotas import Quotas
 from onrecord.recordings.records import (
     ChunkRecord,
     CommandRecord,
@@ -36,6 +38,7 @@ __all__ = ["Auditor", "Decision", "OpenSession", "RefusedError", "elapsed_ms", "
 
 MAX_DENIED = 8 * 1024 * 1024  # bytes of a denied command's record; a longer one is shortened
 SHORT_TEXT = 64 * 1024
+QUOTAS = "onrecord:quotas"
 
 
 class Engine(Protocol):
@@ -78,12 +81,14 @@ class Auditor:
         observing: Callable[[], bool] = lambda: False,
         now: Callable[[], int] = time.time_ns,
         grace: float = 0.0,
+        quotas: Quotas | None = None,
     ) -> None:
         self.journal = journal
         self._engine, self._control = engine, control
         self._redact, self._observing = redact, observing
         self._now = now
         self._grace = grace
+        self._quotas = quotas or Quotas(QuotasConfig(sessions=0))
         self._verdicts: dict[str, msgspec.Raw] = {}
         self._verdicts_of = ""
 
@@ -107,6 +112,9 @@ class Auditor:
         ruling = self._blocked(session) or self._engine.session_start(session)
         if ruling is not None and not isinstance(ruling.verdict, Allow):
             self._refuse_session(session, ruling)
+        full = self._quotas.enter(identity)
+        if full is not None:
+            self._refuse_session(session, Ruling(Deny(full, "end some of them"), QUOTAS))
         record = SessionRecord(
             run=run,
             identity=identity,
@@ -120,6 +128,7 @@ class Auditor:
             self._append(Kind.SESSION, encode(record), id=raw, session=raw, at=at)
             self.journal.flush()
         except StoreError as error:
+            self._quotas.leave(identity)
             self._refuse_session(session, Ruling(Deny(str(error)), "onrecord:store"))
         return opened
 
@@ -128,6 +137,7 @@ class Auditor:
         if opened.ended:
             return
         opened.ended = True
+        self._quotas.leave(opened.session.identity)
         self._engine.session_end(opened.session)
         self._record_anyway(
             Kind.SESSION_END, SessionEndRecord(reason=reason, commands=opened.commands), session=opened.raw
@@ -148,7 +158,7 @@ class Auditor:
         detail as encoded JSON, where the caller has it at hand. `extra` is one more ruling beside those of policies,
         of masking: the strictest wins, and `mode = "observe"` does not lift it.
         """
-        ruling = self._blocked(command.session)
+        ruling = self._blocked(command.session) or self._over(command.session.identity)
         if ruling is not None:
             return self._settle(opened, command, ruling, detail, flush=flush)
         answer = self._engine.decide(command)
@@ -201,6 +211,8 @@ class Auditor:
         if clean is not None and direction == "to_upstream" and data is not None:
             payload = clean(payload)
         self._append(Kind.CHUNK, payload, session=decision.opened.raw, command=decision.raw)
+        decision.moved += size if direction == "to_client" else 0
+        self._quotas.moved(decision.opened.session.identity, size)
         if flush:
             self.journal.flush()
 
@@ -209,6 +221,7 @@ class Auditor:
         self._append(Kind.OUTCOME, encode(outcome), session=decision.opened.raw, command=decision.raw)
         if flush:
             self.journal.flush()
+        self._quotas.moved(decision.opened.session.identity, max(0, outcome.size - decision.moved))
         self._engine.outcome(decision.command, outcome)
 
     def abort(self, decision: Decision, error: str) -> None:
@@ -233,6 +246,11 @@ class Auditor:
         if expires and self._now() > (expires + self._grace) * 1e9:
             return Ruling(Deny("the token has expired", "connect again with a fresh token"), "onrecord:identity")
         return None
+
+    def _over(self, identity: Identity) -> Ruling | None:
+        """Whether the identity has used up what it may."""
+        reason = None if self._quotas.idle else self._quotas.command(identity)
+        return None if reason is None else Ruling(Deny(reason, "try again in a minute"), QUOTAS)
 
     def _stricter(self, ruling: Ruling, extra: Ruling) -> Ruling:
         """Both as one. Where verdicts are only observed, one that will not be applied may not hide `extra`."""

@@ -25,6 +25,7 @@ from onrecord.recordings.control import ControlClient
 from onrecord.recordings.frames import Kind
 from onrecord.recordings.journal import Journal
 from onrecord.recordings.process import harden
+from onrecord.recordings.quotas import Quotas
 from onrecord.recordings.records import PolicyRecord, ProcessRecord
 
 CONTROL_SOCKET = "control.sock"
@@ -88,6 +89,7 @@ async def open_datapath(config: Config, process: str, types: set[str]) -> DataPa
         redact=redactor.clean,
         observing=lambda: gateway.mode == "observe" and time.time() < gateway.observe_until,
         grace=gateway.session_grace,
+        quotas=Quotas(config.quotas),
     )
     task = asyncio.get_running_loop().create_task(control.run(), name="control")
     try:

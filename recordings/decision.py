@@ -62,7 +62,7 @@ class OpenSession:
 class Decision:
     """The answer to one command. Bytes may go upstream only where `allowed`."""
 
-    __slots__ = ("allowed", "command", "opened", "policies", "raw", "ruling", "started")
+    __slots__ = ("allowed", "command", "moved", "opened", "policies", "raw", "ruling", "started")
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class Decision:
         self.command, self.opened, self.raw = command, opened, raw
         self.ruling, self.policies, self.allowed = ruling, policies, allowed
         self.started = time.perf_counter_ns()
+        self.moved = 0  # bytes of chunks to the client
 
     @property
     def id(self) -> str:
@@ -110,6 +111,9 @@ _OWN_TROUBLE = ("onrecord:store", "onrecord:control")
 
 
 def refusal_code(command: Command, ruling: Ruling) -> str:
-    """What the client of a refused command reads: SQLSTATE, HTTP status (503 for our own trouble), exit status."""
+    """What the client of a refused command reads: SQLSTATE, HTTP status (503 for our own trouble, 429 over a quota),
+    exit status."""
     code = _REFUSAL_CODES.get(command.command_kind, "")
-    return "503" if code == "403" and ruling.policy in _OWN_TROUBLE else code
+    if code != "403":
+        return code
+    return "503" if ruling.policy in _OWN_TROUBLE else "429" if ruling.policy == "onrecord:quotas" else code

@@ -14,7 +14,14 @@ from onrecord.policies.config.masks import check_masks, read_mask
 from onrecord.policies.config.policy_files import check_policy_file, library_path
 from onrecord.policies.config.reading import Reader
 from onrecord.policies.config.resources import read_resource
-from onrecord.policies.config.tables import GatewayTable, IssuerTable, PolicyTable, RecordingsTable, TlsTable
+from onrecord.policies.config.tables import (
+    GatewayTable,
+    IssuerTable,
+    PolicyTable,
+    QuotasTable,
+    RecordingsTable,
+    TlsTable,
+)
 from onrecord.policies.config.types import (
     Config,
     GatewayConfig,
@@ -23,13 +30,14 @@ from onrecord.policies.config.types import (
     OtherResource,
     PolicyConfig,
     PostgresResource,
+    QuotasConfig,
     RecordingsConfig,
     SshResource,
     TlsConfig,
 )
 from onrecord.policies.config.values import BadValue, address, duration, is_loopback, moment, name, network, shown, size
 
-SECTIONS = ("gateway", "recordings", "issuers", "policies", "masks", "admin", "notify", "resources")
+SECTIONS = ("gateway", "recordings", "quotas", "issuers", "policies", "masks", "admin", "notify", "resources")
 
 
 def read_config(data: dict[str, Any], path: Path, reader: Reader) -> Config:
@@ -39,6 +47,7 @@ def read_config(data: dict[str, Any], path: Path, reader: Reader) -> Config:
         path=path,
         gateway=_gateway(reader.section(data, "gateway"), reader),
         recordings=_recordings(reader.section(data, "recordings"), reader),
+        quotas=_quotas(reader.section(data, "quotas"), reader),
         issuers=tuple(_issuer(item, key, reader) for key, item in reader.items(data, "issuers")),
         policies=tuple(_policy(item, key, reader) for key, item in reader.items(data, "policies")),
         masks=tuple(read_mask(item, key, reader) for key, item in reader.items(data, "masks")),
@@ -122,6 +131,12 @@ def _recordings(data: dict[str, Any], reader: Reader) -> RecordingsConfig:
                 f"recordings.{key}", f"{limits[key]} bytes are over the most that a record holds", f"at most {most}"
             )
     return RecordingsConfig(store=reader.path(table.store), durability=table.durability, **limits)
+
+
+def _quotas(data: dict[str, Any], reader: Reader) -> QuotasConfig:
+    table = reader.table(data, QuotasTable, "quotas")
+    moved = reader.value("quotas.bytes", 0, size, table.bytes) if table.bytes else 0
+    return QuotasConfig(sessions=table.sessions, commands=table.commands, bytes=moved)
 
 
 _LIMITS = {"body_limit": 16 * 1024 * 1024, "sample_limit": 16 * 1024 * 1024}

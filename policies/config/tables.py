@@ -61,6 +61,14 @@ class RecordingsTable(Table, kw_only=True):
     sample_limit: str | int = "64 KiB"
 
 
+class QuotasTable(Table, kw_only=True):
+    """`[quotas]`"""
+
+    sessions: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 512
+    commands: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] = 0
+    bytes: str | int = 0
+
+
 class IssuerTable(Table, kw_only=True):
     """`[[issuers]]`"""
 

@@ -80,6 +80,14 @@ class RecordingsConfig(msgspec.Struct, frozen=True, kw_only=True):
     sample_limit: int = 64 * 1024
 
 
+class QuotasConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[quotas]`: what one identity may use of one process; 0 is no limit. `bytes` and `commands` a minute."""
+
+    sessions: int = 512
+    commands: int = 0
+    bytes: int = 0
+
+
 class IssuerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One `[[issuers]]`. `clients` are CIDR networks; `max_ttl` seconds; `require` claim → glob patterns.
 
@@ -263,6 +271,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     gateway: GatewayConfig
     recordings: RecordingsConfig
+    quotas: QuotasConfig = QuotasConfig()
     issuers: tuple[IssuerConfig, ...]
     policies: tuple[PolicyConfig, ...]
     masks: tuple[MaskConfig, ...] = ()

@@ -60,6 +60,7 @@ def make_config(
     issuers: Sequence[Mapping[str, Any]] | None = None,
     gateway: Mapping[str, Any] | None = None,
     recordings: Mapping[str, Any] | None = None,
+    quotas: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Setup:
     """Write mitm.toml under `tmp_path`, on free loopback ports, with the dev issuer; keyword tables override.
@@ -78,6 +79,7 @@ def make_config(
             **(gateway or {}),
         },
         "recordings": {"store": "state/recordings.db", **(recordings or {})},
+        **({"quotas": dict(quotas)} if quotas else {}),
         "issuers": [dict(issuer) for issuer in issuers]
         if issuers is not None
         else [{"issuer": "onrecord:dev", "audience": AUDIENCE}],

@@ -18,6 +18,7 @@ HEADINGS: dict[str, type[tables.Table]] = {
     "`[gateway]`": tables.GatewayTable,
     "`[gateway.tls]`": tables.TlsTable,
     "`[recordings]`": tables.RecordingsTable,
+    "`[quotas]`": tables.QuotasTable,
     "`[[issuers]]`": tables.IssuerTable,
     "`[[policies]]`": tables.PolicyTable,
     "`[[masks]]`": tables.MaskTable,
