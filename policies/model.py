@@ -206,7 +206,11 @@ class SshCommand(_Head, frozen=True, kw_only=True):
 
 
 class SftpCommand(_Head, frozen=True, kw_only=True):
-    """One file operation."""
+    """One file operation. `path` and `target` are resolved: no symbolic link hides where they lead.
+
+    `paths_read` and `paths_written` say what becomes readable and what changes, whatever the operation: both ends of a
+    rename are written, and its first is read (it can be read under the other name).
+    """
 
     command_kind: ClassVar[str] = "sftp"
 
@@ -215,6 +219,8 @@ class SftpCommand(_Head, frozen=True, kw_only=True):
     target: str = ""
     size: int | None = None
     sha256: str = ""
+    paths_read: NameSet = NameSet()
+    paths_written: NameSet = NameSet()
 
 
 class ForwardCommand(_Head, frozen=True, kw_only=True):
@@ -262,6 +268,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `code` is the protocol's own (SQLSTATE, HTTP status, exit status); `size` counts the whole result in bytes and
     `digest` is its HMAC-SHA256 under the session's key; `sample` is the bounded, masked part that is kept.
+    `sha256` (hex) is of a file's content as it passed, where that was in order; `tag` says of what part.
     """
 
     status: OutcomeStatus
@@ -275,6 +282,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sample: object = None
     digest: str | None = None
     size: int = 0
+    sha256: str = ""
 
 
 def _plain(value: object) -> object:

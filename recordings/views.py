@@ -56,6 +56,7 @@ class _Outcome(msgspec.Struct):
     masked: dict[str, int] = msgspec.field(default_factory=dict)
     digest: str | None = None
     size: int = 0
+    sha256: str = ""
 
 
 class _Chunk(msgspec.Struct):
@@ -297,6 +298,8 @@ def _outcome_part(outcome: Leaf | None) -> View | None:
     }
     if outcome.get("tag"):
         part["tag"] = outcome.get("tag")
+    if outcome.get("sha256"):
+        part["sha256"] = outcome.get("sha256")
     return part
 
 

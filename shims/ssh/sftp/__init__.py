@@ -1,17 +1,11 @@
-"""The SFTP subsystem."""
+"""SFTP, decided and recorded operation by operation.
+
+`wire`, `requests`, `paths`, `transfer` are pure; `core`, `relay`, `places`, `files` do no I/O of their own; `serve` joins
+them to SSH channels.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from onrecord.shims.ssh.sftp.serve import serve_sftp
 
-if TYPE_CHECKING:
-    from onrecord.shims.ssh.channel import ClientSession
-    from onrecord.shims.ssh.link import Link
-
-
-async def serve_sftp(link: Link, client: ClientSession) -> None:  # noqa: ARG001
-    """Serve SFTP on a channel that just opened: `link.upstream()`, then `client.attach(handler)`.
-
-    The task is cancelled when the client closes the channel.
-    """
-    client.refuse_unsupported("(subsystem sftp)", "SFTP is not in this version")
+__all__ = ["serve_sftp"]

@@ -1,0 +1,284 @@
+"""The two ends of one SFTP channel, joined: request ids, the queue of the client's requests, what waits for answers.
+
+No I/O: `from_client` and `from_upstream` take bytes, `Ends` takes what goes out. A client's requests are taken strictly
+in order; one that waits (for a look at the server, for an approval) holds up those behind it on this channel, and no
+other channel. Every request goes upstream under an id of the gateway's own, so the gateway's questions and the
+client's never meet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, Protocol
+
+from onrecord.policies.errors import OnrecordError, StoreError
+from onrecord.policies.masking import Masks
+from onrecord.recordings.auditor import Auditor, OpenSession
+from onrecord.shims.ssh.sftp import wire
+from onrecord.shims.ssh.sftp.requests import offered, version_packet
+from onrecord.shims.ssh.sftp.wire import SftpError, Splitter
+
+MAX_PENDING = 1024  # requests without an answer
+MAX_WAITING = 1024 * 1024  # bytes of requests that were not taken yet, beyond which the client is not read
+MAX_FAULTS = 64  # requests that cannot be read, in one channel
+MAX_NOTES = 16 * 1024  # bytes of text on the client's stderr
+
+Handler = Callable[[bytes], None]
+
+
+class Ends(Protocol):
+    """What a channel needs of its surroundings. Nothing here may raise."""
+
+    def to_client(self, data: bytes) -> None: ...
+
+    def to_upstream(self, data: bytes) -> None: ...
+
+    def note(self, text: str) -> None:
+        """A line on the client's stderr: OpenSSH's tools show no other reason than that."""
+
+    def pause(self, *, paused: bool) -> None:
+        """Read no more from the client, or go on."""
+
+    def end(self, reason: str) -> None:
+        """Close both ends: a protocol error or a record that cannot be written. Called once at most."""
+
+
+class Settings(NamedTuple):
+    """How one channel is judged.
+
+    `plants(path)`: whether writing there plants code or access. `ordered`: the server is known (OpenSSH) to take
+    requests in order and to resolve symbolic links in REALPATH. `client_swaps` and `upstream_swaps`: SYMLINK's
+    arguments stand as OpenSSH has them (the link's text first), against the draft.
+    """
+
+    plants: Callable[[str], bool]
+    masks: Masks | None = None
+    no_masks: Callable[[], Masks] | None = None
+    capture: int = 64 * 1024
+    max_handles: int = 256
+    ordered: bool = True
+    client_swaps: bool = True
+    upstream_swaps: bool = True
+
+
+class Core:
+    """Framing, ids, order. What requests mean is `Relay`'s."""
+
+    def __init__(self, auditor: Auditor, opened: OpenSession, ends: Ends, settings: Settings) -> None:
+        self.auditor, self.opened, self.settings = auditor, opened, settings
+        self.ended = False
+        self._ends = ends
+        self._client, self._upstream = Splitter(), Splitter(wire.MAX_PACKET + 1024)
+        self._waiting: deque[bytes] = deque()
+        self._waiting_size = 0
+        self._paused = False
+        self._task: asyncio.Task[None] | None = None
+        self._pending: dict[int, Handler] = {}
+        self._probes: set[asyncio.Future[bytes]] = set()
+        self._last_id = 0
+        self._to_client: list[bytes | memoryview] = []
+        self._to_upstream: list[bytes | memoryview] = []
+        self._unflushed = False
+        self._greeted = self._ready = False
+        self._faults = 0
+        self._noted = 0
+
+    # what comes in
+
+    def from_client(self, data: bytes) -> None:
+        """Bytes of the client."""
+        if self.ended:
+            return
+        try:
+            for packet in self._client.feed(data):
+                self._waiting.append(packet)
+                self._waiting_size += len(packet)
+        except SftpError as error:
+            self.fail(f"SFTP: {error}")
+            return
+        self._advance()
+
+    def from_upstream(self, data: bytes) -> None:
+        """Bytes of the server."""
+        if self.ended:
+            return
+        try:
+            for packet in self._upstream.feed(data):
+                self._answered(packet)
+                if self.ended:
+                    return
+        except SftpError as error:
+            self.fail(f"SFTP: the server sent what is not allowed: {error}")
+            return
+        except OnrecordError as error:
+            self.fail(str(error))
+            return
+        self._advance()
+
+    def close(self, reason: str) -> None:
+        """The channel is over: what is not finished is recorded as aborted. Call it once, whoever ended it."""
+        if self.ended:
+            return
+        self.ended = True
+        if self._task is not None:
+            self._task.cancel()
+        for probe in self._probes:
+            probe.cancel()
+        self._waiting.clear()
+        self._pending.clear()
+        self._closed(reason)
+
+    def fail(self, reason: str) -> None:
+        """End the channel: nothing more passes."""
+        if self.ended:
+            return
+        self.close(reason)
+        self._ends.note(f"onrecord: {reason}")
+        self._ends.end(reason)
+
+    # what Relay implements
+
+    def _take(self, data: bytes) -> Coroutine[Any, Any, None] | None:
+        raise NotImplementedError
+
+    def _record(self) -> bool:
+        """Record what is about to pass, without flushing; whether there was anything. Raises StoreError."""
+        raise NotImplementedError
+
+    def _closed(self, reason: str) -> None:
+        raise NotImplementedError
+
+    # what Relay uses
+
+    def _new_id(self) -> int:
+        self._last_id = (self._last_id + 1) & 0xFFFFFFFF
+        while self._last_id in self._pending:
+            self._last_id = (self._last_id + 1) & 0xFFFFFFFF
+        return self._last_id
+
+    def _send(self, then: Handler, kind: int, *parts: bytes) -> None:
+        """Send a request; `then` takes its answer."""
+        id = self._new_id()
+        self._pending[id] = then
+        self._to_upstream.append(wire.packet(kind, id, *parts))
+
+    async def _probe(self, kind: int, *parts: bytes) -> bytes:
+        """Send a request of the gateway's own; the answer's packet."""
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._probes.add(future)
+
+        def then(data: bytes) -> None:
+            if not future.done():
+                future.set_result(data)
+
+        try:
+            self._send(then, kind, *parts)
+            self._emit()
+            return await future
+        finally:
+            self._probes.discard(future)
+
+    def _reply(self, *parts: bytes | memoryview) -> None:
+        self._to_client.extend(parts)
+
+    def _status(self, id: int, code: int, message: str = "") -> None:
+        self._to_client.append(wire.status(id, code, message))
+
+    def _note(self, text: str) -> None:
+        line = f"onrecord: {text}"
+        self._noted += len(line)
+        if self._noted <= MAX_NOTES:
+            self._ends.note(line)
+
+    def _fault(self, id: int, reason: str) -> None:
+        """A request that cannot be read. A few are answered; then the channel ends."""
+        self._faults += 1
+        if self._faults > MAX_FAULTS:
+            raise SftpError(f"too many requests that cannot be read, the last one: {reason}")
+        self._status(id, wire.BAD_MESSAGE, f"onrecord: {reason}")
+
+    def _emit(self) -> None:
+        """Let out what was made: recorded first. Raises StoreError, and then nothing goes out."""
+        if self.ended:
+            return
+        if self._record() or self._unflushed:
+            self.auditor.flush()
+            self._unflushed = False
+        if self._to_upstream:
+            data, self._to_upstream = b"".join(self._to_upstream), []
+            self._ends.to_upstream(data)
+        if self._to_client:
+            data, self._to_client = b"".join(self._to_client), []
+            self._ends.to_client(data)
+
+    # the queue
+
+    def _advance(self) -> None:
+        try:
+            while self._waiting and self._task is None and not self.ended and self._may_take():
+                packet = self._waiting.popleft()
+                self._waiting_size -= len(packet)
+                step = self._step(packet)
+                if step is not None:
+                    self._task = asyncio.get_running_loop().create_task(self._later(step))
+            self._emit()
+        except OnrecordError as error:
+            self._broken(error)
+            return
+        paused = self._waiting_size > MAX_WAITING or len(self._pending) >= MAX_PENDING
+        if paused != self._paused and not self.ended:
+            self._paused = paused
+            self._ends.pause(paused=paused)
+
+    def _may_take(self) -> bool:
+        return len(self._pending) < MAX_PENDING and (self._ready or not self._greeted)
+
+    def _step(self, packet: bytes) -> Coroutine[Any, Any, None] | None:
+        if self._greeted:
+            return self._take(packet)
+        self._greet(packet)
+        return None
+
+    async def _later(self, step: Coroutine[Any, Any, None]) -> None:
+        try:
+            await step
+        except OnrecordError as error:
+            self._broken(error)
+        except Exception as error:  # noqa: BLE001  whatever is wrong here, nothing may pass
+            self.fail(f"internal error of the gateway: {type(error).__name__}")
+        finally:
+            self._task = None
+        if not self.ended:
+            self._advance()
+
+    def _broken(self, error: OnrecordError) -> None:
+        self.fail(str(error) if isinstance(error, StoreError) else f"SFTP: {error}")
+
+    def _greet(self, packet: bytes) -> None:
+        """INIT. The gateway speaks version 3 on both sides, whatever else the two could speak."""
+        if packet[0] != wire.INIT or len(packet) < 5:
+            raise SftpError("the first packet is no INIT")
+        version = wire.Fields(packet).u32()
+        if version < wire.VERSION:
+            raise SftpError(f"version {version}: the gateway speaks version {wire.VERSION}")
+        self._greeted = True
+        self._to_upstream.append(version_packet(wire.INIT, []))
+
+    def _answered(self, packet: bytes) -> None:
+        if not self._ready:
+            if packet[0] != wire.VERSION_REPLY or not self._greeted:
+                raise SftpError("its first packet is no VERSION")
+            version, extensions = offered(packet)
+            if version != wire.VERSION:
+                raise SftpError(f"it speaks version {version}")
+            self._ready = True
+            self._to_client.append(version_packet(wire.VERSION_REPLY, extensions))
+            return
+        if len(packet) < 5:
+            raise SftpError("an answer without an id")
+        handler = self._pending.pop(int.from_bytes(packet[1:5], "big"), None)
+        if handler is None:
+            raise SftpError("an answer that nobody asked for")
+        handler(packet)
