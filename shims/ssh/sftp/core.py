@@ -68,7 +68,7 @@ class Core:
 
     def __init__(self, auditor: Auditor, opened: OpenSession, ends: Ends, settings: Settings) -> None:
         self.auditor, self.opened, self.settings = auditor, opened, settings
-        self.ended = False
+        self._ended = False
         self._ends = ends
         self._client, self._upstream = Splitter(), Splitter(wire.MAX_PACKET + 1024)
         self._waiting: deque[bytes] = deque()
@@ -84,6 +84,11 @@ class Core:
         self._greeted = self._ready = False
         self._faults = 0
         self._noted = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing passes any more."""
+        return self._ended
 
     # what comes in
 
@@ -107,13 +112,14 @@ class Core:
         try:
             for packet in self._upstream.feed(data):
                 self._answered(packet)
-                if self.ended:
-                    return
         except SftpError as error:
             self.fail(f"SFTP: the server sent what is not allowed: {error}")
             return
         except OnrecordError as error:
             self.fail(str(error))
+            return
+        except Exception as error:  # noqa: BLE001  whatever is wrong here, nothing may pass
+            self.fail(_internal(error))
             return
         self._advance()
 
@@ -121,7 +127,7 @@ class Core:
         """The channel is over: what is not finished is recorded as aborted. Call it once, whoever ended it."""
         if self.ended:
             return
-        self.ended = True
+        self._ended = True
         if self._task is not None:
             self._task.cancel()
         for probe in self._probes:
@@ -227,6 +233,9 @@ class Core:
         except OnrecordError as error:
             self._broken(error)
             return
+        except Exception as error:  # noqa: BLE001  whatever is wrong here, nothing may pass
+            self.fail(_internal(error))
+            return
         paused = self._waiting_size > MAX_WAITING or len(self._pending) >= MAX_PENDING
         if paused != self._paused and not self.ended:
             self._paused = paused
@@ -247,7 +256,7 @@ class Core:
         except OnrecordError as error:
             self._broken(error)
         except Exception as error:  # noqa: BLE001  whatever is wrong here, nothing may pass
-            self.fail(f"internal error of the gateway: {type(error).__name__}")
+            self.fail(_internal(error))
         finally:
             self._task = None
         if not self.ended:
@@ -282,3 +291,7 @@ class Core:
         if handler is None:
             raise SftpError("an answer that nobody asked for")
         handler(packet)
+
+
+def _internal(error: Exception) -> str:
+    return f"internal error of the gateway: {type(error).__name__}"

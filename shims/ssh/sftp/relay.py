@@ -60,7 +60,7 @@ class Relay(Core):
         self._places = Places(self._probe, trusted=settings.ordered)
         self._dirty: set[Transfer] = set()
         self._undecided: dict[int, Decision] = {}  # allowed, their outcome is to come
-        self._mutating = 0
+        self._closing: set[OpenFile] = set()  # their CLOSE is on its way
         self._opening = 0  # opened, their handles are on the way
 
     # Core's
@@ -97,23 +97,27 @@ class Relay(Core):
 
     def _closed(self, reason: str) -> None:
         try:
-            for file in self._files.values():
+            for file in self._all_files():
                 for transfer in file.transfers:
                     transfer.finish(self.auditor, "aborted", error=reason)
             for listing in self._listings.values():
                 listing.finish(self.auditor, "aborted", error=reason)
             self.auditor.flush()
         except OnrecordError:
-            for file in self._files.values():
+            for file in self._all_files():
                 for transfer in file.transfers:
                     if not transfer.finished:
                         self.auditor.abort(transfer.decision, reason)
         for decision in self._undecided.values():
             self.auditor.abort(decision, reason)
         self._files.clear()
+        self._closing.clear()
         self._listings.clear()
         self._undecided.clear()
         self._dirty.clear()
+
+    def _all_files(self) -> list[OpenFile]:
+        return [*self._files.values(), *self._closing]
 
     # the short way
 
@@ -139,6 +143,8 @@ class Relay(Core):
                 size = int.from_bytes(answer[5:9], "big")
                 if len(answer) != 9 + size or size > length:
                     raise SftpError("DATA of another size than it says or was asked for")
+                if transfer.finished:
+                    raise SftpError("DATA of a file that is closed")
                 transfer.add(offset, memoryview(answer)[9:])
                 self._dirty.add(transfer)
             else:
@@ -352,7 +358,7 @@ class Relay(Core):
     # opening and closing
 
     async def _open(self, request: Request) -> None:
-        path, flags, attrs = request.text(0), request.number(1), request.attrs(2)
+        path, flags = request.text(0), request.number(1)
         if flags & ~wire.ALL_FLAGS:
             self._status(request.id, wire.OP_UNSUPPORTED, f"onrecord: unknown flags {flags:#x}")
             return
@@ -388,7 +394,6 @@ class Relay(Core):
             self._status(request.id, wire.PERMISSION_DENIED, f"onrecord: masks apply here ({_MASKS_HINT})")
         else:
             await self._open_masked(request.id, file, masks, body)
-        del attrs
 
     def _opened(self, id: int, file: OpenFile, answer: bytes) -> None:
         self._opening -= 1
@@ -482,7 +487,9 @@ class Relay(Core):
             size = read_attrs(answer).size if answer[0] == wire.ATTRS else None
             for transfer in file.transfers:
                 transfer.end = size if transfer.end is None else transfer.end
-        self._send(lambda answer: self._closed_file(request.id, handle, file, answer), request.kind, request.encode())
+        self._files.pop(handle, None)
+        self._closing.add(file)
+        self._send(lambda answer: self._closed_file(request.id, file, answer), request.kind, request.encode())
 
     def _close_listing(self, id: int, listing: Listing, answer: bytes) -> None:
         code, _ = read_status(answer)
@@ -490,9 +497,9 @@ class Relay(Core):
         self._unflushed = True
         self._reply(*wire.with_id(answer, id))
 
-    def _closed_file(self, id: int, handle: bytes, file: OpenFile, answer: bytes) -> None:
+    def _closed_file(self, id: int, file: OpenFile, answer: bytes) -> None:
         code, message = read_status(answer)
-        self._files.pop(handle, None)
+        self._closing.discard(file)
         for transfer in file.transfers:
             bad = transfer.failed or (message or wire.status_name(code) if code != wire.OK else "")
             status: OutcomeStatus = "error" if bad else "ok"
