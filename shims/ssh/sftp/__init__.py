@@ -1,7 +1,7 @@
 """SFTP, decided and recorded operation by operation.
 
-`wire`, `requests`, `paths`, `transfer` are pure; `core`, `relay`, `places`, `files` do no I/O of their own; `serve` joins
-them to SSH channels.
+`wire`, `requests`, `paths` and `transfer` are pure; `core`, `relay`, `places` and `files` do no I/O of their own;
+`serve` joins them to SSH channels.
 """
 
 from __future__ import annotations

@@ -41,6 +41,9 @@ class Ends(Protocol):
     def pause(self, *, paused: bool) -> None:
         """Read no more from the client, or go on."""
 
+    def eof(self) -> None:
+        """The client has sent all it will, and all of that has gone upstream."""
+
     def end(self, reason: str) -> None:
         """Close both ends: a protocol error or a record that cannot be written. Called once at most."""
 
@@ -82,6 +85,7 @@ class Core:
         self._to_upstream: list[bytes | memoryview] = []
         self._unflushed = False
         self._greeted = self._ready = False
+        self._eof = self._eof_told = False
         self._faults = 0
         self._noted = 0
 
@@ -121,6 +125,11 @@ class Core:
         except Exception as error:  # noqa: BLE001  whatever is wrong here, nothing may pass
             self.fail(_internal(error))
             return
+        self._advance()
+
+    def client_eof(self) -> None:
+        """The client will send no more."""
+        self._eof = True
         self._advance()
 
     def close(self, reason: str) -> None:
@@ -236,6 +245,9 @@ class Core:
         except Exception as error:  # noqa: BLE001  whatever is wrong here, nothing may pass
             self.fail(_internal(error))
             return
+        if self._eof and not self._eof_told and not self._waiting and self._task is None and not self.ended:
+            self._eof_told = True
+            self._ends.eof()
         paused = self._waiting_size > MAX_WAITING or len(self._pending) >= MAX_PENDING
         if paused != self._paused and not self.ended:
             self._paused = paused

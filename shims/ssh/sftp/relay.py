@@ -6,7 +6,8 @@ Everything else resolves its paths first, is decided as an SftpCommand, and only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from onrecord.policies.errors import OnrecordError
@@ -47,14 +48,24 @@ _ON_PATH: dict[str, tuple[bool, Action]] = {
     "rmdir": (False, "write"),
     "mkdir": (False, "write"),
 }
+_LOOK_AGAIN = 0.25  # seconds of waiting for a decision after which a path is resolved once more
 _MASKS_HINT = "read it with a program whose output is masked (cat, grep), or ask for an exception"
 
 
 class Relay(Core):
     """One SFTP channel."""
 
-    def __init__(self, auditor: Auditor, opened: OpenSession, ends: Ends, settings: Settings) -> None:
+    def __init__(
+        self,
+        auditor: Auditor,
+        opened: OpenSession,
+        ends: Ends,
+        settings: Settings,
+        *,
+        submit: Callable[[SftpCommand], Awaitable[Decision]] | None = None,
+    ) -> None:
         super().__init__(auditor, opened, ends, settings)
+        self._submit = submit or (lambda command: auditor.submit_async(opened, command))
         self._files: dict[bytes, OpenFile] = {}
         self._listings: dict[bytes, Listing] = {}
         self._places = Places(self._probe, trusted=settings.ordered)
@@ -535,20 +546,16 @@ class Relay(Core):
         """The decision and where the paths lead; None where the client has its answer: refused, or not there."""
         places = await leads()
         command = self._command_on(request, operation, places, action)
-        answer = self.auditor.submit(self.opened, command)
-        if not isinstance(answer, Decision):
-            decision = await answer
-            if decision.allowed and await leads() != places:
-                error = "the path leads elsewhere than when approval was asked for"
-                self._finish(decision, "refused", error=error)
-                self._status(request.id, wire.PERMISSION_DENIED, f"onrecord: {error}")
-                return None
-        else:
-            decision = answer
+        asked = time.monotonic()
+        decision = await self._ask(command)
         if not decision.allowed:
             self._refuse(request.id, decision)
             return None
-        self._undecided[id_of(decision)] = decision
+        if time.monotonic() - asked > _LOOK_AGAIN and await leads() != places:
+            error = "the path leads elsewhere than when the decision was asked for"
+            self._finish(decision, "refused", error=error)
+            self._status(request.id, wire.PERMISSION_DENIED, f"onrecord: {error}")
+            return None
         for place in places:
             if place.code != wire.OK:
                 self._finish(decision, "error", code=wire.status_name(place.code), error=place.message or None)
@@ -608,8 +615,7 @@ class Relay(Core):
         )
 
     async def _ask(self, command: SftpCommand) -> Decision:
-        answer = self.auditor.submit(self.opened, command)
-        decision = answer if isinstance(answer, Decision) else await answer
+        decision = await self._submit(command)
         if decision.allowed:
             self._undecided[id_of(decision)] = decision
         return decision

@@ -11,6 +11,8 @@ import asyncssh
 
 from onrecord.policies.errors import OnrecordError
 from onrecord.policies.masking import no_masks
+from onrecord.policies.model import SftpCommand
+from onrecord.recordings.auditor import Decision
 from onrecord.shims.ssh.channel import FAILED
 from onrecord.shims.ssh.planting import plants
 from onrecord.shims.ssh.sftp.core import Settings
@@ -70,7 +72,7 @@ class _Channel:
         link.running.add(self)
         try:
             connection = await link.upstream()
-            self._relay = Relay(link.auditor, link.opened, self, self._settings(connection), submit=self._submit)
+            self._relay = Relay(link.auditor, link.opened, self, self._settings(connection), submit=self._decide)
             channel, _ = await connection.create_session(
                 lambda: _Host(self), subsystem="sftp", encoding=None, window=WINDOW, max_pktsize=PACKET
             )
@@ -118,6 +120,13 @@ class _Channel:
 
     # the relay's
 
+    async def _decide(self, command: SftpCommand) -> Decision:
+        return await self._link.submit(command, self._client)
+
+    def eof(self) -> None:
+        if self._host is not None and not self._host.is_closing():
+            self._host.write_eof()
+
     def to_client(self, data: bytes) -> None:
         if self._client.open:
             self._client.channel.write(data)
@@ -139,8 +148,8 @@ class _Channel:
             self._relay.from_client(data)
 
     def eof_received(self) -> None:
-        if self._host is not None and not self._host.is_closing():
-            self._host.write_eof()
+        if self._relay is not None:
+            self._relay.client_eof()
 
     def signal_received(self, signal: str) -> None:
         """A file transfer knows no signals."""

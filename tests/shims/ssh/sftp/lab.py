@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import AF_UNIX, socket
 from typing import Any, cast
 
 import msgspec
@@ -78,7 +78,7 @@ class Lab:
 
     folder: Path
     home: Path
-    socket: Path
+    path: Path
     engine: LabEngine
     settings: dict[str, Any]
     notes: list[str] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Lab:
         bridge = self.folder / "bridge.py"
         bridge.write_text(_BRIDGE)
         done = subprocess.run(
-            ["sftp", "-b", "-", "-D", f"{sys.executable} {bridge} {self.socket}"],
+            ["sftp", "-b", "-", "-D", f"{sys.executable} {bridge} {self.path}"],
             input="\n".join(lines) + "\n",
             capture_output=True,
             text=True,
@@ -102,10 +102,10 @@ class Lab:
             assert done.returncode == 0, done.stderr + done.stdout
         return done
 
-    def connect(self) -> socket.socket:
-        raw = socket.socket(socket.AF_UNIX)
+    def connect(self) -> socket:
+        raw = socket(AF_UNIX)
         raw.settimeout(30)
-        raw.connect(str(self.socket))
+        raw.connect(str(self.path))
         return raw
 
     def records(self) -> list[tuple[Kind, str, dict[str, Any]]]:
@@ -194,6 +194,14 @@ class _Channel(asyncio.Protocol):
     def pause(self, *, paused: bool) -> None:
         (self._transport.pause_reading if paused else self._transport.resume_reading)()
 
+    def eof(self) -> None:
+        if self._server is not None and self._server.stdin is not None:
+            self._server.stdin.write_eof()
+
+    def eof_received(self) -> bool:
+        self.relay.client_eof()
+        return True
+
     def end(self, reason: str) -> None:
         self._lab.ends.append(reason)
         self._transport.close()
@@ -212,7 +220,7 @@ def running_lab(folder: Path) -> Iterator[Lab]:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_unix_server(lambda: _Channel(lab, auditor), str(lab.socket))
+        server = await loop.create_unix_server(lambda: _Channel(lab, auditor), str(lab.path))
         box.update(loop=loop, stop=asyncio.Event())
         started.set()
         await box["stop"].wait()
