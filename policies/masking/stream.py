@@ -28,6 +28,11 @@ class StreamCleaner:
         self._seen = 0
         self.found: dict[str, int] = {}
 
+    @property
+    def holds(self) -> bool:
+        """Whether something waits for the end of its segment."""
+        return bool(self._held)
+
     def feed(self, data: bytes) -> bytes:
         """What may go out after `data`. Raises MaskError where a segment is too long to be searched."""
         self._held += data

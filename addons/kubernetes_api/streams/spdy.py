@@ -84,6 +84,10 @@ class SpdyWire:
         if not side.reader.is_between_frames:
             raise StreamError("the connection ended inside a SPDY frame")
 
+    def drop(self, stream: int) -> None:
+        """Whatever still comes on `stream` is swallowed: it was refused, and answered, here."""
+        self._streams.pop(stream, None)
+
     def encode(self, event: Event, *, to_client: bool) -> bytes:
         """The bytes that tell the other side of `event`."""
         side = self._client if to_client else self._server
