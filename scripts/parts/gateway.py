@@ -43,6 +43,7 @@ class Setup:
     postgres_port: int
     state: Path
     store: Path
+    ssh_port: int = 0
 
     def mint(self, subject: str = "agent-7", *, groups: Sequence[str] = ("agents",), **more: Any) -> str:
         """A token of the dev issuer."""
@@ -101,6 +102,7 @@ def make_config(
         postgres_port if "postgres" in listeners else 0,
         state,
         state / "recordings.db",
+        ssh_port=int(str(listeners["ssh"]).rpartition(":")[2]) if "ssh" in listeners else 0,
     )
 
 
@@ -185,7 +187,7 @@ def running_gateway(setup: Setup, *, timeout: float = PATIENCE) -> Iterator[Gate
         )
     gateway = Gateway(setup, process, log)
     try:
-        for port in filter(None, (setup.http_port, setup.postgres_port)):
+        for port in filter(None, (setup.http_port, setup.postgres_port, setup.ssh_port)):
             _wait_listening(gateway, port, timeout)
             if process.poll() is not None:
                 raise PartError(f"onrecord up ended with {process.returncode}:\n{gateway.output()}")

@@ -54,8 +54,9 @@ class Server:
     async def listen(self, address: Address) -> asyncio.Server:
         """Open the listener. Raises ConfigError where the address cannot be had, or HostKeyError."""
         key = gateway_key(self._gateway.state)
-        options = await server_options([key], certificates=[], login_timeout=self._gateway.handshake_timeout)
-        options.server_factory = lambda: Entrance(self)
+        options = await server_options(
+            lambda: Entrance(self), [key], certificates=[], login_timeout=self._gateway.handshake_timeout
+        )
         loop = asyncio.get_running_loop()
         try:
             return await loop.create_server(

@@ -6,6 +6,7 @@ verified; a channel hands over nothing before its command is decided; and what a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
@@ -83,6 +84,8 @@ class GatewayChannel(SSHServerChannel[bytes]):
 class GatewayConnection(SSHServerConnection):
     """One client's connection; `entrance` is its owner."""
 
+    _peer_kexinit = False
+
     @property
     def entrance(self) -> Entrance:
         return cast("Entrance", self._owner)
@@ -119,16 +122,39 @@ class GatewayConnection(SSHServerConnection):
             return
         super()._process_channel_open(_pkttype, _pktid, packet)
 
-    _packet_handlers = {**SSHServerConnection._packet_handlers, 90: _process_channel_open}  # noqa: RUF012, SLF001  # MSG_CHANNEL_OPEN
+    def _send_kexinit(self) -> None:
+        """The first one waits for that of an OpenSSH client, which never waits for ours."""
+        if self._session_id or self._peer_kexinit or b"OpenSSH" not in self._client_version:
+            super()._send_kexinit()
+
+    async def _process_kexinit(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
+        """Where the client speaks AES-GCM, nothing else is offered: OpenSSH lists it behind much slower ones."""
+        if not self._session_id and not self._peer_kexinit:
+            at = packet._idx  # noqa: SLF001
+            packet.get_bytes(16)
+            lists = [packet.get_namelist() for _ in range(4)]
+            packet._idx = at  # noqa: SLF001
+            gcm = [name for name in self._enc_algs if b"-gcm@" in name and name in lists[2] and name in lists[3]]
+            self._peer_kexinit = True
+            if b"OpenSSH" in self._client_version:
+                self._enc_algs = gcm or self._enc_algs
+                self._kexinit_sent = False
+        await super()._process_kexinit(pkttype, pktid, packet)
+
+    _packet_handlers = {**SSHServerConnection._packet_handlers, 20: _process_kexinit, 90: _process_channel_open}  # noqa: RUF012, SLF001  # MSG_CHANNEL_OPEN
 
 
 async def server_options(
-    keys: list[asyncssh.SSHKey], *, certificates: list[asyncssh.SSHCertificate], login_timeout: float
+    owner: Callable[[], asyncssh.SSHServer],
+    keys: list[asyncssh.SSHKey],
+    *,
+    certificates: list[asyncssh.SSHCertificate],
+    login_timeout: float,
 ) -> SSHServerConnectionOptions:
     """The listener's options: nothing is read from files of this machine."""
     options: SSHServerConnectionOptions = await SSHServerConnectionOptions.construct(
         config=None,
-        server_factory=None,
+        server_factory=owner,
         server_host_keys=keys,
         server_host_certs=certificates,
         server_version="onrecord",
