@@ -19,6 +19,16 @@ _STACKED = frozenset({"Mn", "Me"})
 _MAX_STACKED = 4  # marks over one letter; a flood of them would cover the lines above and below
 
 
+def is_hidden(char: str) -> bool:
+    """Whether a character acts on a terminal, turns text around, or shows nothing."""
+    return unicodedata.category(char) in _HIDDEN or char in _BLANK
+
+
+def is_stacked(char: str) -> bool:
+    """Whether a character stands on the one before it."""
+    return unicodedata.category(char) in _STACKED and char not in _BLANK
+
+
 def clean(text: object, *, lines: bool = False) -> str:
     """`text` with everything that a terminal would act on made visible; `lines` keeps newlines and tabs."""
     string = text if isinstance(text, str) else str(text)
