@@ -54,7 +54,7 @@ class Emulator:
     def copy(self) -> Emulator:
         """One of its own that shows the same."""
         made = Emulator()
-        made._use(copy.deepcopy(self.screen), copy.deepcopy(self._harmless))  # noqa: SLF001  of its own class
+        made._use(copy.deepcopy(self.screen), copy.deepcopy(self._harmless))
         return made
 
     @property

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onrecord.recordings.casts import asciicast_v2, asciicast_v3
@@ -75,6 +75,7 @@ def test_no_chunking_lets_more_through(parts: list[str], step: int) -> None:
     assert ALLOWED.fullmatch(harmless(text))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="\x1b[]?;0123456789hlmJKHABCDPX@`rsu78DEM \n\rab\u0301é漢\u202e", max_size=200))
 def test_any_output_can_be_painted_and_only_with_our_own_sequences(text: str) -> None:
     emulator = Emulator(20, 5)
@@ -173,6 +174,7 @@ def test_a_cast_of_nothing_is_a_header() -> None:
     assert len(list(asciicast_v3())) == 1
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.floats(0, 200), st.lists(st.floats(0, 200), max_size=5))
 def test_a_seek_shows_what_playing_shows(target: float, before: list[float]) -> None:
     film = Film(Piece(float(n), "output", f"line {n}\r\n\x1b[{30 + n % 8}m") for n in range(200))
