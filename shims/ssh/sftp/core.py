@@ -105,7 +105,7 @@ class Core:
                 self._waiting.append(packet)
                 self._waiting_size += len(packet)
         except SftpError as error:
-            self.fail(f"SFTP: {error}")
+            self._broken(error)
             return
         self._advance()
 
@@ -162,6 +162,10 @@ class Core:
         """Record what is about to pass, without flushing; whether there was anything. Raises StoreError."""
         raise NotImplementedError
 
+    def _unreadable(self, reason: str) -> None:
+        """Put on record that something of the client was refused because it cannot be read."""
+        raise NotImplementedError
+
     def _closed(self, reason: str) -> None:
         raise NotImplementedError
 
@@ -212,6 +216,7 @@ class Core:
         self._faults += 1
         if self._faults > MAX_FAULTS:
             raise SftpError(f"too many requests that cannot be read, the last one: {reason}")
+        self._unreadable(reason)
         self._status(id, wire.BAD_MESSAGE, f"onrecord: {reason}")
 
     def _emit(self) -> None:
@@ -275,6 +280,8 @@ class Core:
             self._advance()
 
     def _broken(self, error: OnrecordError) -> None:
+        if isinstance(error, SftpError) and not self.ended:
+            self._unreadable(str(error))
         self.fail(str(error) if isinstance(error, StoreError) else f"SFTP: {error}")
 
     def _greet(self, packet: bytes) -> None:

@@ -106,6 +106,10 @@ class Relay(Core):
         self._dirty.clear()
         return True
 
+    def _unreadable(self, reason: str) -> None:
+        command = self._command("a request that cannot be read", "unreadable", action="unknown")
+        self.auditor.deny(self.opened, command, reason, "onrecord:protocol")
+
     def _closed(self, reason: str) -> None:
         try:
             for file in self._all_files():
@@ -395,6 +399,8 @@ class Relay(Core):
             decision, (place,) = found
             transfers[i] = Transfer(decision, "to_upstream" if i == 0 else "to_client", self.settings.capture)
         file = OpenFile(place.path, write=transfers[0], read=transfers[1], append=bool(flags & wire.FLAG_APPEND))
+        if file.write is not None:
+            file.write.appended = file.append
         masks = self._masks_of(file)
         body = request.encode(place.path)
         if masks is None:

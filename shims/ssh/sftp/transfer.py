@@ -35,6 +35,7 @@ class Transfer:
         self.failed = ""  # why a part of it did not arrive
         self.masked: dict[str, int] = {}
         self.finished = False
+        self.appended = False  # the server chooses where it goes: behind what is there
         self._direction, self._room = direction, capture
         self._digest = decision.opened.digest()
         self._sha = hashlib.sha256()
@@ -144,7 +145,10 @@ class Transfer:
             return "", f"incomplete: {self.failed}"
         start = max(self._start, 0)
         whole = start == 0 and self.end == self._next
-        said = "the whole file" if whole else f"bytes {start} to {self._next}, not known to be the whole file"
+        said = "the whole file"
+        if not whole:
+            piece = f"{self.size} bytes appended" if self.appended else f"bytes {start} to {self._next}"
+            said = f"{piece}, not known to be the whole file"
         return self._sha.hexdigest(), said
 
     def finish(self, auditor: Auditor, status: OutcomeStatus, *, code: str = "", error: str | None = None) -> None:

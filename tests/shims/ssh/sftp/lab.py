@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import threading
@@ -177,7 +178,18 @@ class _Channel(asyncio.Protocol):
         self.relay.close("the client left")
         self._auditor.end_session(self._opened, "done")
         if self._server is not None:
-            self._server.terminate()
+            with contextlib.suppress(ProcessLookupError):
+                self._server.terminate()
+
+    async def over(self) -> None:
+        self._transport.abort()
+        self.relay.close("over")
+        if self._server is not None:
+            if self._server.returncode is None:
+                self._server.kill()
+            await self._server.wait()
+        await asyncio.wait_for(self._task, 10)
+        await asyncio.sleep(0)
 
     def to_client(self, data: bytes) -> None:
         self._transport.write(data)
@@ -217,18 +229,22 @@ def running_lab(folder: Path) -> Iterator[Lab]:
     auditor = Auditor(journal, engine, _Control())
     started = threading.Event()
     box: dict[str, Any] = {}
+    channels: list[_Channel] = []
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_unix_server(lambda: _Channel(lab, auditor), str(lab.path))
+
+        def factory() -> _Channel:
+            channels.append(_Channel(lab, auditor))
+            return channels[-1]
+
+        server = await loop.create_unix_server(factory, str(lab.path))
         box.update(loop=loop, stop=asyncio.Event())
         started.set()
         await box["stop"].wait()
         server.close()
-        for relay in lab.relays:
-            relay.close("over")
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
+        for channel in channels:
+            await channel.over()
 
     thread = threading.Thread(target=lambda: asyncio.run(main(), loop_factory=uvloop.new_event_loop))
     thread.start()
