@@ -16,7 +16,7 @@ from onrecord.policies.masking import (
     no_masks,
     pseudonym_key,
 )
-from onrecord.policies.verdict import Allow
+from onrecord.policies.verdict import Deny
 
 # They frame a message or say what it is; what they say of the unmasked body goes.
 _KEPT = frozenset({b"content-length", b"transfer-encoding", b"content-type", b"date", b"connection", b"upgrade"})
@@ -38,7 +38,7 @@ class ResponseMasks:
         identity = exchange.opened.session.identity
         masks = masks_for(self._config, exchange.route.resource.name, identity.groups, key=self._key)
         verdict = exchange.decision.ruling.verdict if exchange.decision is not None else None
-        if isinstance(verdict, Allow) and verdict.mask:
+        if verdict is not None and not isinstance(verdict, Deny) and verdict.mask:
             masks = (masks or no_masks(self._key)).with_detectors(verdict.mask)
         return masks if masks is not None and (masks.detectors is not None or masks.json_paths) else None
 

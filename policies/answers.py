@@ -4,30 +4,55 @@ from __future__ import annotations
 
 import math
 
+from msgspec.structs import replace
+
 from onrecord.policies.verdict import Deny, Hold
 
 MAX_TEXT = 1000
+MAX_GROUPS = 8
+MAX_PEOPLE = 16
 
 
 def sound(verdict: Deny | Hold) -> bool:
     """Whether the fields hold what they should (msgspec does not check a constructor's arguments)."""
     if isinstance(verdict, Deny):
         return isinstance(verdict.reason, str) and isinstance(verdict.hint, str)
+    names = (verdict.approvers,) if isinstance(verdict.approvers, str) else verdict.approvers
     return (
-        isinstance(verdict.approvers, str)
+        isinstance(names, tuple)
+        and 0 < len(names) <= MAX_GROUPS
+        and all(isinstance(name, str) for name in names)
         and isinstance(verdict.reason, str)
-        and isinstance(verdict.timeout, int | float)
+        and _is_number(verdict.timeout)
         and 0 < verdict.timeout < math.inf
+        and _is_number(verdict.reuse)
+        and 0 <= verdict.reuse < math.inf
+        and type(verdict.minimum) is int
+        and 1 <= verdict.minimum <= MAX_PEOPLE
+        and (verdict.max_rows is None or (type(verdict.max_rows) is int and verdict.max_rows >= 0))
+        and isinstance(verdict.wait, bool)
+        and isinstance(verdict.mask, tuple)
+        and all(isinstance(name, str) for name in verdict.mask)
     )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def presentable(verdict: Deny | Hold) -> Deny | Hold:
     """The verdict with texts that every protocol, log and terminal can carry: a reason may quote the agent."""
-    texts = (verdict.reason, verdict.hint) if isinstance(verdict, Deny) else (verdict.reason, verdict.approvers)
+    if isinstance(verdict, Deny):
+        texts: tuple[str, ...] = (verdict.reason, verdict.hint)
+    else:
+        texts = (verdict.reason, *verdict.groups)
     if all(text.isprintable() and len(text) <= MAX_TEXT for text in texts):
         return verdict
-    first, second = (printable(text) for text in texts)
-    return Deny(first, second) if isinstance(verdict, Deny) else Hold(second, first, verdict.timeout)
+    first, *others = (printable(text) for text in texts)
+    if isinstance(verdict, Deny):
+        return Deny(first, others[0])
+    approvers = others[0] if isinstance(verdict.approvers, str) else tuple(others)
+    return replace(verdict, reason=first, approvers=approvers)
 
 
 def printable(text: str) -> str:

@@ -58,7 +58,7 @@ def mint(
     else:
         claims |= {"sub": on_behalf_of, "act": {"sub": subject, groups_claim: list(groups)}}
     if human:
-        claims["human"] = True
+        claims |= {"human": True, "auth_time": now}
     if run is not None:
         claims[run_claim] = run
     header = {"alg": ALGORITHM, "typ": "JWT", "kid": key.kid}

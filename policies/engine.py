@@ -315,6 +315,9 @@ class PolicyEngine:
                 return Ruling(answer, policy)  # type: ignore[arg-type]
             _log.error("policy %s: asks for masks that this gateway cannot apply: %r", policy, masks)
             return Ruling(Deny(f"policy {policy} asks for masking that is not available", ASK), "onrecord:engine")
+        if isinstance(answer, Hold) and kind is Hold and sound(answer) and not self._detectors.issuperset(answer.mask):
+            _log.error("policy %s: asks for masks that this gateway cannot apply: %r", policy, answer.mask)
+            return Ruling(Deny(f"policy {policy} asks for masking that is not available", ASK), "onrecord:engine")
         if isinstance(answer, Deny | Hold) and kind in (Deny, Hold) and sound(answer):
             return Ruling(presentable(answer), policy)
         if isinstance(answer, _Failure):

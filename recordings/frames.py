@@ -46,6 +46,8 @@ class Kind(enum.IntEnum):
     POLICY = 8
     GAP = 9
     LOOK = 20
+    APPROVAL = 10
+    KILL = 11
 
 
 class FrameError(DecodeError):

@@ -12,8 +12,10 @@ from typing import Literal
 
 import msgspec
 
+from onrecord.policies.approvals import Approver, Preview, Request
+from onrecord.policies.kills import Kill
 from onrecord.policies.model import Identity, Outcome
-from onrecord.policies.verdict import Verdict
+from onrecord.policies.verdict import Hold, Verdict
 
 Direction = Literal["to_client", "to_upstream"]
 
@@ -40,7 +42,10 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The ruling on a command. `applied` is false where `mode = "observe"` let it pass nevertheless."""
+    """The ruling on a command. `applied` is false where `mode = "observe"` let it pass nevertheless.
+
+    `approval` is the id of the approval that a held command waited for.
+    """
 
     type: Literal["allow", "deny", "hold"]
     policy: str
@@ -49,6 +54,7 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     approvers: str = ""
     policies: str = ""
     applied: bool = True
+    approval: str = ""
 
 
 class CommandRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -137,6 +143,44 @@ class LookRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     acr: str = ""
 
 
+class ApprovalRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A step of an approval, by the process that knows it: the recorder, or (`used`) whoever lets the command go.
+
+    "requested" carries the whole request; "agreed" is one person's yes of several; "rejected" a decision that was not
+    accepted (`decision` says which, `reason` why); "consumed" that the recorder gave the grant away, once.
+    """
+
+    approval: str
+    event: Literal[
+        "requested",
+        "preview",
+        "agreed",
+        "granted",
+        "refused",
+        "expired",
+        "cancelled",
+        "revoked",
+        "consumed",
+        "used",
+        "rejected",
+    ]
+    reason: str = ""
+    decision: str = ""
+    expires_at: float = 0.0
+    by: Approver | None = None
+    request: Request | None = None
+    preview: Preview | None = None
+
+
+class KillRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A kill switch was set, or lifted by `by`; "rejected": somebody tried who may not."""
+
+    event: Literal["killed", "lifted", "rejected"]
+    kill: Kill | None = None
+    reason: str = ""
+    by: Approver | None = None
+
+
 Record = (
     ProcessRecord
     | SessionRecord
@@ -148,10 +192,14 @@ Record = (
     | PolicyRecord
     | GapRecord
     | LookRecord
+    | ApprovalRecord
+    | KillRecord
 )
 
 
-def verdict_record(verdict: Verdict, policy: str, policies: str, *, applied: bool = True) -> VerdictRecord:
+def verdict_record(
+    verdict: Verdict, policy: str, policies: str, *, applied: bool = True, approval: str = ""
+) -> VerdictRecord:
     """The record of `verdict`, given by `policy` under the policy set with digest `policies`."""
     name = verdict.__struct_config__.tag
     return VerdictRecord(
@@ -159,9 +207,10 @@ def verdict_record(verdict: Verdict, policy: str, policies: str, *, applied: boo
         policy=policy,
         reason=getattr(verdict, "reason", ""),
         hint=getattr(verdict, "hint", ""),
-        approvers=getattr(verdict, "approvers", ""),
+        approvers=verdict.who if isinstance(verdict, Hold) else "",
         policies=policies,
         applied=applied,
+        approval=approval,
     )
 
 

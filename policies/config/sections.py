@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from onrecord.policies.config.admin import admin_url, check_admin, read_admin, read_login, read_notify
+from onrecord.policies.config.approvals import read_approvals
 from onrecord.policies.config.checks import check_config
 from onrecord.policies.config.issuers import DEV_ISSUER
 from onrecord.policies.config.masks import check_masks, read_mask
@@ -37,7 +38,7 @@ from onrecord.policies.config.types import (
 )
 from onrecord.policies.config.values import BadValue, address, duration, is_loopback, moment, name, network, shown, size
 
-SECTIONS = ("gateway", "recordings", "quotas", "issuers", "policies", "masks", "admin", "notify", "resources")
+SECTIONS = ("gateway", "recordings", "approvals", "quotas", "issuers", "policies", "masks", "admin", "notify", "resources")
 
 
 def read_config(data: dict[str, Any], path: Path, reader: Reader) -> Config:
@@ -48,6 +49,7 @@ def read_config(data: dict[str, Any], path: Path, reader: Reader) -> Config:
         gateway=_gateway(reader.section(data, "gateway"), reader),
         recordings=_recordings(reader.section(data, "recordings"), reader),
         quotas=_quotas(reader.section(data, "quotas"), reader),
+        approvals=read_approvals(reader.section(data, "approvals"), reader),
         issuers=tuple(_issuer(item, key, reader) for key, item in reader.items(data, "issuers")),
         policies=tuple(_policy(item, key, reader) for key, item in reader.items(data, "policies")),
         masks=tuple(read_mask(item, key, reader) for key, item in reader.items(data, "masks")),

@@ -69,6 +69,15 @@ class QuotasTable(Table, kw_only=True):
     bytes: str | int = 0
 
 
+class ApprovalsTable(Table, kw_only=True):
+    """`[approvals]`"""
+
+    approvers: list[str] | None = None
+    fresh_login: str | float = "5 min"
+    delegator_may_approve: bool = False
+    max_pending: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+
+
 class IssuerTable(Table, kw_only=True):
     """`[[issuers]]`"""
 

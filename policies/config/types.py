@@ -138,6 +138,15 @@ class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int = 256
 
 
+class ApprovalsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[approvals]`: `approvers` are the groups that decide where a policy names none; `fresh_login` seconds."""
+
+    approvers: tuple[str, ...] = ()
+    fresh_login: float = 300.0
+    delegator_may_approve: bool = False
+    max_pending: int = 20
+
+
 class NotifyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One `[[notify]]`: where to, for which events. `url` may hold a secret, so it may be a reference.
 
@@ -272,6 +281,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     gateway: GatewayConfig
     recordings: RecordingsConfig
     quotas: QuotasConfig = QuotasConfig()
+    approvals: ApprovalsConfig = ApprovalsConfig()
     issuers: tuple[IssuerConfig, ...]
     policies: tuple[PolicyConfig, ...]
     masks: tuple[MaskConfig, ...] = ()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from onrecord.policies.approvals import Approver
 from onrecord.policies.config import IssuerConfig
 from onrecord.policies.config.issuers import DEV_ISSUER
 from onrecord.policies.errors import IdentityError
@@ -85,6 +86,14 @@ class Authenticator:
             raise IdentityError(f"issuer {show(parsed.issuer, 200)} is not configured; configured: {known}")
         return await self._check(token, parsed, issuer, client, cert_sha256)
 
+    async def login(self, token: str, *, client: str, cert_sha256: str | None = None, via: str = "") -> Approver:
+        """Who decides with this token, and when and how that person logged in. Raises IdentityError."""
+        await self.authenticate(token, client=client, cert_sha256=cert_sha256)
+        entry = self._accepted.get(hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest())
+        if entry is None:
+            raise IdentityError("the token was forgotten while it was checked", "try again")
+        return approver_of(entry.checked, client=client, via=via)
+
     def cached(self, token: str, *, client: str, cert_sha256: str | None = None) -> Identity | None:
         """The identity of a token that was accepted before, if it would be now; never asks the network.
 
@@ -135,6 +144,25 @@ def run_id(identity: Identity) -> str:
         return identity.run
     parts = [identity.issuer, identity.subject, identity.on_behalf_of, identity.token_id]
     return "run-" + hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
+
+
+def approver_of(checked: Checked, *, client: str, via: str) -> Approver:
+    """The person behind checked claims, as a decision is recorded."""
+    identity = checked.identity
+    return Approver(
+        issuer=identity.issuer,
+        subject=identity.subject,
+        groups=identity.groups,
+        kind=identity.kind,
+        on_behalf_of=identity.on_behalf_of,
+        run=identity.run,
+        names=checked.names,
+        auth_time=checked.auth_time,
+        acr=checked.acr,
+        token_id=identity.token_id,
+        client=client,
+        via=via,
+    )
 
 
 def _use_allowed(checked: Checked, issuer: _Issuer, client: str, cert_sha256: str | None) -> bool:

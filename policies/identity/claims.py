@@ -6,6 +6,7 @@ Sources: RFC 7519 §4.1, RFC 8693 §4.1 (`act`), RFC 8705 §3.1 (`cnf`), RFC 872
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -29,10 +30,16 @@ NEVER_ACCESS = {"Refresh": "a refresh token", "Offline": "an offline token", "Lo
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """An identity and what must hold again at each use: `certificate` is the SHA-256 the token is bound to."""
+    """An identity and what must hold again at each use: `certificate` is the SHA-256 the token is bound to.
+
+    `auth_time` (Unix seconds; 0: not said), `acr` and `names` (other names of the same person) are of its login.
+    """
 
     identity: Identity
     certificate: bytes | None
+    auth_time: float = 0.0
+    acr: str = ""
+    names: tuple[str, ...] = ()
 
 
 def check_claims(claims: dict[str, Any], config: IssuerConfig, *, now: float, signing_input: bytes) -> Checked:
@@ -63,7 +70,15 @@ def check_claims(claims: dict[str, Any], config: IssuerConfig, *, now: float, si
         expires_at=float(expires),
         run=_run(claims, config.run_claim),
     )
-    return Checked(identity, certificate)
+    auth_time = _time(claims, "auth_time")
+    level = claims.get("acr")
+    return Checked(
+        identity,
+        certificate,
+        auth_time=float(auth_time or 0),
+        acr=level if isinstance(level, str) and len(level) <= MAX_NAME and level.isprintable() else "",
+        names=tuple(_other_names(claims)),
+    )
 
 
 def lookup(claims: object, path: str) -> Any:
@@ -215,6 +230,14 @@ def _run(claims: dict[str, Any], path: str) -> str | None:
     if value is None:
         return None
     return _name(str(value) if type(value) is int else value, path)
+
+
+def _other_names(claims: dict[str, Any]) -> Iterator[str]:
+    """What else a person is called: one who asks under one name may not decide under another."""
+    for claim in ("email", "preferred_username", "upn", "unique_name"):
+        value = claims.get(claim)
+        if isinstance(value, str) and value and len(value) <= MAX_NAME and value.isprintable():
+            yield value
 
 
 def _token_id(claims: dict[str, Any], signing_input: bytes) -> str:

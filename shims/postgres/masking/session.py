@@ -8,7 +8,7 @@ from typing import Any
 from onrecord.policies.masking import REDACTED, MaskError, Masks, clean_record
 from onrecord.policies.sql.catalog import Catalog
 from onrecord.policies.sql.lineage import Lineage, Output
-from onrecord.policies.verdict import Allow
+from onrecord.policies.verdict import Deny
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.postgres.copies import CopyMask, CopyShape
 from onrecord.shims.postgres.masking.copies import masking_of
@@ -177,7 +177,7 @@ class SessionMasking:
 
 def _wanted(decision: Decision) -> tuple[str, ...]:
     verdict = decision.ruling.verdict
-    return verdict.mask if isinstance(verdict, Allow) else ()
+    return () if isinstance(verdict, Deny) else verdict.mask
 
 
 def _own(decisions: Iterable[Decision]) -> list[str]:

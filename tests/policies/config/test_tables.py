@@ -19,6 +19,7 @@ HEADINGS: dict[str, type[tables.Table]] = {
     "`[gateway.tls]`": tables.TlsTable,
     "`[recordings]`": tables.RecordingsTable,
     "`[quotas]`": tables.QuotasTable,
+    "`[approvals]`": tables.ApprovalsTable,
     "`[[issuers]]`": tables.IssuerTable,
     "`[[policies]]`": tables.PolicyTable,
     "`[[masks]]`": tables.MaskTable,
