@@ -290,9 +290,7 @@ def refuse(
     """One person's no, which ends it. No fresh login is needed for that. Raises StateError or NotEntitledError."""
     approval = _expect(tick(approval, now), State.PENDING)
     check_approver(approval, approver, now, rules, participants=participants, fresh=False)
-    return replace(
-        _to(approval, Event.REFUSE), decided_at=now.wall, decided_by=approver, reason=reason[:MAX_REASON]
-    )
+    return replace(_to(approval, Event.REFUSE), decided_at=now.wall, decided_by=approver, reason=reason[:MAX_REASON])
 
 
 def revoke(approval: Approval, approver: Approver, now: Moment, rules: Rules, *, reason: str = "") -> Approval:
@@ -304,9 +302,7 @@ def revoke(approval: Approval, approver: Approver, now: Moment, rules: Rules, *,
     wanted = {*rules.operators, *_groups(approval, rules)}
     if wanted.isdisjoint(approver.groups):
         raise NotEntitledError(f"{approver.subject} is in none of the groups {_words(wanted)}")
-    return replace(
-        _to(approval, Event.REVOKE), decided_at=now.wall, decided_by=approver, reason=reason[:MAX_REASON]
-    )
+    return replace(_to(approval, Event.REVOKE), decided_at=now.wall, decided_by=approver, reason=reason[:MAX_REASON])
 
 
 def cancel(approval: Approval, reason: str) -> Approval:
@@ -383,8 +379,9 @@ def check_fresh(approver: Approver, now: Moment, rules: Rules) -> None:
     age = now.wall - approver.auth_time
     if not approver.auth_time or age > rules.fresh or age < -FUTURE:
         read = f"{age:.0f} s old" if approver.auth_time else "of unknown age (the token has no auth_time)"
-        wanted = f"an approval needs one of at most {rules.fresh:.0f} s: log in again"
-        raise NotEntitledError(f"the login is {read}; {wanted}")
+        raise NotEntitledError(
+            f"the login is {read}; an approval needs one of at most {rules.fresh:.0f} s: log in again"
+        )
     levels = rules.acr.get(approver.issuer)
     if levels and approver.acr not in levels:
         raise NotEntitledError(f"the login has the level (acr) {approver.acr!r}; needed is {_words(levels)}")

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from onrecord.policies.config import Config, load_config
 from onrecord.policies.errors import OnrecordError, StoreError
+from onrecord.recordings.approvals.opening import DeskParts
 from onrecord.recordings.control import ControlServer, PolicyWatcher, Refusals
-from onrecord.recordings.datapath import CONTROL_SOCKET
+from onrecord.recordings.datapath import CONTROL_SOCKET, JOURNALS
 from onrecord.recordings.ingest import Ingest, take_lock
 from onrecord.recordings.process import harden, notify_ready
 
@@ -97,7 +98,12 @@ async def run_recorder(config: Config, *, ready: Callable[[], None] = lambda: No
     """
     state = config.gateway.state
     lock = take_lock(state / "recorder.lock")
-    server = ControlServer(state / CONTROL_SOCKET, on_message=_lost_refusals)
+    try:
+        parts = DeskParts(config, state / JOURNALS)
+    except BaseException:
+        os.close(lock)
+        raise
+    server = ControlServer(state / CONTROL_SOCKET, on_message=_lost_refusals, desk=parts.desk)
     loop = asyncio.get_running_loop()
     first = asyncio.Event()
     reported: list[str | None] = [""]
@@ -128,6 +134,7 @@ async def run_recorder(config: Config, *, ready: Callable[[], None] = lambda: No
         if thread.crash is not None:
             raise thread.crash
     finally:
+        parts.close()  # before the last records are taken in
         thread.stop()
         await asyncio.shield(asyncio.to_thread(thread.join))
         if watching is not None:

@@ -154,7 +154,7 @@ class AdminChannel:
     async def decide(
         self, approval: str, decision: Literal["approve", "deny", "revoke"], by: Approver, reason: str = ""
     ) -> Answered:
-        """A human's decision. Returns the recorder's answer (`state` is where the approval stands). Raises DecisionError."""
+        """A human's decision; the answer's `state` is where the approval stands now. Raises DecisionError."""
         return await self._ask(lambda ref: Decide(ref, approval, decision, by, reason))
 
     async def revoke(self, approval: str, by: Approver, reason: str = "") -> Answered:

@@ -83,7 +83,7 @@ class PolicyFailed(msgspec.Struct, frozen=True, tag="policy_failed", forbid_unkn
     age: float = 0.0
 
 
-# -- approvals: between a process that lets commands go and the recorder ------------------------------------------------
+# -- approvals: between a process that lets commands go and the recorder -----------------------------------------------
 
 
 class HoldRequest(msgspec.Struct, frozen=True, tag="hold", forbid_unknown_fields=True):
@@ -156,7 +156,7 @@ class Kills(msgspec.Struct, frozen=True, tag="kills", forbid_unknown_fields=True
     kills: tuple[Kill, ...] = ()
 
 
-# -- approvals: between the admin process and the recorder --------------------------------------------------------------
+# -- approvals: between the admin process and the recorder -------------------------------------------------------------
 
 
 class Watch(msgspec.Struct, frozen=True, tag="watch", forbid_unknown_fields=True):

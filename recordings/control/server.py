@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 
@@ -18,6 +18,8 @@ from onrecord.recordings.control.messages import (
     MAX_TO_PROCESS,
     PROTOCOL,
     Commit,
+    FromAdmin,
+    FromDataPath,
     Heartbeat,
     Hello,
     PolicyFailed,
@@ -38,6 +40,20 @@ HEARTBEAT = 0.5
 _MAX_PEERS = 512
 _MAX_LOSSES = 3
 _MAX_BUFFER = MAX_TO_PROCESS + 1024 * 1024
+
+
+class Desk(Protocol):
+    """Where approvals are kept: recordings/approvals/desk.py."""
+
+    def connected(self, peer: _Peer) -> None: ...
+
+    def lost(self, peer: _Peer) -> None: ...
+
+    def received(self, peer: _Peer, message: FromDataPath | FromAdmin) -> None: ...
+
+    def policies(self, digest: str) -> None: ...
+
+    def tick(self) -> None: ...
 
 
 class PeerStatus(msgspec.Struct, frozen=True):
@@ -67,7 +83,8 @@ class _Round:
 class ControlServer:
     """Listens on `path`. All methods but `start` and `close` are plain and belong to the event loop's thread.
 
-    `on_message(process, message)` gets what processes report (`Refusals`). `round_timeout` is how many seconds
+    `on_message(process, message)` gets what processes report (`Refusals`); `desk` everything about approvals and kills.
+    `round_timeout` is how many seconds
     processes have to compile a set.
     """
 
@@ -76,15 +93,17 @@ class ControlServer:
         path: Path,
         *,
         on_message: Callable[[str, Refusals], None] | None = None,
+        desk: Desk | None = None,
         heartbeat: float = HEARTBEAT,
         round_timeout: float = 15.0,
         hello_timeout: float = 5.0,
         retry_after: float = 2.0,  # what was cut off is out of its last heartbeat's grace by then
     ) -> None:
-        self._path, self._on_message = path, on_message
+        self._path, self._on_message, self._desk = path, on_message, desk
         self._heartbeat, self._round_timeout, self._hello_timeout = heartbeat, round_timeout, hello_timeout
         self._retry_after = retry_after
-        self._peers: set[_Peer] = set()
+        self._peers: set[_Peer] = set()  # those that run policies
+        self._admins: set[_Peer] = set()
         self._connections: set[_Peer] = set()
         self._losses = 0
         self._offered = ""
@@ -136,7 +155,7 @@ class ControlServer:
             if self._losses and self._good is not None:  # it may be what ended them: the good set stays for now
                 self._retry = asyncio.get_running_loop().call_later(self._retry_after, self.propose, policies)
             else:
-                self._good, self._error = policies, ""
+                self._put_in_force(policies)
             return
         timer = asyncio.get_running_loop().call_later(self._round_timeout, self._round_is_over)
         self._round = _Round(policies, set(self._peers), timer)
@@ -179,6 +198,9 @@ class ControlServer:
         """A connection ended. A process that ends while it loads a set may have died of it: the set is not good yet."""
         self._connections.discard(peer)
         self._peers.discard(peer)
+        self._admins.discard(peer)
+        if self._desk is not None and peer.process:
+            self._desk.lost(peer)
         current = self._round
         if current is None or peer not in current.pending:
             return
@@ -195,6 +217,13 @@ class ControlServer:
             if not message.process:
                 raise ControlError("a process has no name")
             peer.process, peer.pid, peer.digest = message.process[:200], message.pid, message.digest
+            peer.role = message.role
+            if self._desk is not None:
+                self._desk.connected(peer)  # what is stopped is known before anything may begin
+            if peer.role == "admin":
+                self._admins.add(peer)
+                peer.send(Heartbeat(self._store_error))
+                return
             self._peers.add(peer)
             peer.send(Heartbeat(self._store_error))
             if self._round is None:
@@ -203,8 +232,11 @@ class ControlServer:
             raise ControlError("the first message is not hello")
         elif isinstance(message, Ready):
             self._ready(peer, message)
-        elif self._on_message is not None:
-            self._on_message(peer.process, message)
+        elif isinstance(message, Refusals):
+            if self._on_message is not None:
+                self._on_message(peer.process, message)
+        elif self._desk is not None:
+            self._desk.received(peer, message)
 
     def _welcome(self, peer: _Peer) -> None:
         """Bring one process up to date: the last good set where it runs another, and the failure if there is one."""
@@ -238,7 +270,7 @@ class ControlServer:
         if current is None or current.pending:
             return
         self._end_round()
-        self._good, self._error = current.policies, ""
+        self._put_in_force(current.policies)
         digest = current.policies.digest
         for peer in tuple(self._peers):
             if peer.prepared == digest:
@@ -246,6 +278,11 @@ class ControlServer:
                 peer.send(Commit(digest))
             else:  # it came while the round was on
                 self._welcome(peer)
+
+    def _put_in_force(self, policies: PolicySet) -> None:
+        self._good, self._error = policies, ""
+        if self._desk is not None:
+            self._desk.policies(policies.digest)
 
     def _round_is_over(self) -> None:
         """Who did not answer is disconnected: it refuses everything until it comes back, and the others can go on."""
@@ -272,13 +309,15 @@ class ControlServer:
             self._retry = None
 
     def _broadcast(self, message: ToProcess) -> None:
-        for peer in tuple(self._peers):
+        for peer in (*self._peers, *self._admins) if isinstance(message, Heartbeat) else tuple(self._peers):
             peer.send(message)
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._heartbeat)
             self._broadcast(Heartbeat(self._store_error))
+            if self._desk is not None:
+                self._desk.tick()
             try:
                 if self._inode() != self._bound:
                     await self._listen()
@@ -311,6 +350,7 @@ class _Peer(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.deadline: asyncio.TimerHandle | None = None
         self.process, self.pid, self.digest, self.prepared = "", 0, "", ""
+        self.role = "datapath"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's class is no subclass

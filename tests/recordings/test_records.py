@@ -7,13 +7,17 @@ import typing
 import msgspec
 import pytest
 
+from onrecord.policies.approvals import Approver
+from onrecord.policies.kills import Kill
 from onrecord.policies.model import Identity, Outcome
 from onrecord.policies.verdict import Allow, Deny, Hold, Verdict
 from onrecord.recordings.records import (
+    ApprovalRecord,
     ChunkRecord,
     CommandRecord,
     GapRecord,
     LookRecord,
+    KillRecord,
     PolicyRecord,
     ProcessRecord,
     Record,
@@ -37,6 +41,8 @@ EXAMPLES: list[Record] = [
     PolicyRecord(digest="d", files=("f",)),
     GapRecord(refusals=1, since=2, reason="r"),
     LookRecord(identity=WHO, what="command", client="c", of="id", parts=("result",)),
+    ApprovalRecord(approval="a", event="granted", by=Approver(issuer="i", subject="s", kind="human")),
+    KillRecord(event="killed", kill=Kill(id="k", target="run", value="r")),
 ]
 
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from onrecord.policies.errors import PolicyError
-from onrecord.recordings.control.messages import MAX_TO_RECORDER, Hello, Ready, Refusals, encode
+from onrecord.recordings.control.messages import MAX_TO_RECORDER, PROTOCOL, Hello, Ready, Refusals, encode
 from onrecord.recordings.control.sockets import connect
 from tests.recordings.control import policies, process, serving, until
 
@@ -224,7 +224,7 @@ async def test_refusals_that_could_not_be_recorded_are_reported(tmp_path):
         encode(Ready("sha256:0", ok=True), MAX_TO_RECORDER),
         encode(Hello("a", 1), MAX_TO_RECORDER) * 2,
         encode(Hello("", 1), MAX_TO_RECORDER),
-        encode(Hello("a", 1, protocol=2), MAX_TO_RECORDER),
+        encode(Hello("a", 1, protocol=PROTOCOL + 1), MAX_TO_RECORDER),
     ],
 )
 async def test_junk_ends_its_own_connection_only(tmp_path, junk):

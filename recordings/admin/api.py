@@ -1,0 +1,199 @@
+"""The JSON API of the admin process: what waits, decisions, kill switches. For humans' tokens only.
+
+    GET    /api/whoami
+    GET    /api/approvals            ?state=pending (left out: all that are known)
+    GET    /api/approvals/{id}
+    POST   /api/approvals/{id}/approve | deny | revoke      {"reason": "…"}
+    GET    /api/kills
+    POST   /api/kills                {"value": "…", "target": "run" | "session" | "identity", "reason": "…"}
+    DELETE /api/kills/{id}
+
+`Authorization: Bearer TOKEN` and nothing else: no cookie counts here, so no other site can make a browser decide. An
+error is `{"error": "…"}` with 400, 401, 403, 404, 409 (the state does not allow it), 413, 415 or 503.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from onrecord.policies.approvals import Approver, NotEntitledError, check_human
+from onrecord.policies.config import Config
+from onrecord.policies.config.approvals import approval_rules
+from onrecord.policies.errors import IdentityError
+from onrecord.policies.identity import Authenticator
+from onrecord.recordings.approvals.views import View, approval_view, approver_view, kill_view
+from onrecord.recordings.control.admin import AdminChannel, DecisionError, Shown
+
+MAX_BODY = 64 * 1024
+_STATUS = {"forbidden": 403, "conflict": 409, "not_found": 404, "trouble": 503}
+
+Handler = Callable[[Request, Approver], Awaitable[Response]]
+
+
+class _Problem(Exception):  # noqa: N818  # an answer
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class _Decision(msgspec.Struct, forbid_unknown_fields=True):
+    reason: str = ""
+
+
+class _NewKill(msgspec.Struct, forbid_unknown_fields=True):
+    value: str
+    target: Literal["run", "session", "identity"]
+    reason: str = ""
+    issuer: str = ""
+
+
+def api_routes(admin: AdminChannel, authenticator: Authenticator, config: Config) -> list[Route]:
+    """The routes of the API, on the recorder's channel."""
+    api = _Api(admin, authenticator, config)
+    return [
+        Route("/api/whoami", api.guarded(api.whoami), methods=["GET"]),
+        Route("/api/approvals", api.guarded(api.approvals), methods=["GET"]),
+        Route("/api/approvals/{id}", api.guarded(api.approval), methods=["GET"]),
+        Route("/api/approvals/{id}/approve", api.guarded(api.approve), methods=["POST"]),
+        Route("/api/approvals/{id}/deny", api.guarded(api.deny), methods=["POST"]),
+        Route("/api/approvals/{id}/revoke", api.guarded(api.revoke), methods=["POST"]),
+        Route("/api/kills", api.guarded(api.kills), methods=["GET"]),
+        Route("/api/kills", api.guarded(api.kill), methods=["POST"]),
+        Route("/api/kills/{id}", api.guarded(api.lift), methods=["DELETE"]),
+    ]
+
+
+def shown_view(shown: Shown) -> View:
+    """An approval with what is known about it now."""
+    return approval_view(shown.approval, expires_in=shown.expires_in, missing=shown.missing, waiting=shown.waiting)
+
+
+def may_look(approver: Approver, config: Config, shown: Shown | None = None) -> bool:
+    """Whether this person may see approvals: any role of `[admin.roles]`, or a group that decides (this one)."""
+    groups = {name for names in config.admin.roles.values() for name in names} | {*approval_rules(config).approvers}
+    if shown is not None:
+        groups |= {name for name in shown.approval.request.approvers if name}
+    return not groups.isdisjoint(approver.groups)
+
+
+class _Api:
+    def __init__(self, admin: AdminChannel, authenticator: Authenticator, config: Config) -> None:
+        self._admin, self._authenticator, self._config = admin, authenticator, config
+
+    def guarded(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        """`handler` behind a human's token; what it raises becomes an answer."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                who = await self._who(request)
+                return await handler(request, who)
+            except _Problem as error:
+                return _answer({"error": str(error)}, error.status)
+            except NotEntitledError as error:
+                return _answer({"error": str(error)}, 403)
+            except DecisionError as error:
+                return _answer({"error": str(error), "code": error.code}, _STATUS.get(error.code, 500))
+
+        return endpoint
+
+    async def _who(self, request: Request) -> Approver:
+        fields = request.headers.getlist("authorization")
+        scheme, _, token = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise _Problem(401, "no token: send Authorization: Bearer TOKEN of a human")
+        client = request.client.host if request.client is not None else ""
+        via = "cli" if request.headers.get("user-agent", "").startswith("onrecord/") else "api"
+        try:
+            who = await self._authenticator.login(token.strip(), client=client, via=via)
+        except IdentityError as error:
+            raise _Problem(401, str(error)) from None
+        check_human(who)
+        return who
+
+    async def whoami(self, request: Request, who: Approver) -> Response:  # noqa: ARG002
+        return _answer(approver_view(who))
+
+    async def approvals(self, request: Request, who: Approver) -> Response:
+        wanted = request.query_params.get("state")
+        found = [
+            shown_view(shown)
+            for shown in self._admin.snapshot().approvals
+            if (wanted is None or shown.approval.state == wanted) and may_look(who, self._config, shown)
+        ]
+        if not found and not may_look(who, self._config):
+            raise _Problem(403, f"{who.subject} is in no group that may look at approvals")
+        return _answer({"approvals": found})
+
+    async def approval(self, request: Request, who: Approver) -> Response:
+        return _answer(shown_view(self._find(request, who)))
+
+    async def approve(self, request: Request, who: Approver) -> Response:
+        return await self._decide(request, who, "approve")
+
+    async def deny(self, request: Request, who: Approver) -> Response:
+        return await self._decide(request, who, "deny")
+
+    async def revoke(self, request: Request, who: Approver) -> Response:
+        return await self._decide(request, who, "revoke")
+
+    async def kills(self, request: Request, who: Approver) -> Response:  # noqa: ARG002
+        if not may_look(who, self._config):
+            raise _Problem(403, f"{who.subject} is in no group that may look at kill switches")
+        return _answer({"kills": [kill_view(kill) for kill in self._admin.snapshot().kills]})
+
+    async def kill(self, request: Request, who: Approver) -> Response:
+        asked = await _body(request, _NewKill)
+        answer = await self._admin.kill(asked.target, asked.value, who, asked.reason, issuer=asked.issuer)
+        return _answer({"id": answer.id})
+
+    async def lift(self, request: Request, who: Approver) -> Response:
+        answer = await self._admin.lift(request.path_params["id"], who)
+        return _answer({"id": answer.id})
+
+    def _find(self, request: Request, who: Approver) -> Shown:
+        shown = self._admin.approval(request.path_params["id"])
+        if not may_look(who, self._config, shown):
+            raise _Problem(403, f"{who.subject} is in no group that may look at this approval")
+        return shown
+
+    async def _decide(
+        self, request: Request, who: Approver, decision: Literal["approve", "deny", "revoke"]
+    ) -> Response:
+        asked = await _body(request, _Decision)
+        id = request.path_params["id"]
+        try:
+            id = self._admin.approval(id).approval.id
+        except DecisionError as error:
+            if error.code != "not_found" or len(id) != 36:  # a whole id: the recorder puts the attempt on record
+                raise
+        answer = await self._admin.decide(id, decision, who, asked.reason)
+        return _answer({"id": answer.id, "state": answer.state})
+
+
+async def _body[T](request: Request, shape: type[T]) -> T:
+    """The request's JSON. Browsers cannot send that type to another site without asking first."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise _Problem(415, "send application/json")
+    data = b""
+    async for piece in request.stream():
+        data += piece
+        if len(data) > MAX_BODY:
+            raise _Problem(413, f"more than {MAX_BODY} bytes")
+    try:
+        return msgspec.json.decode(data, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _Problem(400, f"not understood: {error}") from None
+
+
+def _answer(content: dict[str, Any], status: int = 200) -> Response:
+    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+    if status == 401:
+        headers["www-authenticate"] = 'Bearer realm="onrecord"'
+    return Response(msgspec.json.encode(content), status, headers, media_type="application/json")

@@ -1,0 +1,103 @@
+"""What the desk must not forget: approvals and kill switches in an SQLite file of their own, synchronous to the disk.
+
+The file is working state, not evidence: every step of an approval is a record in the tree as well. Losing it loses
+approvals, never grants one: an approval that is not here does not exist.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+import msgspec
+
+from onrecord.policies.approvals import OPEN, Approval
+from onrecord.policies.errors import StoreError
+from onrecord.policies.kills import Kill
+
+FILE = "approvals.db"
+KEPT = 7 * 86400.0  # seconds that ended approvals are kept, for late questions
+_OPEN = tuple(state.value for state in OPEN)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS approvals (id TEXT PRIMARY KEY, state TEXT NOT NULL, at REAL NOT NULL, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS kills (id TEXT PRIMARY KEY, data BLOB NOT NULL);
+"""
+
+_encode = msgspec.json.Encoder().encode
+_approval = msgspec.json.Decoder(Approval).decode
+_kill = msgspec.json.Decoder(Kill).decode
+
+
+class ApprovalState:
+    """One file, one writer. Each method that writes is one transaction, on disk when it returns. Raises StoreError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, isolation_level=None, timeout=2.0)
+            path.chmod(0o600)
+            self._connection.execute("PRAGMA trusted_schema = OFF")
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.executescript(_SCHEMA)
+            self._connection.execute("DELETE FROM approvals WHERE at < ?", (time.time() - KEPT,))
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{path}: the state of approvals cannot be opened: {error}") from None
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def approvals(self) -> list[Approval]:
+        """All that are kept, oldest first. What cannot be read is no approval: it is left out, and so never granted."""
+        found: list[Approval] = []
+        for (data,) in self._rows("SELECT data FROM approvals ORDER BY at, id"):
+            try:
+                approval = _approval(data)
+            except (msgspec.DecodeError, ValueError):
+                continue
+            if _encode(approval) != data:  # an earlier version wrote it: `swap` compares bytes
+                self.put(approval)
+            found.append(approval)
+        return found
+
+    def kills(self) -> list[Kill]:
+        """The switches that are set. Raises StoreError where one cannot be read: it would be lifted by its damage."""
+        try:
+            return [_kill(data) for (data,) in self._rows("SELECT data FROM kills ORDER BY id")]
+        except (msgspec.DecodeError, ValueError) as error:
+            raise StoreError(f"{self._path}: a kill switch cannot be read: {error}") from None
+
+    def put(self, approval: Approval) -> None:
+        """Keep an approval as it is now."""
+        row = (approval.id, approval.state.value, approval.requested_at, _encode(approval))
+        self._write("INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, ?)", row)
+
+    def swap(self, old: Approval, new: Approval) -> bool:
+        """Replace `old` by `new` if `old` is what stands there: compare and set. False where it is not."""
+        sql = "UPDATE approvals SET state = ?, data = ? WHERE id = ? AND data = ?"
+        return self._write(sql, (new.state.value, _encode(new), old.id, _encode(old))) == 1
+
+    def remove(self, id: str) -> None:
+        """Forget an approval that has ended."""
+        self._write("DELETE FROM approvals WHERE id = ?", (id,))
+
+    def add_kill(self, kill: Kill) -> None:
+        self._write("INSERT OR REPLACE INTO kills VALUES (?, ?)", (kill.id, _encode(kill)))
+
+    def remove_kill(self, id: str) -> None:
+        self._write("DELETE FROM kills WHERE id = ?", (id,))
+
+    def _rows(self, sql: str) -> list[tuple[bytes]]:
+        try:
+            return self._connection.execute(sql).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: the state of approvals cannot be read: {error}") from None
+
+    def _write(self, sql: str, values: tuple[object, ...]) -> int:
+        try:
+            return self._connection.execute(sql, values).rowcount
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: the state of approvals cannot be written: {error}") from None
