@@ -38,7 +38,18 @@ from onrecord.policies.config.types import (
 )
 from onrecord.policies.config.values import BadValue, address, duration, is_loopback, moment, name, network, shown, size
 
-SECTIONS = ("gateway", "recordings", "approvals", "quotas", "issuers", "policies", "masks", "admin", "notify", "resources")
+SECTIONS = (
+    "gateway",
+    "recordings",
+    "approvals",
+    "quotas",
+    "issuers",
+    "policies",
+    "masks",
+    "admin",
+    "notify",
+    "resources",
+)
 
 
 def read_config(data: dict[str, Any], path: Path, reader: Reader) -> Config:
