@@ -67,7 +67,11 @@ def test_nothing_that_acts_on_the_viewers_terminal_is_left(attack: str) -> None:
     assert "evil" not in shown
 
 
-@given(st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=20)), max_size=8), st.integers(1, 7))
+@settings(deadline=None)
+@given(
+    st.lists(st.one_of(st.sampled_from([one for one in HOSTILE if len(one) < 100]), st.text(max_size=20)), max_size=8),
+    st.integers(1, 7),
+)
 def test_no_chunking_lets_more_through(parts: list[str], step: int) -> None:
     text = "".join(parts)
     cut = [text[start : start + step] for start in range(0, len(text), step)]
