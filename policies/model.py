@@ -193,7 +193,10 @@ class KubeCommand(_Head, frozen=True, kw_only=True):
 
 
 class SshCommand(_Head, frozen=True, kw_only=True):
-    """One exec request, one shell, or one line of a per-line shell. `user` is who runs it on the host."""
+    """One exec request, one shell, or one line of a per-line shell. `user` is who runs it on the host.
+
+    `dials`: (host, port) that its words name, port 0 where none is given; `redirections`: (operator, target).
+    """
 
     command_kind: ClassVar[str] = "ssh"
 
@@ -201,6 +204,9 @@ class SshCommand(_Head, frozen=True, kw_only=True):
     programs: NameSet = NameSet()
     paths_read: NameSet = NameSet()
     paths_written: NameSet = NameSet()
+    paths_deleted: NameSet = NameSet()
+    dials: tuple[tuple[str, int], ...] = ()
+    redirections: tuple[tuple[str, str], ...] = ()
     interactive: bool = False
     user: str = ""
 

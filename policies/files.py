@@ -1,0 +1,182 @@
+"""Which paths plant code or access, and which hold secrets: one list for SSH commands, SFTP and scp.
+
+A path may be absolute, begin with `~` or `~user`, or be relative: then it may lie in any folder, so it counts where a
+rule could end with it. `*`, `?` and `[…]` stand for whatever they could match. `..` is resolved by the text. The lists
+are of Linux servers; case is left alone.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import posixpath
+
+from onrecord.policies.file_rules import PLANTS, SECRETS
+from onrecord.policies.sql.wordlists import words as word_list
+
+_Rule = tuple[tuple[str, ...], bool, str]
+_GLOB = frozenset("*?[")
+_LIMIT = 4096
+_COMPONENTS = 256
+
+
+def _rules(table: tuple[tuple[str, str], ...]) -> tuple[_Rule, ...]:
+    found: list[_Rule] = []
+    for patterns, why in table:
+        for pattern in patterns.split():
+            below = pattern.endswith("/") and len(pattern) > 1
+            parts = tuple(part for part in pattern.split("/") if part)
+            found.append((parts if parts[:1] in (("~",), ("**",)) else ("", *parts), below, why))
+    return tuple(found)
+
+
+_PLANT_RULES = _rules(PLANTS)
+_SECRET_RULES = _rules(SECRETS)
+
+
+def plants(path: str) -> str | None:
+    """Why writing `path` plants code or access, or changes who may do what; None where no rule says so."""
+    return _first(path, _PLANT_RULES)
+
+
+def secret_file(path: str) -> str | None:
+    """Why `path` holds a secret; None where no rule says so. `*.pub` and `known_hosts` are none."""
+    name = path.rstrip("/").rpartition("/")[2]
+    public = name.endswith(".pub") or name == "known_hosts"
+    if public and not _GLOB.intersection(path) and not normalise(path)[0].startswith("/proc/"):
+        return None
+    return _first(path, _SECRET_RULES)
+
+
+def normalise(path: str) -> tuple[str, ...]:
+    """The spellings of `path` that rules are tried on: `//`, `.` and `..` gone by the text, aliases of / followed."""
+    text = posixpath.normpath(path or ".")
+    if text.startswith("//"):
+        text = text[1:]
+    if path.startswith("~"):
+        _, _, rest = path.partition("/")
+        below = posixpath.normpath(rest).lstrip("/") if rest else "."
+        # Above a home lie other homes, and the root.
+        climbed = below.startswith("..")
+        while below.startswith("../") or below == "..":
+            below = below[3:]
+        text = f"~/{below}" if below not in ("", ".") else "~"
+        if climbed:
+            return (text, below or "/", f"/{below}")
+        return (text,)
+    for alias in ("/proc/self/root", "/proc/1/root", "/proc/thread-self/root"):
+        if text == alias or text.startswith(alias + "/"):
+            return (text, text[len(alias) :] or "/")
+    parts = text.split("/")
+    if text.startswith("/proc/") and len(parts) > 3 and parts[3] == "root":
+        return (text, "/" + "/".join(parts[4:]))
+    for home in ("home", "Users"):
+        if len(parts) > 2 and parts[1] == home and parts[0] == "":
+            return (text, "/".join(["~", *parts[3:]]))
+    if parts[:2] == ["", "root"]:
+        return (text, "/".join(["~", *parts[2:]]))
+    while text.startswith("../"):
+        text = text[3:]
+    return (text,)
+
+
+def _first(path: str, rules: tuple[_Rule, ...]) -> str | None:
+    if len(path) > _LIMIT or path.count("/") > _COMPONENTS:
+        return "too long to be judged"
+    return _cached(path, rules is _PLANT_RULES)
+
+
+@functools.lru_cache(maxsize=4096)
+def _cached(path: str, planting: bool) -> str | None:
+    rules = _PLANT_RULES if planting else _SECRET_RULES
+    for spelling in normalise(path):
+        parts = tuple(spelling.rstrip("/").split("/")) if spelling != "/" else ("",)
+        relative = parts[0] not in ("", "~")
+        for pattern, below, why in rules:
+            if _matches(parts, pattern, below=below, relative=relative):
+                return why
+    return None
+
+
+def _matches(path: tuple[str, ...], pattern: tuple[str, ...], *, below: bool, relative: bool) -> bool:
+    if pattern[0] == "**":
+        rest = pattern[1:]
+        last = len(path) - len(rest)
+        return any(_equal(path[at : at + len(rest)], rest) and (below or at == last) for at in range(max(last, -1) + 1))
+    if not relative:
+        if below:
+            return len(path) >= len(pattern) and _equal(path[: len(pattern)], pattern)
+        return len(path) == len(pattern) and _equal(path, pattern)
+    # A relative path may begin anywhere in the rule's own folders, but not past its last component.
+    for begin in range(1, len(pattern)):
+        tail = pattern[begin:]
+        long_enough = len(path) >= len(tail) if below else len(path) == len(tail)
+        if long_enough and _equal(path[: len(tail)], tail) and not (len(tail) == 1 and tail[0] in _COMMON):
+            return True
+    return False
+
+
+# Last components of rules that say nothing alone: a relative `lib/x` is not /lib/x unless the folder is known.
+_COMMON = word_list(
+    "bin sbin lib lib32 lib64 opt etc usr var home root boot efi dev sys proc share games init service default sv "
+    "conf.d network input mail cloud security local snap fly docker containerd mysql php group* magic private X11 "
+    "secrets log block disk mapper systemd vim emacs npm yarn go tasks fd cwd task environ maps mem stack cmdline hub "
+    "aliases* hosts auto* grub* kernel spool rc* service* secure* pam* hosts.allow audit journal chef salt puppet "
+    "ansible at cron crontabs ssl ssh apt dnf rpm dpkg cni acpi ppp gdb libexec libx32 runit s6"
+)
+
+
+def _equal(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    return len(path) == len(pattern) and all(_one(a, b) for a, b in zip(path, pattern, strict=True))
+
+
+def _one(given: str, pattern: str) -> bool:
+    """Whether a component could be what the rule means; a glob on the given side could be anything it matches."""
+    if given == pattern or (given and fnmatch.fnmatchcase(given, pattern)):
+        return True
+    if not _GLOB.intersection(given):
+        return False
+    if not given.startswith(".") and pattern.startswith("."):
+        return False  # a leading dot is matched only by a written one
+    return _overlap(given, pattern)
+
+
+@functools.lru_cache(maxsize=8192)
+def _overlap(a: str, b: str) -> bool:
+    """Whether two shell patterns have a name in common; brackets count as any character."""
+    left, right = _tokens(a), _tokens(b)
+    reach = {(0, 0)}
+    for _ in range(len(left) + len(right) + 1):
+        grown = set(reach)
+        for i, j in reach:
+            if i < len(left) and left[i] == "*":
+                grown.add((i + 1, j))
+                if j < len(right):
+                    grown.add((i, j + 1))
+            if j < len(right) and right[j] == "*":
+                grown.add((i, j + 1))
+                if i < len(left):
+                    grown.add((i + 1, j))
+            both = i < len(left) and j < len(right) and "*" not in (left[i], right[j])
+            if both and (left[i] == right[j] or "?" in (left[i], right[j])):
+                grown.add((i + 1, j + 1))
+        if grown == reach:
+            break
+        reach = grown
+    return (len(left), len(right)) in reach
+
+
+def _tokens(pattern: str) -> list[str]:
+    found: list[str] = []
+    at = 0
+    while at < len(pattern) and len(found) < 256:
+        char = pattern[at]
+        if char == "[":
+            end = pattern.find("]", at + 2)
+            if end > 0:
+                found.append("?")
+                at = end + 1
+                continue
+        found.append(char)
+        at += 1
+    return found

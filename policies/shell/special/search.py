@@ -1,0 +1,204 @@
+"""find and awk and sed: expressions that may write, delete and run."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from onrecord.policies.shell.options import parse_options
+from onrecord.policies.shell.words import Word
+from onrecord.policies.sql.wordlists import words as word_list
+
+if TYPE_CHECKING:
+    from onrecord.policies.shell.options import Program
+    from onrecord.policies.shell.walker import Walker
+
+_TESTS_0 = word_list(
+    "-print -print0 -prune -depth -d -mount -xdev -daystart -follow -noleaf -empty -true -false -executable -readable "
+    "-writable -nouser -nogroup -ls -quit -not -a -and -o -or ( ) ! , -ignore_readdir_race -warn -nowarn"
+)
+_TESTS_1 = word_list(
+    "-name -iname -path -ipath -wholename -iwholename -regex -iregex -lname -ilname -type -xtype -size -mtime -atime "
+    "-ctime -mmin -amin -cmin -user -group -uid -gid -perm -links -inum -maxdepth -mindepth -regextype -fstype -used "
+    "-printf -context"
+)
+_FILES = word_list("-newer -anewer -cnewer -samefile")
+_RUNS = word_list("-exec -execdir -ok -okdir")
+
+
+def find(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
+    found = walker.found
+    rest = words[1:]
+    while rest and rest[0].static and rest[0].text in {"-H", "-L", "-P", "-O0", "-O1", "-O2", "-O3"}:
+        rest = rest[1:]
+    starts: list[Word] = []
+    while rest and not (rest[0].text.startswith("-") or rest[0].text in {"(", ")", "!", ","}):
+        if not rest[0].lead or rest[0].many:
+            found.unknown(f"find: {rest[0].text} could become an expression")
+        starts.append(rest[0])
+        found.reads(rest[0])
+        rest = rest[1:]
+    if not starts:
+        starts = [Word(text=".")]
+        found.reads(starts[0])
+    at = 0
+    while at < len(rest):
+        word = rest[at]
+        at += 1
+        name = word.text
+        if not word.static or word.many or word.glob:
+            found.unknown(f"find: an expression that is known only when it runs: {name}")
+        elif name in _TESTS_0:
+            continue
+        elif name in _TESTS_1 or name in _FILES or re.fullmatch(r"-newer[aBcmt]{2}", name):
+            if at >= len(rest):
+                found.unknown(f"find: {name} lacks its value")
+            elif rest[at].many or (rest[at].glob and name not in _FILES and not rest[at].static):
+                found.unknown(f"find: {rest[at].text} may become several words")
+            elif rest[at].glob:
+                found.unknown(f"find: {name} with a pattern that the shell expands")
+            elif name not in _TESTS_1 and not name.endswith("t"):
+                found.reads(rest[at])
+            at += 1
+        elif name == "-delete":
+            for start in starts:
+                found.deletes(start)
+                found.writes(start, below=True)
+        elif name in {"-fprint", "-fprint0", "-fls", "-fprintf"}:
+            if at < len(rest):
+                found.writes(rest[at])
+            at += 2 if name == "-fprintf" else 1
+        elif name in _RUNS:
+            at = _execute(walker, rest, at, name)
+        else:
+            found.unknown(f"find: {name} is not in the table")
+
+
+def _execute(walker: Walker, rest: list[Word], at: int, name: str) -> int:
+    command: list[Word] = []
+    while at < len(rest):
+        word = rest[at]
+        at += 1
+        if word.text == ";" or (word.text == "+" and command and command[-1].text == "{}"):
+            break
+        command.append(word)
+    walker.found.unknown(f"find {name}: words that are known only when it runs")
+    if command:
+        walker.run([Word(text=word.text, static=False) if "{}" in word.text else word for word in command])
+    return at
+
+
+_SED_ADDRESS = r"(?:\d+(?:~\d+)?|\$|/(?:[^/\\\n]|\\[^\n])*/I?)"
+_SED_RANGE = re.compile(rf"\s*(?:{_SED_ADDRESS}(?:,[+~]?{_SED_ADDRESS})?)?\s*!?\s*")
+_SED_PLAIN = re.compile(r"(?:[pdD=nNhHgGxPl]|[qQ]\d*)\s*(?=[;}\n]|$)")
+_SED_END = re.compile(r"\s*(?:[;\n]\s*)*")
+
+
+def sed_is_plain(script: str) -> bool:
+    """Whether a sed script only edits what passes: no files (r, R, w, W), no commands (e, s///e), no labels, no text."""
+    at, opened = 0, 0
+    while at < len(script):
+        at = _SED_END.match(script, at).end()  # type: ignore[union-attr]
+        if at >= len(script):
+            break
+        if script[at] == "}":
+            at, opened = at + 1, opened - 1
+            if opened < 0:
+                return False
+            continue
+        at = _SED_RANGE.match(script, at).end()  # type: ignore[union-attr]
+        if at >= len(script):
+            return False
+        if script[at] == "{":
+            at, opened = at + 1, opened + 1
+            continue
+        if script[at] in "sy":
+            substitution = _substitution(script, at)
+            if substitution is None:
+                return False
+            at = substitution
+            continue
+        plain = _SED_PLAIN.match(script, at)
+        if plain is None:
+            return False
+        at = plain.end()
+    return opened == 0
+
+
+def _substitution(script: str, at: int) -> int | None:
+    letter = script[at]
+    mark = script[at + 1 : at + 2]
+    if not mark or mark.isalnum() or mark in "\\\n ;":
+        return None
+    place, parts = at + 2, 1
+    while place < len(script) and parts < 3:
+        if script[place] == "\\":
+            place += 1
+        elif script[place] == "\n":
+            return None
+        elif script[place] == mark:
+            parts += 1
+        place += 1
+    if parts < 3:
+        return None
+    flags = re.compile(r"[gpiIm0-9]*\s*(?=[;}\n]|$)" if letter == "s" else r"\s*(?=[;}\n]|$)").match(script, place)
+    return flags.end() if flags else None
+
+
+def sed(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
+    found = walker.found
+    parsed = parse_options(row.options, words[1:])
+    for problem in parsed.problems:
+        found.unknown(f"sed: {problem}")
+    scripts = parsed.values("-e", "--expression")
+    operands = parsed.operands
+    for word in parsed.values("-f", "--file"):
+        found.reads(word)
+        found.unknown("sed with a script from a file")
+    if not parsed.has("-e", "--expression", "-f", "--file"):
+        scripts, operands = operands[:1], operands[1:]
+    for script in scripts:
+        if not script.static or script.glob or not sed_is_plain(script.text):
+            found.unknown("a sed script that is not plain, or may read, write or run")
+    in_place = parsed.has("-i", "--in-place")
+    for suffix in parsed.values("-i", "--in-place"):
+        if not suffix.static or "/" in suffix.text or "*" in suffix.text:
+            found.unknown("sed -i with a suffix that names a file")
+        for word in operands:
+            found.writes(Word(text=word.text + suffix.text, static=word.static, home=word.home))
+    for word in operands:
+        found.reads(word)
+        if in_place:
+            found.writes(word)
+
+
+_AWK_BAD = re.compile(r"system|getline|ARGV|ARGC|@|>|\||/inet|close|fflush|extension|srand\s*\(\s*\)\s*\(|\bload\b")
+
+
+def awk(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
+    found = walker.found
+    parsed = parse_options(row.options, words[1:], stop=True)
+    for problem in parsed.problems:
+        found.unknown(f"awk: {problem}")
+    for word in parsed.values("-v", "--assign"):
+        if not word.static or not re.match(r"[a-z_][A-Za-z0-9_]*=", word.text):
+            found.unknown(f"awk sets {word.text}")
+    if parsed.has("-f", "--file"):
+        found.unknown("awk with a program from a file")
+        for word in (*parsed.values("-f", "--file"), *parsed.operands):
+            found.reads(word)
+        return
+    if not parsed.operands:
+        return
+    program, *files = parsed.operands
+    if not program.static or program.glob or _AWK_BAD.search(program.text.replace("||", "")):
+        found.unknown("an awk program that is not plain, or may read, write or run")
+    for word in files:
+        if re.match(r"[A-Za-z_][A-Za-z0-9_]*=", word.text):
+            if not word.text.startswith(("OFS=", "FS=")) and not re.match(r"[a-z]", word.text):
+                found.unknown(f"awk sets {word.text}")
+            continue
+        found.reads(word)
+
+
+SPECIALS = {"find": find, "sed": sed, "awk": awk}

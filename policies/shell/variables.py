@@ -1,0 +1,32 @@
+"""Which variables a command line may set without changing what later commands run."""
+
+from __future__ import annotations
+
+import re
+
+from onrecord.policies.shell.found import Found
+
+_HARMLESS = re.compile(r"(?:LC_[A-Z]+|LANG|LANGUAGE|TZ|NO_COLOR|COLUMNS|LINES|DEBIAN_FRONTEND|[a-z][a-z0-9_]*)")
+# Lower case, and yet read by programs, or tied to others in some shells.
+_LOADED = re.compile(
+    r".*proxy|npm_.*|path|fpath|cdpath|manpath|mailpath|module_path|fignore|psvar|watch|shell|prompt|home|user|term|"
+    r"argv|status|cwd|ignoreeof|history|histfile|precmd|preexec|chpwd|periodic|aliases|commands|functions|options|"
+    r"pipestatus|jobs_.*|ansible_.*|pip_.*|cargo_.*|git_.*|ld_.*"
+)
+_CODE = re.compile(
+    r"PATH|LD_.*|DYLD_.*|BASH_ENV|ENV|IFS|PS[0-4]|PROMPT_COMMAND|SHELLOPTS|BASHOPTS|BASH_.*|SHELL|HOME|CDPATH|GLOBIGNORE|"
+    r"GIT_.*|.*PAGER|PAGER|EDITOR|VISUAL|.*EDITOR|LESS.*|MAN.*|BROWSER|PYTHON.*|PERL.*|RUBY.*|NODE_.*|NPM_.*|JAVA_.*|_JAVA.*|"
+    r"JDK_.*|CLASSPATH|LUA_.*|PHP.*|RSYNC_.*|SSH_.*|SUDO_.*|TAR_OPTIONS|GZIP|XZ_.*|GREP_.*|MAKE.*|CC|CXX|LD|AR|"
+    r"LOCPATH|NLSPATH|GCONV_PATH|HOSTALIASES|RES_OPTIONS|TMPDIR|TERMINFO.*|TERMCAP|OPENSSL_.*|SSL_.*|CURL_.*|WGETRC|"
+    r".*PROXY|KUBECONFIG|DOCKER_.*|AWS_.*|PG.*|MYSQL_.*|XDG_.*|ZDOTDIR|FPATH|MAIL.*|GCC_.*|COMPILER_PATH|PKG_.*|"
+    r"SYSTEMD_.*|DBUS_.*|DISPLAY|XAUTHORITY|VIM.*|EXINIT|INPUTRC|OPTIND|POSIXLY_CORRECT"
+)
+
+
+def judge_variable(found: Found, name: str) -> None:
+    """What setting `name` means: nothing, code that runs (admin beside unknown), or something not known."""
+    if _CODE.fullmatch(name):
+        found.judge("admin", f"sets {name}, which chooses what later commands run or read")
+        found.unknown(f"sets {name}")
+    elif not _HARMLESS.fullmatch(name) or _LOADED.fullmatch(name):
+        found.unknown(f"sets the variable {name[:60]}")
