@@ -66,8 +66,8 @@ def _analyse(line: str) -> ShellAnalysis:
     )
 
 
-def command_of(line: str, session: Session, *, interactive: bool = False) -> SshCommand:
-    """The command that `line` is in `session`, as policies see it."""
+def command_of(line: str, session: Session, *, user: str = "", interactive: bool = False) -> SshCommand:
+    """The command that `line` is in `session`, run on the host as `user`, as policies see it."""
     found = analyse(line)
     return SshCommand(
         session=session,
@@ -82,4 +82,5 @@ def command_of(line: str, session: Session, *, interactive: bool = False) -> Ssh
         dials=found.dials,
         redirections=found.redirections,
         interactive=interactive,
+        user=user,
     )
