@@ -15,7 +15,7 @@ from onrecord.shims.ssh.sftp.wire import Attrs, Fields, SftpError, Splitter
 
 _U32 = st.integers(0, 2**32 - 1)
 _ATTRS = st.builds(
-    lambda size, owner, permissions, times: Attrs(size, *owner, permissions, *times),
+    lambda size, owner, permissions, times: Attrs(size, owner[0], owner[1], permissions, times[0], times[1]),
     st.none() | st.integers(0, 2**64 - 1),
     st.just((None, None)) | st.tuples(_U32, _U32),
     st.none() | _U32,
