@@ -150,7 +150,6 @@ class Core:
         if self.ended:
             return
         self.close(reason)
-        self._ends.note(f"onrecord: {reason}")
         self._ends.end(reason)
 
     # what Relay implements
@@ -206,10 +205,9 @@ class Core:
         self._to_client.append(wire.status(id, code, message))
 
     def _note(self, text: str) -> None:
-        line = f"onrecord: {text}"
-        self._noted += len(line)
+        self._noted += len(text)
         if self._noted <= MAX_NOTES:
-            self._ends.note(line)
+            self._ends.note(text)
 
     def _fault(self, id: int, reason: str) -> None:
         """A request that cannot be read. A few are answered; then the channel ends."""

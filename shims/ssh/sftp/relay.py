@@ -48,6 +48,7 @@ _ON_PATH: dict[str, tuple[bool, Action]] = {
     "rmdir": (False, "write"),
     "mkdir": (False, "write"),
 }
+_PLANTING_FOLDERS = frozenset((b".ssh", b".git", b".config", b".local"))
 _LOOK_AGAIN = 0.25  # seconds of waiting for a decision after which a path is resolved once more
 _MASKS_HINT = "read it with a program whose output is masked (cat, grep), or ask for an exception"
 
@@ -640,11 +641,10 @@ class Relay(Core):
         return self._writing(path)
 
     def _plants_below(self, path: bytes) -> bool:
-        """Whether a folder that comes to stand at `path` could plant something with what is in it."""
-        return any(
-            self.settings.plants(shown(path) + below)
-            for below in ("", "/x", "/authorized_keys", "/.ssh/authorized_keys", "/hooks/pre-commit")
-        )
+        """Whether a folder that comes to stand at `path`, or a link there, could plant something with what is in it."""
+        if path.rpartition(b"/")[2] in _PLANTING_FOLDERS:
+            return True
+        return any(self.settings.plants(shown(path) + below) for below in ("", "/x"))
 
     def _masks_of(self, file: OpenFile) -> Any:
         """What masks a file that is opened for reading; None where nothing does."""
