@@ -16,10 +16,13 @@ from onrecord.recordings.console.conditions import TROUBLE, Condition
 from onrecord.recordings.console.rows import Key, Owner, Row, read_owner, read_row
 from onrecord.recordings.frames import NO_ID, id_bytes
 from onrecord.recordings.queries import Reader
+from onrecord.recordings.views import View, chunk_view, join_chunks, read_leaf
 
 FIRST_SLICE = 4_000  # records; grows while nothing is found
 MAX_SLICE = 60_000
 PAGE_BYTES = 16 * 1024 * 1024  # of leaves read for one page
+SHOWN_CHUNKS = 500  # parts of streams in the detail pane
+SHOWN_BYTES = 8 * 1024 * 1024
 NEWEST = Key(2**63 - 1, 2**63 - 1)
 OLDEST = Key(-1, -1)
 
@@ -196,19 +199,43 @@ class Source(Reader):
         row = self._connection.execute("SELECT leaf FROM records WHERE seq = ?", (seq,)).fetchone()
         return row[0] if row and isinstance(row[0], bytes) else b""
 
-    def whole(self, seq: int) -> dict[str, object] | None:
-        """A command with all that belongs to it, as `onrecord show --json` prints it."""
+    def whole_bounded(self, seq: int) -> tuple[View | None, int]:
+        """A command as `onrecord show` has it, with the first parts of its streams; how many parts are left out."""
         row = self._connection.execute("SELECT outcome FROM commands WHERE seq = ?", (seq,)).fetchone()
-        return self._command(seq, row[0], whole=True) if row else None
+        view = self._command(seq, row[0]) if row else None
+        if view is None or view["kind"] == "refusal":
+            return view, 0
+        command = id_bytes(view["id"])
+        (count,) = self._connection.execute("SELECT count(*) FROM chunks WHERE command = ?", (command,)).fetchone()
+        found = self._connection.execute(
+            "SELECT seq FROM chunks WHERE command = ? ORDER BY seq LIMIT ?", (command, SHOWN_CHUNKS)
+        ).fetchall()
+        chunks: list[View] = []
+        taken = 0
+        for (number,) in found:
+            leaf = self.leaf_bytes(number)
+            taken += len(leaf)
+            if taken > SHOWN_BYTES:
+                break
+            chunks.append(chunk_view(read_leaf(leaf)))
+        if chunks:
+            view["chunks"] = chunks
+            if view["outcome"] is not None:
+                view["outcome"]["sample"] = join_chunks(view["outcome"]["sample"], chunks)
+        return view, count - len(chunks)
 
-    def chunk_count(self, id: str) -> int:
-        """How many parts of streams a command has on record."""
-        try:
-            raw = id_bytes(id)
-        except ValueError:
-            return 0
-        (count,) = self._connection.execute("SELECT count(*) FROM chunks WHERE command = ?", (raw,)).fetchone()
-        return int(count)
+    def records_of_row(self, row: Row) -> list[tuple[str, int]]:
+        """What a line was made from: names and numbers of the command, its outcome and the first of its chunks."""
+        numbers = [("refusal" if row.kind == "refusal" else "command", row.key.seq)]
+        found = self._connection.execute("SELECT outcome FROM commands WHERE seq = ?", (row.key.seq,)).fetchone()
+        if found and found[0] is not None:
+            numbers.append(("outcome", found[0]))
+        if row.kind != "refusal" and row.id:
+            chunks = self._connection.execute(
+                "SELECT seq FROM chunks WHERE command = ? ORDER BY seq LIMIT 8", (id_bytes(row.id),)
+            )
+            numbers += [("chunk", seq) for (seq,) in chunks.fetchall()]
+        return numbers
 
     def _rows(self, found: list[tuple[int, int, int | None, bytes | None]]) -> tuple[list[Row], bool]:
         """Lines of index rows; False where there were too many bytes to read all."""

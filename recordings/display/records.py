@@ -60,11 +60,11 @@ def command_line(view: View) -> Text:
 def render_record(view: View) -> RenderableType:
     """What `show` prints: a command, a session or any other record."""
     if "verdict" not in view:
-        return _facts([(name, _inline(value)) for name, value in view.items()])
+        return fact_table([(name, _inline(value)) for name, value in view.items()])
     verdict, outcome, identity = view["verdict"] or {}, view["outcome"], view["identity"] or {}
     parts: list[RenderableType] = []
     parts.append(
-        _facts(
+        fact_table(
             [
                 ("record", Text(clean(view["id"]), style="cyan")),
                 ("at", Text(clean(view["at"]))),
@@ -76,13 +76,13 @@ def render_record(view: View) -> RenderableType:
         )
     )
     if view.get("cause"):
-        parts.append(_facts([("cause", _inline(view["cause"]))]))
+        parts.append(fact_table([("cause", _inline(view["cause"]))]))
     parts += [Text(), _heading(f"{view['kind']}: {view['action']}"), Padding(render_command(view), (0, 0, 0, 2))]
     detail = {name: value for name, value in (view["detail"] or {}).items() if value not in (None, "", [], {}, False)}
     if view["kind"] == "sql":
         detail.pop("parameters", None)  # they stand with the statement
     if detail:
-        parts.append(Padding(_facts([(name, _inline(value)) for name, value in detail.items()]), (1, 0, 0, 2)))
+        parts.append(Padding(fact_table([(name, _inline(value)) for name, value in detail.items()]), (1, 0, 0, 2)))
     parts += [Text(), _heading("verdict"), Padding(render_verdict(verdict), (0, 0, 0, 2))]
     parts += [Text(), _heading("outcome"), Padding(render_outcome(outcome), (0, 0, 0, 2))]
     return Group(*parts)
@@ -100,7 +100,7 @@ def render_command(view: View) -> RenderableType:
             (f"${i}", Text("NULL", style="dim") if value is None else _inline(value))
             for i, value in enumerate(values, 1)
         ]
-        return Group(shown, _facts(facts))
+        return Group(shown, fact_table(facts))
     return Text(text or "–")
 
 
@@ -148,7 +148,7 @@ def render_verdict(verdict: View) -> RenderableType:
     ]
     if verdict.get("policies"):
         rows.append(("policies", Text(clean(verdict["policies"][:23]) + "…", style="dim")))
-    return _facts(rows)
+    return fact_table(rows)
 
 
 def render_outcome(outcome: View | None) -> RenderableType:
@@ -165,7 +165,7 @@ def render_outcome(outcome: View | None) -> RenderableType:
     if outcome["masked"]:
         masked = ", ".join(f"{clean(name)} × {count}" for name, count in outcome["masked"].items())
         rows.append(("masked", Text(masked, style="black on yellow")))
-    parts: list[RenderableType] = [_facts(rows)]
+    parts: list[RenderableType] = [fact_table(rows)]
     if outcome["sample"] is not None:
         parts += [Text(), render_sample(outcome["sample"])]
     return Group(*parts)
@@ -182,7 +182,7 @@ def render_sample(sample: Any) -> RenderableType:
     if isinstance(sample, dict) and isinstance(sample.get("body"), str):
         head = {name: value for name, value in sample.items() if name != "body" and value not in (None, "", [], {})}
         facts = [(name, _inline(value)) for name, value in head.items()]
-        return Group(_facts(facts), redacted(_bounded(sample["body"])))
+        return Group(fact_table(facts), redacted(_bounded(sample["body"])))
     return redacted(_bounded(json.dumps(sample, indent=2, ensure_ascii=False)))
 
 
@@ -244,7 +244,7 @@ def _identity(identity: View) -> Text:
     return line
 
 
-def _facts(rows: Sequence[tuple[str, RenderableType]]) -> Table:
+def fact_table(rows: Sequence[tuple[str, RenderableType]]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")

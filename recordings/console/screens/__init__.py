@@ -1,0 +1,1 @@
+"""The console's screens: the timeline, and what opens over it."""
