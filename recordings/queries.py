@@ -69,6 +69,24 @@ class Reader:
         row = self._connection.execute("SELECT leaf FROM records WHERE seq = ?", (seq,)).fetchone()
         return read_leaf(row[0]) if row else None
 
+    def leaves(self, start: int, stop: int) -> Iterator[tuple[int, Leaf]]:
+        """Records number `start` to `stop` (not included), taken apart."""
+        sql = "SELECT seq, leaf FROM records WHERE seq >= ? AND seq < ? ORDER BY seq"
+        for seq, data in self._connection.execute(sql, (start, stop)).fetchall():
+            yield int(seq), read_leaf(data)
+
+    def chunk(self, leaf: Leaf) -> View:
+        """A chunk as `show` has it among those of its command."""
+        return chunk_view(leaf)
+
+    def session_number(self, session: str) -> int:
+        """The number of the record that began a session. Raises NotFoundError."""
+        low, _ = _id_range(session)
+        row = self._connection.execute("SELECT seq FROM sessions WHERE id = ?", (low,)).fetchone()
+        if row is None:
+            raise NotFoundError(f"no session has the id {session!r}")
+        return int(row[0])
+
     def log(self, filters: Filters) -> list[View]:
         """The newest commands that fit, oldest first."""
         return list(self.commands(filters))

@@ -54,21 +54,22 @@ def pauses(sequence: list[Event], *, speed: float = 1.0, idle: float = 2.0) -> I
 
 
 def _session_events(session: View) -> Iterator[Event]:
-    yield Event(_seconds(session["at"]), "session", session)
+    yield Event(seconds_of(session["at"]), "session", session)
     if session["ended"]:
-        yield Event(_seconds(session["ended"]), "end", session)
+        yield Event(seconds_of(session["ended"]), "end", session)
 
 
 def _command_events(command: View) -> Iterator[Event]:
-    at = _seconds(command["at"])
+    at = seconds_of(command["at"])
     yield Event(at, "command", command)
     for chunk in command.get("chunks", ()):
-        yield Event(_seconds(chunk["at"]), "chunk", chunk | {"of": command["id"]})
+        yield Event(seconds_of(chunk["at"]), "chunk", chunk | {"of": command["id"]})
     outcome = command["outcome"]
     if outcome is not None:
-        ended = _seconds(command["ended"]) if "ended" in command else at
+        ended = seconds_of(command["ended"]) if "ended" in command else at
         yield Event(ended, "outcome", command)
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
+    """A view's time as Unix seconds."""
     return datetime.fromisoformat(text).timestamp()

@@ -157,6 +157,9 @@ def search(
 
 
 def tail(
+    one: Annotated[
+        str | None, typer.Argument(metavar="[SESSION]", help="A session, to follow all that flows in it.")
+    ] = None,
     config: ConfigOption = Path("mitm.toml"),
     store: StoreOption = None,
     session: SessionOption = None,
@@ -170,8 +173,20 @@ def tail(
 ) -> None:
     """Follow: print the newest commands, then each one as it ends, until Ctrl-C.
 
+    With a SESSION every piece of it is shown as it flows, a shell on the terminal, until it ends.
+
     Example: onrecord tail --verdict deny
     """
+    if one is not None:
+        from onrecord.scripts.replaying import follow
+
+        with quiet_pipe(), contextlib.suppress(KeyboardInterrupt), open_store(config, store) as reader:
+            try:
+                follow(reader, one, as_json=as_json)
+            except NotFoundError as error:
+                sys.stderr.write(f"onrecord: {error}\n")
+                raise typer.Exit(1) from None
+        return
     filters = Filters(
         session=session, run=run, identity=identity, resource=resource, kind=kind, verdict=verdict, limit=limit
     )
@@ -200,13 +215,19 @@ def replay(
     speed: Annotated[float, typer.Option("--speed", min=0.01, help="How many times as fast as it was.")] = 1.0,
     idle: Annotated[float, typer.Option("--idle", min=0.0, help="The longest pause, in seconds.")] = 2.0,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print all at once.")] = False,
+    start: Annotated[
+        str | None, typer.Option("--from", "--seek", help="Begin so far into it: 90 (seconds), 1:30, 1:02:03.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Play a session, a whole run or one command back as it happened.
 
+    What ran on a terminal is played on yours, through an emulator: nothing recorded is ever sent to it as it is.
+
     Example: onrecord replay 01a20521 --speed 4
     """
-    from onrecord.recordings.replay import events, pauses
+    from onrecord.recordings.replay import events
+    from onrecord.scripts.replaying import parse_moment, play
 
     with quiet_pipe(), contextlib.suppress(KeyboardInterrupt), open_store(config, store) as reader:
         try:
@@ -217,14 +238,7 @@ def replay(
         if as_json:
             sys.stdout.writelines(json_line({"what": event.what, "at": event.at, **event.view}) for event in sequence)
             return
-        from onrecord.scripts.screen_lists import ReplayScreen
-
-        screen = ReplayScreen(sequence)
-        for wait, event in pauses(sequence, speed=speed, idle=0.0 if no_wait else idle):
-            if wait and not no_wait:
-                sys.stdout.flush()
-                time.sleep(wait)
-            screen.play(event)
+        play(sequence, speed=speed, idle=idle, no_wait=no_wait, start=parse_moment(start))
 
 
 def _limit(limit: int | None, *, as_json: bool) -> int | None:

@@ -74,6 +74,7 @@ class ReplayScreen:
     def play(self, event: Event) -> None:
         """Print one event."""
         view, screen = event.view, self._console
+        self._start = self._start or event.at
         if event.what == "session":
             text = f"{who(view)} on {clean(view['resource'])} ({clean(view['protocol'])}) from {clean(view['client'])}"
             screen.print(Rule(Text(f"{self._clock(event)} {text}", style="bold"), style="dim", align="left"))
@@ -92,8 +93,12 @@ class ReplayScreen:
         elif event.what == "chunk":
             self._chunked.add(view["of"])
             arrow = "→" if view["direction"] == "to_upstream" else "←"
-            screen.print(Text(f"{self._clock(event)} {arrow} {view['size']} bytes {clean(view['note'])}", style="dim"))
-            if view["data"] is not None:
+            channel = clean(view.get("channel") or "")
+            what = [channel, f"{view['size']} bytes" if view["size"] or not channel else "", clean(view["note"])]
+            if channel == "resize" and isinstance(view["data"], dict):
+                what.append(clean(f"{view['data'].get('columns')}x{view['data'].get('rows')}"))
+            screen.print(Text(f"{self._clock(event)} {arrow} {' '.join(filter(None, what))}", style="dim"))
+            if view["data"] is not None and channel != "resize":
                 screen.print(Padding(render_sample(view["data"]), (0, 0, 0, 2)))
         else:
             outcome = dict(view["outcome"])
