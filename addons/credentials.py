@@ -34,6 +34,12 @@ class Credential:
             self.fields.append((b"Authorization", b"Basic " + encoded))
             values += [pair, encoded.decode(), pair.partition(":")[2]]
         self._names = _REPLACED | {name.lower().replace(b"_", b"-") for name, _ in self.fields}
+        self.needles: tuple[bytes, ...] = ()
+        self.longest = 0
+        self._learn(values)
+
+    def _learn(self, values: list[str]) -> None:
+        """Keep these out of answers from now on."""
         self.needles = tuple(sorted(_spellings(values), key=len, reverse=True))
         self.longest = len(self.needles[0]) if self.needles else 0
 

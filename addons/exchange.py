@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mitmproxy import http
 
+from onrecord.addons.dialect import PLAIN, Dialect
 from onrecord.addons.egress import Route
 from onrecord.addons.http_head import Head
 from onrecord.addons.peers import Peer
@@ -37,6 +38,8 @@ class Exchange:
     to_client: int = 0
     body_timer: TimerHandle | None = None
     masked: dict[str, int] = field(default_factory=dict)  # by detector or rule
+    dialect: Dialect = PLAIN
+    request: object = None  # what the dialect has read of the request
 
     def body_done(self) -> None:
         """The body has come, or never will."""

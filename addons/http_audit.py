@@ -9,18 +9,21 @@ from mitmproxy import http
 
 from onrecord.addons.credentials import Credential
 from onrecord.addons.decoding import CodingError, decode_body
+from onrecord.addons.dialect import PLAIN, Dialect
 from onrecord.addons.early_answer import LIMIT, answer, is_answered
 from onrecord.addons.egress import Destinations, RefusedDestinationError, Route
 from onrecord.addons.exchange import KEY, Exchange, exchange_of
-from onrecord.addons.http_command import build_command, check_form
 from onrecord.addons.http_head import Head, HeadError, check_opening, check_request_line, read_head
+from onrecord.addons.kubernetes_api.audit import Kubernetes
 from onrecord.addons.peers import Peer, Peers
-from onrecord.addons.problem import problem, refusal_status
+from onrecord.addons.problem import refusal_status
 from onrecord.addons.proxy_identity import NotAuthenticatedError, ProxyIdentity
 from onrecord.addons.request_route import bracket, find_route
 from onrecord.addons.response_masks import ResponseMasks
 from onrecord.addons.streams import GrpcFrames, Stream
 from onrecord.addons.upstream_address import pin
+from onrecord.policies.config import KubernetesResource
+from onrecord.policies.errors import SecretError
 from onrecord.policies.model import Action
 from onrecord.policies.secrets import Secrets
 from onrecord.recordings.auditor import Auditor, Decision, RefusedError
@@ -50,12 +53,26 @@ class HttpRequests:
         self._auditor, self._secrets, self._masks = auditor, secrets, masks
         self._limit = body_limit
         self._credentials: dict[str, Credential] = {}
+        self._clusters: dict[str, Kubernetes] = {}
+
+    def dialect(self, route: Route | None) -> Dialect:
+        """How requests to a resource are read and refused."""
+        config = route.config if route is not None else None
+        if not isinstance(config, KubernetesResource):
+            return PLAIN
+        found = self._clusters.get(config.name)
+        if found is None:
+            found = self._clusters[config.name] = Kubernetes(config, self._secrets, self._masks)
+        return found
 
     def credential(self, route: Route) -> Credential | None:
         """The gateway's credential for a resource; None for egress."""
         if route.config is None:
             return None
         name = route.resource.name
+        if isinstance(route.config, KubernetesResource):
+            dialect = self.dialect(route)
+            return dialect.credential() if isinstance(dialect, Kubernetes) else None
         found = self._credentials.get(name)
         if found is None:
             found = self._credentials[name] = Credential(route.config, self._secrets)
@@ -186,6 +203,7 @@ class HttpRequests:
         exchange = Exchange(
             peer, route, opened, head, request.method.decode(), request.path.decode("ascii", "surrogateescape")
         )
+        exchange.dialect = self.dialect(route)
         flow.metadata[KEY] = exchange
         self._masks.guard_records(exchange)
         if head.grpc and request.http_version == b"HTTP/2.0":
@@ -202,26 +220,15 @@ class HttpRequests:
     def _decide(
         self, flow: http.HTTPFlow, exchange: Exchange, body: bytes | None, action: Action | None, *, stream: bool
     ) -> Awaitable[None] | None:
-        route, head = exchange.route, exchange.head
         try:
-            if body:
-                check_form(head.content_type, body)
-            command, detail = build_command(
-                exchange.opened.session,
-                method=exchange.method,
-                scheme=route.scheme,
-                host=route.host,
-                port=route.port,
-                target=exchange.target,
-                fields=head.fields,
-                content_type=head.content_type,
-                body=body,
-                action=action,
-            )
+            asked = exchange.dialect.ask(exchange, body, action)
         except HeadError as error:
             self._refuse(flow, exchange.peer, error.status, PROTOCOL, error.reason, error.hint)
             return None
-        decision = self._auditor.submit(exchange.opened, command, detail=detail)
+        if asked.body is not None:
+            flow.request.data.content = asked.body
+            exchange.to_upstream = len(asked.body)
+        decision = self._auditor.submit(exchange.opened, asked.command, detail=asked.detail, extra=asked.extra)
         if isinstance(decision, Decision):
             return self._settle(flow, exchange, decision, stream=stream)
         return self._settle_later(flow, exchange, decision, stream=stream)
@@ -250,14 +257,24 @@ class HttpRequests:
         route = exchange.route
         key = (route.upstream_host, route.upstream_port)
         address = exchange.peer.pinned.get(key)
-        if address is not None and exchange.peer.upstreams.get((*address, route.upstream_scheme == "https")) is route:
+        is_known = (
+            address is not None
+            and exchange.peer.upstreams.get((*address, route.upstream_scheme == "https")) is route
+            and not exchange.dialect.must_prepare
+        )
+        if is_known and address is not None:
             self._forward(flow, exchange, address, stream=stream)
             return None
         return self._forward_later(flow, exchange, stream=stream)
 
     async def _forward_later(self, flow: http.HTTPFlow, exchange: Exchange, *, stream: bool) -> None:
         try:
+            await exchange.dialect.prepare()
             address = await pin(exchange.peer, exchange.route, self._destinations)
+        except SecretError as error:
+            log.error("%s", error)  # noqa: TRY400  its place is known
+            self._abort(flow, exchange, "the gateway has no credential for this resource")
+            return
         except RefusedDestinationError as error:
             self._abort(flow, exchange, error.reason)
             self._refuse(flow, exchange.peer, 403, error.policy, error.reason, error.hint, exchange.route.resource.name)
@@ -276,6 +293,7 @@ class HttpRequests:
         if credential is not None:
             fields = credential.apply(fields)
         fields = self._masks.request_fields(exchange, fields)
+        fields = exchange.dialect.request_fields(exchange, fields)
         is_http2 = request.http_version == b"HTTP/2.0"
         default = 443 if route.scheme == "https" else 80
         name = bracket(route.host) if route.port == default else f"{bracket(route.host)}:{route.port}"
@@ -285,9 +303,13 @@ class HttpRequests:
             fields.insert(0, (b"Host", host))
         fields.append((b"accept-encoding", IDENTITY))
         framed = head.content_length is not None or head.chunked
+        if not stream and head.content_length is not None and head.content_length != len(request.content or b""):
+            fields = [(n, v) for n, v in fields if n.lower() != b"content-length"]
+            framed = False
         if not framed and not stream and (request.content or exchange.method in ("POST", "PUT", "PATCH")):
             fields.append((b"content-length", str(len(request.content or b"")).encode()))
         request.headers = http.Headers(fields)
+        request.path = exchange.dialect.target(exchange)
         request.authority = host if is_http2 else b""
         request.host, request.port = address
         request.scheme = route.upstream_scheme.encode()
@@ -344,9 +366,13 @@ class HttpRequests:
         self, flow: http.HTTPFlow, status: int, policy: str, reason: str, hint: str, record: str, *, detail: str = ""
     ) -> None:
         is_head = flow.request.data.method == b"HEAD"
+        peer = self._peers.get(flow.client_conn.id)
+        dialect = self.dialect(peer.tunnel if peer is not None and status != 407 else None)
         answer(
             flow,
-            problem(status, policy=policy, reason=reason, hint=hint, record=record, detail=detail, head=is_head),
+            dialect.refusal(
+                status, policy=policy, reason=reason, hint=hint, record=record, detail=detail, head=is_head
+            ),
         )
 
 

@@ -102,7 +102,8 @@ class HttpResponses:
             self._abort(exchange, reason)
             record = exchange.decision.id if exchange.decision is not None else ""
         is_head = flow.request.method == "HEAD"
-        answer(flow, problem(502, policy="onrecord:gateway", reason=reason, record=record, head=is_head))
+        refusal = exchange.dialect.refusal if exchange is not None else problem
+        answer(flow, refusal(502, policy="onrecord:gateway", reason=reason, record=record, head=is_head))
 
     def response(self, flow: http.HTTPFlow) -> None:
         """All of it is there: the outcome goes on record before the end is delivered."""
@@ -123,7 +124,7 @@ class HttpResponses:
             log.error("an answer is held back: %s", error)  # noqa: TRY400  its place is known
             record = exchange.decision.id
             reason = "the answer could not be recorded, so it is not delivered"
-            answer(flow, problem(503, policy="onrecord:store", reason=reason, record=record))
+            answer(flow, exchange.dialect.refusal(503, policy="onrecord:store", reason=reason, record=record))
             self._abort(exchange, reason)
         except Exception as error:
             self._abort(exchange, f"the answer was not delivered: {_why(error)}")
@@ -134,11 +135,12 @@ class HttpResponses:
     ) -> None:
         length = response.headers.get("content-length")
         expected = int(length) if length is not None and length.isdigit() else None
-        mask = self._masks.body(exchange, response) if expected != 0 else None
+        mask = exchange.dialect.mask(exchange, response, self._masks) if expected != 0 else None
         if mask is not None:  # its length is known when it has all come
             expected = None
             response.headers.pop("content-length", None)
-        if expected is not None and expected <= self._buffered:
+        keeps = exchange.dialect.keeps_answer(exchange)
+        if keeps and expected is not None and expected <= self._buffered:
             return
         encoded = response.headers.get("content-encoding", "identity").lower() not in ("identity", "")
         if encoded and credential is not None and credential.needles:
@@ -162,7 +164,7 @@ class HttpResponses:
             exchange,
             self._auditor,
             "to_client",
-            limit=self._limit,
+            limit=self._limit if keeps else 0,
             expected=expected,
             on_end=end,
             on_failure=fail,

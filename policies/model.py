@@ -176,7 +176,13 @@ class HttpCommand(_Head, frozen=True, kw_only=True):
 
 
 class KubeCommand(_Head, frozen=True, kw_only=True):
-    """One Kubernetes API request. `resource` is Kubernetes' own word; the gateway's is `session.resource`."""
+    """One Kubernetes API request. `resource` is Kubernetes' own word; the gateway's is `session.resource`.
+
+    `body` is the parsed object (or patch) of a write, `labels` those that it sets, `patch_type` the kind of patch
+    ("json", "merge", "strategic", "apply"). `path` and `query` are the request's own; a request outside of
+    resources has no `resource`. `admin_because` says what makes the action `admin`, `reads_secrets` marks an answer
+    with values of Secrets, `impersonation` names the Impersonate-* headers that the agent sent in vain.
+    """
 
     command_kind: ClassVar[str] = "kubernetes"
 
@@ -190,6 +196,16 @@ class KubeCommand(_Head, frozen=True, kw_only=True):
     body: object = None
     argv: tuple[str, ...] = ()
     dry_run: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+    container: str = ""
+    patch_type: str = ""
+    field_manager: str = ""
+    method: str = ""
+    path: str = ""
+    query: tuple[tuple[str, str], ...] = ()
+    admin_because: tuple[str, ...] = ()
+    reads_secrets: bool = False
+    impersonation: tuple[str, ...] = ()
 
 
 class SshCommand(_Head, frozen=True, kw_only=True):

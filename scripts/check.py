@@ -102,7 +102,7 @@ def _listener_tls(tls: TlsConfig) -> Finding:
 
 def _notes(config: Config) -> list[Finding]:
     """What is configured and has no effect, or less than one may think."""
-    from onrecord.policies.config import HttpResource, OtherResource, PostgresResource
+    from onrecord.policies.config import HttpResource, PostgresResource, SshResource
     from onrecord.policies.config.ownership import certificates_of, weak_places
     from onrecord.policies.config.values import is_loopback
     from onrecord.scripts.checks.finding import Finding
@@ -124,7 +124,7 @@ def _notes(config: Config) -> list[Finding]:
             notes.append(Finding(key, "note", f"who writes it decides whom the gateway trusts: {place} {reason}", fix))
     for name, resource in config.resources.items():
         key = f"resources.{name}"
-        if isinstance(resource, OtherResource):
+        if isinstance(resource, SshResource):
             notes.append(Finding(key, "note", f"type {resource.type} {later}; it is refused"))
         elif isinstance(resource, HttpResource) and gateway.http is None:
             notes.append(Finding(key, "note", "nobody can reach it: gateway.http is not set"))

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from onrecord.policies.config.types import Config, HttpResource, OtherResource, PostgresResource, SecretRef, SshResource
+from onrecord.policies.config.types import Config, HttpResource, PostgresResource, SecretRef, SshResource
 from onrecord.policies.errors import Problem
 
 MAX_LINKS = 40
@@ -64,7 +64,7 @@ def certificates_of(config: Config) -> Iterator[tuple[str, Path]]:
         if issuer.ca is not None:
             yield f"issuers[{i}].ca", issuer.ca
     for name, resource in config.resources.items():
-        ca = None if isinstance(resource, OtherResource | SshResource) else resource.ca
+        ca = None if isinstance(resource, SshResource) else resource.ca
         if ca is not None:
             yield f"resources.{name}.ca", ca
 
@@ -78,7 +78,7 @@ def admin_refs(config: Config) -> list[tuple[str, SecretRef]]:
     return [(key, ref) for key, ref in found if ref is not None]
 
 
-def secret_refs(resource: HttpResource | PostgresResource | SshResource | OtherResource) -> list[tuple[str, SecretRef]]:
+def secret_refs(resource: HttpResource | PostgresResource | SshResource) -> list[tuple[str, SecretRef]]:
     """The references of one resource, each under its key."""
     fields = ("password", "catalog_password", "client_key", "bearer", "basic", "key", "passphrase")
     found = [(field, ref) for field in fields if (ref := getattr(resource, field, None)) is not None]

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from onrecord.policies.config.kubernetes import read_kubernetes
 from onrecord.policies.config.reading import Reader
 from onrecord.policies.config.ssh import read_ssh
-from onrecord.policies.config.tables import HttpTable, OtherTable, PostgresTable, ResourceTable, SshTable
-from onrecord.policies.config.types import HttpResource, OtherResource, PostgresResource, SecretRef, SshResource
+from onrecord.policies.config.tables import HttpTable, KubernetesTable, PostgresTable, ResourceTable, SshTable
+from onrecord.policies.config.types import HttpResource, PostgresResource, SecretRef, SshResource
 from onrecord.policies.config.values import (
     BadValue,
     Url,
@@ -37,22 +38,26 @@ POSTGRES_EXAMPLE = "postgresql://user@db.internal:5432/database"
 
 def read_resource(
     label: str, data: dict[str, Any], key: str, reader: Reader
-) -> HttpResource | PostgresResource | SshResource | OtherResource | None:
+) -> HttpResource | PostgresResource | SshResource | None:
     """One resource, or None where its type is missing or unknown (noted)."""
     kind = data.get("type")
     if kind == "http":
         return _http(label, reader.table(data, HttpTable, key), key, reader)
     if kind == "postgres":
         return _postgres(label, reader.table(data, PostgresTable, key), key, reader)
+
+    def reference_at(at: str, text: str | None) -> SecretRef | None:
+        return _reference(at, text, reader)
+
     if kind == "ssh":
         ssh = reader.table(data, SshTable, key)
-
-        def reference_at(at: str, text: str | None) -> SecretRef | None:
-            return _reference(at, text, reader)
-
         return read_ssh(ssh, _shared(label, ssh, key, reader), key, reader, reference_at)
-    if kind in _TYPES:
-        return _other(label, reader.table(data, OtherTable, key), key, reader)
+    if kind == "kubernetes":
+        cluster = reader.table(data, KubernetesTable, key)
+        shared = _shared(label, cluster, key, reader)
+        shared["hosts"] = _hosts(cluster.hosts, key, reader)
+        shared["client_cert"], shared["client_key"] = _client_certificate(cluster, key, reader)
+        return read_kubernetes(cluster, shared, key, reader, reference_at)
     reason = (
         "missing" if kind is None else f"no such type: {shown(str(kind))}" if isinstance(kind, str) else "not a text"
     )
@@ -97,7 +102,7 @@ def _reference(key: str, text: str | None, reader: Reader) -> SecretRef | None:
 
 
 def _client_certificate(
-    table: HttpTable | PostgresTable | OtherTable, key: str, reader: Reader
+    table: HttpTable | PostgresTable | KubernetesTable, key: str, reader: Reader
 ) -> tuple[Path | None, SecretRef | None]:
     cert = reader.certificate(f"{key}.client_cert", table.client_cert)
     secret = _reference(f"{key}.client_key", table.client_key, reader)
@@ -265,9 +270,3 @@ def _postgres_url(text: str) -> Url:
         if name == "sslmode" and value not in _SSLMODES:
             raise BadValue(f"not a supported sslmode: {shown(value)}", "one of " + ", ".join(_SSLMODES))
     return target._replace(path="/" + database)
-
-
-def _other(label: str, table: OtherTable, key: str, reader: Reader) -> OtherResource:
-    for name in ("token", "client_key"):
-        _reference(f"{key}.{name}", getattr(table, name), reader)
-    return OtherResource(**_shared(label, table, key, reader), hosts=_hosts(table.hosts, key, reader))

@@ -28,7 +28,6 @@ from onrecord.policies.config.types import (
     GatewayConfig,
     HttpResource,
     IssuerConfig,
-    OtherResource,
     PolicyConfig,
     PostgresResource,
     QuotasConfig,
@@ -252,9 +251,7 @@ def _policy(data: dict[str, Any], key: str, reader: Reader) -> PolicyConfig:
     )
 
 
-def _resources(
-    data: dict[str, Any], reader: Reader
-) -> dict[str, HttpResource | PostgresResource | SshResource | OtherResource]:
+def _resources(data: dict[str, Any], reader: Reader) -> dict[str, HttpResource | PostgresResource | SshResource]:
     resources = {}
     for label, table in data.items():
         key = f"resources.{label}"

@@ -219,14 +219,21 @@ class SshTable(ResourceTable, kw_only=True):
     env: list[str] | None = None
 
 
-class OtherTable(ResourceTable, kw_only=True):
-    """`[resources.NAME]` with `type = "kubernetes"`: read, listed by `check`, and not served."""
+class KubernetesTable(ResourceTable, kw_only=True):
+    """`[resources.NAME]` with `type = "kubernetes"`"""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("type", "groups", "hosts")
 
     hosts: list[str] = msgspec.field(default_factory=list)
     upstream: str | None = None
+    prefix: str = ""
     ca: str | None = None
     token: str | None = None
-    impersonate: bool = False
     client_cert: str | None = None
     client_key: str | None = None
-    exec: str | list[str] | None = None
+    exec: list[str] | None = None
+    exec_env: dict[str, str] = msgspec.field(default_factory=dict)
+    impersonate: bool = False
+    impersonate_user: str = "onrecord:{subject}"
+    impersonate_groups: str = "onrecord:{group}"
+    secrets: Literal["mask", "show"] = "mask"

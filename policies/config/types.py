@@ -268,10 +268,23 @@ class SshResource(ResourceConfig, frozen=True, kw_only=True):
     env: tuple[str, ...] = ()
 
 
-class OtherResource(ResourceConfig, frozen=True, kw_only=True):
-    """A resource type that this version does not serve yet: it is validated by name only, and refused."""
+class KubernetesResource(HttpResource, frozen=True, kw_only=True):
+    """A cluster's API server: an HTTPS upstream with its own credential and reading.
 
-    hosts: tuple[str, ...] = ()
+    `prefix` stands in front of the agents' paths, `upstream_prefix` in front of the API server's. `token` may rotate
+    where it is a file. `exec` is a client-go credential plugin's argument list. `impersonate_user` and
+    `impersonate_groups` hold `{subject}` and `{group}`.
+    """
+
+    prefix: str = ""
+    upstream_prefix: str = ""
+    token: SecretRef | None = None
+    exec: tuple[str, ...] = ()
+    exec_env: dict[str, str | SecretRef] = msgspec.field(default_factory=dict)
+    impersonate: bool = False
+    impersonate_user: str = "onrecord:{subject}"
+    impersonate_groups: str = "onrecord:{group}"
+    secrets: Literal["mask", "show"] = "mask"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -287,4 +300,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     masks: tuple[MaskConfig, ...] = ()
     admin: AdminConfig = AdminConfig()
     notify: tuple[NotifyConfig, ...] = ()
-    resources: dict[str, HttpResource | PostgresResource | SshResource | OtherResource]
+    resources: dict[str, HttpResource | PostgresResource | SshResource]

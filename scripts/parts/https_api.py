@@ -256,7 +256,7 @@ async def _next_event(http: h11.Connection, reader: asyncio.StreamReader) -> obj
     return event
 
 
-async def _send(http: h11.Connection, writer: asyncio.StreamWriter, *events: h11.Event) -> None:
+async def send(http: h11.Connection, writer: asyncio.StreamWriter, *events: h11.Event) -> None:
     writer.write(b"".join(http.send(event) or b"" for event in events))
     await writer.drain()
 
@@ -267,25 +267,25 @@ async def _send_json(
     body = json.dumps(content).encode()
     headers: Headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
     data = () if head else (h11.Data(data=body),)
-    await _send(http, writer, h11.Response(status_code=status, headers=headers), *data, h11.EndOfMessage())
+    await send(http, writer, h11.Response(status_code=status, headers=headers), *data, h11.EndOfMessage())
 
 
 async def _send_events(http: h11.Connection, writer: asyncio.StreamWriter, count: int, gap: float) -> None:
     headers: Headers = [("content-type", "text/event-stream"), ("cache-control", "no-store")]
-    await _send(http, writer, h11.Response(status_code=200, headers=headers))
+    await send(http, writer, h11.Response(status_code=200, headers=headers))
     for number in range(count):
         if number:
             await asyncio.sleep(gap)
-        await _send(http, writer, h11.Data(data=f'id: {number}\ndata: {{"event": {number}}}\n\n'.encode()))
-    await _send(http, writer, h11.EndOfMessage())
+        await send(http, writer, h11.Data(data=f'id: {number}\ndata: {{"event": {number}}}\n\n'.encode()))
+    await send(http, writer, h11.EndOfMessage())
 
 
 async def _send_big(http: h11.Connection, writer: asyncio.StreamWriter, size: int) -> None:
     headers: Headers = [("content-type", "application/octet-stream")]
     if size <= CHUNKED_ABOVE:
         headers.append(("content-length", str(size)))
-    await _send(http, writer, h11.Response(status_code=200, headers=headers))
+    await send(http, writer, h11.Response(status_code=200, headers=headers))
     block = bytes(range(256)) * (CHUNK // 256)
     for start in range(0, size, CHUNK):
-        await _send(http, writer, h11.Data(data=block[: min(CHUNK, size - start)]))
-    await _send(http, writer, h11.EndOfMessage())
+        await send(http, writer, h11.Data(data=block[: min(CHUNK, size - start)]))
+    await send(http, writer, h11.EndOfMessage())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onrecord.policies.config import HttpResource, OtherResource, PostgresResource, SecretRef
+from onrecord.policies.config import HttpResource, PostgresResource, SecretRef
 from tests.policies.config.loading import GATEWAY, HTTP, PEM, POSTGRES, UPSTREAM, load, one_problem, problems
 
 
@@ -178,18 +178,6 @@ def test_what_is_no_postgres_upstream(tmp_path, url):
 
 def test_a_postgres_upstream_is_a_must(tmp_path):
     assert one_problem(tmp_path, GATEWAY + POSTGRES) == "resources.orders.upstream: missing"
-
-
-def test_kubernetes_is_read_for_later(tmp_path):
-    (tmp_path / "ca.pem").write_text(PEM)
-    text = (
-        '[resources.prod]\ntype = "kubernetes"\nhosts = ["prod.k8s.internal"]\nupstream = "https://10.0.0.5:6443"\n'
-        'ca = "file:ca.pem"\ntoken = "env:TOKEN"\nimpersonate = true\ngroups = ["agents"]\n'
-    )
-    resources = load(tmp_path, GATEWAY + text).resources
-    assert isinstance(resources["prod"], OtherResource)
-    assert resources["prod"].type == "kubernetes"
-    assert resources["prod"].hosts == ("prod.k8s.internal",)
 
 
 def test_an_unknown_type_and_an_unknown_key_are_refused(tmp_path):

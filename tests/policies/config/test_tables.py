@@ -29,7 +29,7 @@ HEADINGS: dict[str, type[tables.Table]] = {
     '`type = "http"`': tables.HttpTable,
     '`type = "postgres"`': tables.PostgresTable,
     '`type = "ssh"`': tables.SshTable,
-    '`type = "kubernetes"`': tables.OtherTable,
+    '`type = "kubernetes"`': tables.KubernetesTable,
 }
 
 

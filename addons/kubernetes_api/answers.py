@@ -1,0 +1,66 @@
+"""Answers of the API server as they flow: documents whole, watch events and log lines one by one. Pure."""
+
+from __future__ import annotations
+
+from onrecord.addons.kubernetes_api.masking import ObjectMask
+from onrecord.policies.masking import MaskError, Masks, StreamCleaner
+
+MAX_DOCUMENT = 64 * 1024 * 1024
+MAX_EVENT = 16 * 1024 * 1024
+
+
+class DocumentMask:
+    """A JSON document, taken whole."""
+
+    def __init__(self, mask: ObjectMask) -> None:
+        self._mask = mask
+        self.found = mask.found
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        self._held += data
+        if len(self._held) > MAX_DOCUMENT:
+            raise MaskError(f"an answer of more than {MAX_DOCUMENT} bytes cannot be masked: ask for it in pages")
+        return b""
+
+    def finish(self) -> bytes:
+        return self._mask.document(bytes(self._held))
+
+
+class WatchMask:
+    """Watch events, one JSON object a line, each let go when its line is complete."""
+
+    def __init__(self, mask: ObjectMask) -> None:
+        self._mask = mask
+        self.found = mask.found
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        start = len(self._held)
+        self._held += data
+        end = self._held.rfind(b"\n", start)
+        if end < 0:
+            if len(self._held) > MAX_EVENT:
+                raise MaskError(f"a watch event of more than {MAX_EVENT} bytes cannot be masked")
+            return b""
+        lines = bytes(self._held[: end + 1])
+        del self._held[: end + 1]
+        return b"".join(self._mask.document(line) for line in lines.splitlines(keepends=True))
+
+    def finish(self) -> bytes:
+        return self._mask.document(bytes(self._held))
+
+
+class LogMask:
+    """Lines of a container's log: text of any kind, let go line by line."""
+
+    def __init__(self, masks: Masks) -> None:
+        detectors = masks.detectors
+        self._cleaner = StreamCleaner(detectors.clean if detectors is not None else lambda text, _: text)
+        self.found = self._cleaner.found
+
+    def feed(self, data: bytes) -> bytes:
+        return self._cleaner.feed(data)
+
+    def finish(self) -> bytes:
+        return self._cleaner.finish()

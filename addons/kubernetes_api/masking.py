@@ -1,0 +1,309 @@
+"""Kubernetes objects masked: values of Secrets always, everything else by the configured masks. Pure.
+
+What identifies an object and its version (names, uid, resourceVersion, managedFields, owners) is never changed, so that
+clients go on working. A masked object carries the annotation MASKED: written back whole, it is known by it and refused,
+or the mask would replace the real value. kubectl's own patches hold only what was changed, and pass.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections import OrderedDict
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from onrecord.policies.masking import REDACTED, MaskError, Masks, mask_json
+
+MASKED = "onrecord.internal/masked"
+REDACTED_DATA = base64.b64encode(REDACTED.encode()).decode()
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+REMEMBERED = 50_000
+_PACKED = frozenset({"objectset.rio.cattle.io/applied"})  # compressed copies of the whole object
+_KEPT = (
+    "name", "generateName", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp",
+    "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "ownerReferences", "finalizers", "continue",
+    "remainingItemCount", "selfLink",
+)  # fmt: skip
+_VALUES = ("data", "stringData")
+
+
+class HandedOut:
+    """Hashes of the values that masking made up and agents have seen: none of them may be written into an object."""
+
+    def __init__(self, limit: int = REMEMBERED) -> None:
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._limit = limit
+
+    def add(self, text: str) -> None:
+        self._seen[_hash(text)] = None
+        if len(self._seen) > self._limit:
+            self._seen.popitem(last=False)
+
+    def __contains__(self, text: str) -> bool:
+        return _hash(text) in self._seen
+
+    def __bool__(self) -> bool:
+        return bool(self._seen)
+
+
+def _hash(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()
+
+
+def mask_secrets(value: Any, found: dict[str, int], *, mark: bool = True) -> Any:
+    """`value` (a Secret, a list, a Table, a watch event, a patch) without the values of Secrets; a new object."""
+    if isinstance(value, list):
+        return [
+            _operation(item, found) if _is_operation(item) else mask_secrets(item, found, mark=mark) for item in value
+        ]
+    if not isinstance(value, dict):
+        return value
+    made = dict(value)
+    for name in ("items", "rows"):
+        if isinstance(made.get(name), list):
+            made[name] = [mask_secrets(item, found, mark=mark) for item in made[name]]
+    if isinstance(made.get("object"), dict):
+        made["object"] = mask_secrets(made["object"], found, mark=mark)
+    return _secret(made, found, mark=mark)
+
+
+def _secret(made: dict[str, Any], found: dict[str, int], *, mark: bool) -> dict[str, Any]:
+    changed: list[str] = []
+    clear = _clear_values(made)
+    for name in _VALUES:
+        if name in made and made[name] not in (None, {}):
+            made[name] = _masked_values(made[name], REDACTED_DATA if name == "data" else REDACTED, found)
+            changed.append(name)
+    metadata = made.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    if isinstance(metadata, dict) and isinstance(annotations, dict):
+        clean = {key: _annotation(key, text, clear, found) for key, text in annotations.items()}
+        if clean != annotations:
+            changed.append("annotations")
+            made["metadata"] = metadata = {**metadata, "annotations": clean}
+    if mark and changed and isinstance(metadata, dict):
+        kept = metadata.get("annotations")
+        made["metadata"] = {**metadata, "annotations": {**(kept or {}), MASKED: ", ".join(changed)}}
+    return made
+
+
+def _clear_values(secret: dict[str, Any]) -> set[str]:
+    """The values of a Secret, encoded and plain, that an annotation may repeat."""
+    found: set[str] = set()
+    for name in _VALUES:
+        values = secret.get(name)
+        for text in values.values() if isinstance(values, dict) else ():
+            if isinstance(text, str) and len(text) >= 4:
+                found.add(text)
+                if name == "data":
+                    try:
+                        found.add(base64.b64decode(text, validate=True).decode())
+                    except (binascii.Error, UnicodeDecodeError, ValueError):
+                        continue
+    return {text for text in found if len(text) >= 4}
+
+
+def _masked_values(values: Any, marker: str, found: dict[str, int]) -> Any:
+    if isinstance(values, dict):
+        made = {key: item if item is None else marker for key, item in values.items()}
+        _count(found, sum(item is not None for item in values.values()))
+        return made
+    _count(found, 1)
+    return marker
+
+
+def _annotation(key: str, text: Any, clear: set[str], found: dict[str, int]) -> Any:
+    if not isinstance(text, str):
+        return text
+    if key in _PACKED:
+        _count(found, 1)
+        return REDACTED
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            inner = json.loads(text)
+        except (ValueError, RecursionError):
+            _count(found, 1)
+            return REDACTED
+        masked = mask_secrets(inner, found, mark=False)
+        return text if masked == inner else json.dumps(masked, separators=(",", ":")) + "\n"
+    if key == LAST_APPLIED or any(one in text for one in clear):
+        _count(found, 1)
+        return REDACTED
+    return text
+
+
+def _is_operation(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("op"), str) and isinstance(item.get("path"), str)
+
+
+def _operation(item: dict[str, Any], found: dict[str, int]) -> dict[str, Any]:
+    """One operation of a JSON patch on a Secret."""
+    if "value" not in item:
+        return item
+    path = item["path"].split("/")
+    if path[1:2] in (["data"], ["stringData"]):
+        marker = REDACTED_DATA if path[1] == "data" else REDACTED
+        return {**item, "value": _masked_values(item["value"], marker, found)}
+    if path[1:3] == ["metadata", "annotations"]:
+        value = item["value"]
+        if isinstance(value, dict):
+            return {**item, "value": {key: _annotation(key, text, set(), found) for key, text in value.items()}}
+        return {**item, "value": _annotation(path[3].replace("~1", "/") if len(path) > 3 else "", value, set(), found)}
+    return {**item, "value": mask_secrets(item["value"], found, mark=False)}
+
+
+def without_secrets(value: Any) -> Any:
+    """A body as it may stand on record: the values of every Secret in it masked, wherever it stands."""
+    if isinstance(value, list):
+        return [without_secrets(item) for item in value]
+    if isinstance(value, dict):
+        if value.get("kind") == "Secret":
+            value = mask_secrets(value, {}, mark=False)
+        return {key: without_secrets(item) for key, item in value.items()}
+    return value
+
+
+def mask_object(value: Any, masks: Masks, found: dict[str, int], handed_out: HandedOut) -> Any:
+    """`value` with the configured masks; the same object where nothing is found. Raises MaskError."""
+    before = sum(found.values())
+    masked = mask_json(value, masks, found)
+    if sum(found.values()) == before:
+        return value
+    _restore(value, masked, handed_out)
+    return masked
+
+
+def _restore(before: Any, after: Any, handed_out: HandedOut) -> None:
+    """Put back what identifies objects, mark those that were changed, and remember what stands in for a value."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        is_object = isinstance(before.get("metadata"), dict) and isinstance(after.get("metadata"), dict)
+        if is_object:
+            for name in _KEPT:
+                if name in before["metadata"]:
+                    after["metadata"][name] = before["metadata"][name]
+        for name in ("apiVersion", "kind"):
+            if isinstance(before.get(name), str) and name in after:
+                after[name] = before[name]
+        for name, item in before.items():
+            if name in after:
+                _restore(item, after[name], handed_out)
+        if is_object and "items" not in before and "rows" not in before and before != after:
+            notes = after["metadata"].get("annotations")
+            after["metadata"]["annotations"] = {**(notes if isinstance(notes, dict) else {}), MASKED: "values"}
+    elif isinstance(before, list) and isinstance(after, list):
+        for one, other in zip(before, after, strict=False):
+            _restore(one, other, handed_out)
+    elif isinstance(after, str) and after != before and REDACTED not in after:
+        handed_out.add(after)
+
+
+def holds_mask(body: Any, handed_out: HandedOut) -> bool:
+    """Whether a write would put a mask where a real value is."""
+    pending = [body]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            pending += item.values()
+            if item.get(MASKED) is not None:
+                return True
+        elif isinstance(item, list):
+            pending += item
+        elif isinstance(item, str) and (
+            REDACTED in item or item == REDACTED_DATA or MASKED in item or (handed_out and item in handed_out)
+        ):
+            return True
+    return False
+
+
+def _count(found: dict[str, int], number: int) -> None:
+    if number:
+        found["secret"] = found.get("secret", 0) + number
+
+
+_read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read_parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def read_document(data: bytes) -> Any:
+    """A JSON document of the API server. Raises MaskError."""
+    try:
+        return json.loads(
+            data.decode("utf-8-sig"), object_pairs_hook=_unique, parse_float=Decimal, parse_constant=_no_constant
+        )
+    except (ValueError, RecursionError, ArithmeticError):
+        raise MaskError("what calls itself JSON cannot be read as JSON") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise MaskError("a name stands twice in a JSON object")
+    return made
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
+
+
+class ObjectMask:
+    """What masks one agent's answers of one kind. `found` counts by detector, rule, or "secret"."""
+
+    def __init__(self, masks: Masks | None, handed_out: HandedOut, *, secrets: bool) -> None:
+        self.found: dict[str, int] = {}
+        self._masks, self._handed_out, self._secrets = masks, handed_out, secrets
+
+    def document(self, data: bytes) -> bytes:
+        """One JSON document masked; the same bytes where nothing is. Raises MaskError."""
+        if not data.strip() or not self._may_hit(data):
+            return data
+        if not self._secrets and self._masks is not None and not self._masks.json_paths and len(data) > 4096:
+            pieces = self._in_pieces(data)
+            if pieces is not None:
+                return pieces
+        return self._whole(data)
+
+    def _whole(self, data: bytes) -> bytes:
+        value = read_document(data)
+        before = sum(self.found.values())
+        if self._secrets:
+            value = mask_secrets(value, self.found)
+        if self._masks is not None:
+            value = mask_object(value, self._masks, self.found, self._handed_out)
+        if sum(self.found.values()) == before:
+            return data
+        try:
+            return _encode(value)
+        except (ValueError, TypeError, RecursionError):
+            raise MaskError("a masked answer could not be written") from None
+
+    def _may_hit(self, data: bytes | msgspec.Raw) -> bool:
+        if self._secrets or (self._masks is not None and self._masks.json_paths):
+            return True
+        detectors = self._masks.detectors if self._masks is not None else None
+        return detectors is not None and detectors.hit(data)
+
+    def _in_pieces(self, data: bytes) -> bytes | None:
+        """A long list or Table item by item, so that only those that may hit are decoded. None: it is none."""
+        try:
+            members = _read_members(data)
+            name = next((name for name in ("items", "rows") if name in members), "")
+            parts = _read_parts(members[name]) if name else []
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return None
+        if not parts:
+            return None
+        made: dict[str, Any] = {}
+        for key, raw in members.items():
+            if key == name:
+                made[key] = [
+                    msgspec.Raw(self._whole(bytes(part))) if self._may_hit(bytes(part)) else part for part in parts
+                ]
+            else:
+                made[key] = msgspec.Raw(self._whole(bytes(raw))) if key != "metadata" and self._may_hit(raw) else raw
+        return _encode(made)

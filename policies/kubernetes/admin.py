@@ -1,0 +1,179 @@
+"""Which requests administer a cluster: mint credentials, grant rights, plant code, reach past the API server.
+
+After the API server's own hardening guides (RBAC good practices, Pod Security Standards). The reasons are for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from onrecord.policies.kubernetes.dangers import pod_dangers
+from onrecord.policies.kubernetes.patches import PatchError, as_object, unknowable
+
+READS = frozenset({"get", "list", "watch"})
+_RBAC = frozenset({"roles", "clusterroles", "rolebindings", "clusterrolebindings"})
+_ADMISSION = frozenset(
+    {
+        "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "validatingadmissionpolicies",
+        "validatingadmissionpolicybindings", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings",
+    }
+)  # fmt: skip
+_WRITES = {
+    **dict.fromkeys(_RBAC, "changes who may do what (RBAC)"),
+    **dict.fromkeys(_ADMISSION, "changes what the API server admits"),
+    "apiservices": "puts another server behind the API",
+    "certificatesigningrequests": "asks for a client certificate",
+    "clustertrustbundles": "changes which certificates are trusted",
+    "podsecuritypolicies": "changes which pods are admitted",
+    "securitycontextconstraints": "changes which pods are admitted",
+    "auditsinks": "changes the audit",
+    "tokenreviews": "tests a token",
+    "serviceaccounts/token": "mints a service account's token",
+    "certificatesigningrequests/approval": "approves a client certificate",
+    "certificatesigningrequests/status": "issues a client certificate",
+}
+_PROXIES = {
+    "nodes": "reaches the kubelet, which can run commands in any pod",
+    "pods": "reaches a pod past the API",
+    "services": "reaches a service past the API",
+}
+_KINDS = {
+    **dict.fromkeys(
+        ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"), "changes who may do what (RBAC)"
+    ),
+    **dict.fromkeys(
+        (
+            "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding",
+        ),
+        "changes what the API server admits",
+    ),
+    "APIService": "puts another server behind the API",
+    "CertificateSigningRequest": "asks for a client certificate",
+    "TokenRequest": "mints a service account's token",
+}  # fmt: skip
+_TOKEN_SECRETS = frozenset({"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"})
+_RIGHTS_MAPS = frozenset({("kube-system", "aws-auth"), ("kube-system", "extension-apiserver-authentication")})
+_POD_SECURITY = "pod-security.kubernetes.io/"
+# Resources whose objects never carry a pod template, so that a patch of unknown result changes no pod.
+_NO_PODS = frozenset(
+    {"configmaps", "events", "endpoints", "endpointslices", "leases", "secrets", "services", "ingresses"}
+)
+
+
+def admin_reasons(
+    verb: str,
+    resource: str,
+    subresource: str = "",
+    *,
+    namespace: str = "",
+    name: str = "",
+    body: object = None,
+    patch_type: str = "",
+    seen: bool = True,
+) -> tuple[str, ...]:
+    """Why a request is `admin`; empty where it is not. `seen` is False where a write's body was not read."""
+    return tuple(dict.fromkeys(_reasons(verb, resource, subresource, namespace, name, body, patch_type, seen)))
+
+
+def _reasons(
+    verb: str,
+    resource: str,
+    subresource: str,
+    namespace: str,
+    name: str,
+    body: object,
+    patch_type: str,
+    seen: bool,
+) -> Iterable[str]:
+    if subresource == "proxy" and resource in _PROXIES:
+        yield _PROXIES[resource]
+        return
+    if verb in READS:
+        return
+    both = f"{resource}/{subresource}" if subresource else resource
+    if both in _WRITES or (resource in _RBAC | _ADMISSION):
+        yield _WRITES.get(both) or _WRITES[resource]
+    if (namespace, name) in _RIGHTS_MAPS:
+        yield "changes who may do what (a ConfigMap that maps identities)"
+    if verb in ("delete", "deletecollection"):
+        return
+    if not seen:
+        yield "a body that could not be read"
+        return
+    yield from _of_body(resource, subresource, body, patch_type)
+
+
+def _of_body(resource: str, subresource: str, body: object, patch_type: str) -> Iterable[str]:
+    try:
+        value = as_object(body, patch_type) if patch_type else body
+        if patch_type and resource not in _NO_PODS and unknowable(body, patch_type):
+            yield "a patch that copies what only the live object holds"
+    except PatchError as error:
+        yield str(error)
+        return
+    if resource == "customresourcedefinitions":
+        if _find(value, "conversion", lambda item: not _is_plain_conversion(item)):
+            yield "lets a webhook rewrite objects (CRD conversion)"
+    elif resource != "configmaps":
+        yield from pod_dangers(value)
+    yield from _of_kinds(value)
+    if resource == "secrets" and _find(value, "type", lambda item: item in _TOKEN_SECRETS):
+        yield "mints a token by a Secret"
+    if resource == "namespaces" and not subresource and _pod_security(value):
+        yield "changes which pods a namespace admits"
+
+
+def _of_kinds(value: object) -> Iterable[str]:
+    """Objects of another kind than the path's: in Lists, and in custom resources that carry manifests."""
+    pending: list[object] = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            kind = item.get("kind")
+            if isinstance(kind, str) and kind in _KINDS and "apiVersion" in item:
+                yield _KINDS[kind]
+            elif kind == "Secret" and item.get("type") in _TOKEN_SECRETS:
+                yield "mints a token by a Secret"
+            elif kind == "ConfigMap" and _names_a_rights_map(item):
+                yield "changes who may do what (a ConfigMap that maps identities)"
+            pending += item.values()
+        elif isinstance(item, list):
+            pending += item
+
+
+def _names_a_rights_map(item: dict[str, Any]) -> bool:
+    metadata = item.get("metadata")
+    return isinstance(metadata, dict) and ("kube-system", metadata.get("name")) in _RIGHTS_MAPS
+
+
+def _is_plain_conversion(item: object) -> bool:
+    return item is None or (isinstance(item, dict) and item.get("strategy", "None") == "None" and "webhook" not in item)
+
+
+def _find(root: object, name: str, test: Any) -> bool:
+    pending: list[object] = [root]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            for key, value in item.items():
+                if key == name and not isinstance(value, list) and test(value):
+                    return True
+                pending.append(value)
+        elif isinstance(item, list):
+            pending += item
+    return False
+
+
+def _pod_security(root: object) -> bool:
+    pending: list[object] = [root]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            if any(isinstance(key, str) and key.startswith(_POD_SECURITY) for key in item):
+                return True
+            pending += item.values()
+        elif isinstance(item, list):
+            pending += item
+    return False
