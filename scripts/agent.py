@@ -32,23 +32,47 @@ MAX_TOKEN = 16 * 1024
 
 
 def token(
-    subject: SubjectOption,
+    subject: Annotated[
+        str | None, typer.Option("--subject", help="Whose token: the agent's or the human's name.")
+    ] = None,
     config: ConfigOption = Path("mitm.toml"),
     groups: GroupsOption = None,
     human: HumanOption = False,
     on_behalf_of: BehalfOption = None,
-    ttl: TtlOption = "1h",
+    ttl: Annotated[
+        str | None, typer.Option("--ttl", help='Lifetime: seconds, or "15 min", "1h" (the default).')
+    ] = None,
     run: RunOption = None,
+    ssh: Annotated[
+        Path | None,
+        typer.Option("--ssh", help="Make an SSH certificate for the key at this path instead; 10 minutes by default."),
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", help="With --ssh: the token to exchange, a file or - for stdin.")
+    ] = None,
 ) -> None:
-    """Mint a token from the built-in development issuer and print it.
+    """Mint a token from the built-in development issuer and print it; or exchange one for an SSH certificate.
 
-    Works only where mitm.toml has an issuer "onrecord:dev".
+    Tokens are minted only where mitm.toml has an issuer "onrecord:dev". A certificate needs the gateway's state.
 
     Example: onrecord token --subject devin --groups agents --on-behalf-of alice@example.com
     """
     from onrecord.policies.config import load_config
 
-    print(_mint(load_config(config), subject, groups, human, on_behalf_of, ttl, run))
+    loaded = load_config(config)
+    if ssh is None:
+        if subject is None or token is not None:
+            raise typer.BadParameter("--subject is missing" if subject is None else "--token needs --ssh")
+        print(_mint(loaded, subject, groups, human, on_behalf_of, ttl or "1h", run))
+        return
+    from onrecord.scripts.agent_ssh import identity_of, write_certificate
+
+    lifetime = _seconds(ttl or "10 min", 3600.0)
+    if subject is not None:
+        secret = _mint(loaded, subject, groups, human, on_behalf_of, f"{lifetime:g} s", run)
+    else:
+        secret = _read_token(token)
+    print(write_certificate(loaded, ssh, identity_of(loaded, secret), lifetime))
 
 
 def env(
@@ -130,7 +154,6 @@ def _mint(
     ttl: str,
     run: str | None,
 ) -> str:
-    from onrecord.policies.config.values import BadValue, duration
     from onrecord.policies.dev_issuer import DEV_ISSUER, mint
     from onrecord.policies.errors import ConfigError, Problem
 
@@ -138,12 +161,7 @@ def _mint(
     if issuer is None:
         fix = f'add [[issuers]] with issuer = "{DEV_ISSUER}", or get the token from your identity provider'
         raise ConfigError([Problem(f"{config.path.name}: issuers", f'no issuer "{DEV_ISSUER}"', fix)])
-    try:
-        seconds = duration(float(ttl) if ttl.isascii() and ttl.isdigit() else ttl)
-    except BadValue as error:
-        raise typer.BadParameter(f"--ttl: {error.reason} ({error.fix})") from error
-    if not 1 <= seconds <= issuer.max_ttl:
-        raise typer.BadParameter(f"--ttl: {ttl!r} is not between 1 s and the issuer's max_ttl, {issuer.max_ttl:g} s")
+    seconds = _seconds(ttl, issuer.max_ttl)
     names = [name.strip() for entry in groups or [] for name in entry.split(",")]
     if not subject.strip() or (groups and not all(names)):
         raise typer.BadParameter("--subject and --groups must not be empty")
@@ -159,6 +177,18 @@ def _mint(
         groups_claim=issuer.groups_claim or "groups",
         run_claim=issuer.run_claim or "run_id",
     )
+
+
+def _seconds(ttl: str, most: float) -> float:
+    from onrecord.policies.config.values import BadValue, duration
+
+    try:
+        seconds = duration(float(ttl) if ttl.isascii() and ttl.isdigit() else ttl)
+    except BadValue as error:
+        raise typer.BadParameter(f"--ttl: {error.reason} ({error.fix})") from error
+    if not 1 <= seconds <= most:
+        raise typer.BadParameter(f"--ttl: {ttl!r} is not between 1 s and the max_ttl, {most:g} s")
+    return seconds
 
 
 def _read_token(source: str | None) -> str:

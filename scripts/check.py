@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from onrecord.policies.config import Config, TlsConfig
+    from onrecord.policies.config import Config, ResourceConfig, TlsConfig
     from onrecord.policies.errors import Problem
     from onrecord.scripts.checks.finding import Finding
 
@@ -102,14 +102,12 @@ def _listener_tls(tls: TlsConfig) -> Finding:
 
 def _notes(config: Config) -> list[Finding]:
     """What is configured and has no effect, or less than one may think."""
-    from onrecord.policies.config import HttpResource, PostgresResource, SshResource
     from onrecord.policies.config.ownership import certificates_of, weak_places
     from onrecord.policies.config.values import is_loopback
     from onrecord.scripts.checks.finding import Finding
 
     gateway = config.gateway
-    later = "is not served in this version"
-    notes = [Finding(f"gateway.{key}", "note", later) for key in ("ssh",) if getattr(gateway, key) is not None]
+    notes: list[Finding] = []
     if not config.issuers:
         notes.append(Finding("issuers", "note", "there is none: every token will be refused"))
     if gateway.egress == "allow":
@@ -123,17 +121,30 @@ def _notes(config: Config) -> list[Finding]:
         for place, reason, fix in weak_places(path):
             notes.append(Finding(key, "note", f"who writes it decides whom the gateway trusts: {place} {reason}", fix))
     for name, resource in config.resources.items():
-        key = f"resources.{name}"
-        if isinstance(resource, SshResource):
-            notes.append(Finding(key, "note", f"type {resource.type} {later}; it is refused"))
-        elif isinstance(resource, HttpResource) and gateway.http is None:
-            notes.append(Finding(key, "note", "nobody can reach it: gateway.http is not set"))
-        elif isinstance(resource, PostgresResource) and gateway.postgres is None:
-            notes.append(Finding(key, "note", "nobody can reach it: gateway.postgres is not set"))
-        if isinstance(resource, PostgresResource) and resource.sslmode == "require":
-            notes.append(Finding(key, "note", "sslmode=require encrypts but does not check who answers"))
-        if resource.default == "allow" and not config.policies:
-            notes.append(Finding(key, "note", 'default = "allow" and no policy: every understood command passes'))
+        notes += _resource_notes(f"resources.{name}", resource, config)
+    return notes
+
+
+def _resource_notes(key: str, resource: ResourceConfig, config: Config) -> list[Finding]:
+    """The notes on one resource."""
+    from onrecord.policies.config import HttpResource, KubernetesResource, PostgresResource, SshResource
+    from onrecord.scripts.checks.finding import Finding
+
+    gateway = config.gateway
+    notes: list[Finding] = []
+    if isinstance(resource, HttpResource | KubernetesResource) and gateway.http is None:
+        notes.append(Finding(key, "note", "nobody can reach it: gateway.http is not set"))
+    elif isinstance(resource, PostgresResource) and gateway.postgres is None:
+        notes.append(Finding(key, "note", "nobody can reach it: gateway.postgres is not set"))
+    elif isinstance(resource, SshResource) and gateway.ssh is None:
+        notes.append(Finding(key, "note", "nobody can reach it: gateway.ssh is not set"))
+    if isinstance(resource, SshResource) and resource.interactive == "record":
+        text = 'interactive = "record": what is typed into shells is on record, and not decided'
+        notes.append(Finding(key, "note", text))
+    if isinstance(resource, PostgresResource) and resource.sslmode == "require":
+        notes.append(Finding(key, "note", "sslmode=require encrypts but does not check who answers"))
+    if resource.default == "allow" and not config.policies:
+        notes.append(Finding(key, "note", 'default = "allow" and no policy: every understood command passes'))
     return notes
 
 

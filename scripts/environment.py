@@ -56,7 +56,8 @@ def agent_environment(config: Config, token: str) -> dict[str, str]:
     variables: dict[str, str] = {}
     if gateway.http is not None:
         variables |= _proxy_variables(config, gateway.http, token)
-    variables |= _ca_variables(config)
+    if gateway.http is not None or gateway.postgres is not None:
+        variables |= _ca_variables(config)
     if gateway.postgres is not None:
         variables |= {
             "PGHOST": _certified(config, gateway.postgres.host),
@@ -66,6 +67,10 @@ def agent_environment(config: Config, token: str) -> dict[str, str]:
             "PGSSLROOTCERT": variables["SSL_CERT_FILE"],
             "PGGSSENCMODE": "disable",
         }
+    if gateway.ssh is not None:
+        from onrecord.scripts.agent_ssh import ssh_environment
+
+        variables |= ssh_environment(config, gateway.ssh, token)
     return variables
 
 

@@ -15,6 +15,7 @@ from onrecord.policies.config.masks import check_masks, read_mask
 from onrecord.policies.config.policy_files import check_policy_file, library_path
 from onrecord.policies.config.reading import Reader
 from onrecord.policies.config.resources import read_resource
+from onrecord.policies.config.ssh import read_ssh_key
 from onrecord.policies.config.tables import (
     GatewayTable,
     IssuerTable,
@@ -45,6 +46,7 @@ SECTIONS = (
     "issuers",
     "policies",
     "masks",
+    "ssh_keys",
     "admin",
     "notify",
     "resources",
@@ -63,6 +65,7 @@ def read_config(data: dict[str, Any], path: Path, reader: Reader) -> Config:
         issuers=tuple(_issuer(item, key, reader) for key, item in reader.items(data, "issuers")),
         policies=tuple(_policy(item, key, reader) for key, item in reader.items(data, "policies")),
         masks=tuple(read_mask(item, key, reader) for key, item in reader.items(data, "masks")),
+        ssh_keys=tuple(read_ssh_key(item, key, reader) for key, item in reader.items(data, "ssh_keys")),
         admin=read_admin(reader.section(data, "admin"), reader),
         notify=tuple(read_notify(item, key, reader) for key, item in reader.items(data, "notify")),
         resources=_resources(reader.section(data, "resources"), reader),

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from onrecord.policies.config.reading import Reader
-from onrecord.policies.config.tables import SshTable
-from onrecord.policies.config.types import SecretRef, SshResource
-from onrecord.policies.config.values import BadValue, Url, shown, url
+from onrecord.policies.config.tables import SshKeyTable, SshTable
+from onrecord.policies.config.types import SecretRef, SshKeyConfig, SshResource
+from onrecord.policies.config.values import BadValue, Url, network, shown, url
 
 EXAMPLE = "ssh://deploy@app1.internal:22"
 KEY_TYPES = (
@@ -73,6 +73,24 @@ def read_ssh(table: SshTable, shared: dict[str, Any], key: str, reader: Reader, 
             reader.value(f"{key}.forwards[{i}]", "", _forward, text) for i, text in enumerate(table.forwards or ())
         ),
         env=tuple(reader.value(f"{key}.env[{i}]", "", _variable, text) for i, text in enumerate(table.env or ())),
+    )
+
+
+def read_ssh_key(data: dict[str, Any], key: str, reader: Reader) -> SshKeyConfig:
+    """One `[[ssh_keys]]`."""
+    table = reader.table(data, SshKeyTable, key)
+    if not table.subject.strip() and not reader.is_bad(f"{key}.subject"):
+        reader.problem(f"{key}.subject", "empty", "say whose key it is")
+    if table.groups is not None and not (table.groups and all(table.groups)):
+        reader.problem(f"{key}.groups", "empty: it could reach nothing", 'name at least one, such as ["agents"]')
+    return SshKeyConfig(
+        key=reader.value(f"{key}.key", "", public_key, table.key),
+        subject=table.subject,
+        groups=tuple(table.groups or ()),
+        on_behalf_of=table.on_behalf_of,
+        clients=tuple(
+            reader.value(f"{key}.clients[{i}]", "", network, text) for i, text in enumerate(table.clients or ())
+        ),
     )
 
 

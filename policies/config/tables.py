@@ -151,6 +151,18 @@ class MaskTable(Table, kw_only=True):
     except_groups: list[str] | None = None
 
 
+class SshKeyTable(Table, kw_only=True):
+    """`[[ssh_keys]]`"""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("key", "subject", "groups")
+
+    key: str = ""
+    subject: str = ""
+    groups: list[str] | None = None
+    on_behalf_of: str | None = None
+    clients: list[str] | None = None
+
+
 class ResourceTable(Table, kw_only=True):
     """What all `[resources.NAME]` share."""
 

@@ -191,6 +191,16 @@ class MaskConfig(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.columns or self.tables or self.types)
 
 
+class SshKeyConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One `[[ssh_keys]]`: `key` ("TYPE BASE64") logs in as `subject`. `clients` are CIDR networks, all if empty."""
+
+    key: str
+    subject: str
+    groups: tuple[str, ...] = ()
+    on_behalf_of: str | None = None
+    clients: tuple[str, ...] = ()
+
+
 class ResourceConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What all `[resources.NAME]` share."""
 
@@ -298,6 +308,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     issuers: tuple[IssuerConfig, ...]
     policies: tuple[PolicyConfig, ...]
     masks: tuple[MaskConfig, ...] = ()
+    ssh_keys: tuple[SshKeyConfig, ...] = ()
     admin: AdminConfig = AdminConfig()
     notify: tuple[NotifyConfig, ...] = ()
     resources: dict[str, HttpResource | PostgresResource | SshResource]

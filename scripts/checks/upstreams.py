@@ -10,13 +10,14 @@ from typing import Any
 
 import certifi
 
-from onrecord.policies.config import Config, HttpResource, PostgresResource
+from onrecord.policies.config import Config, HttpResource, PostgresResource, SshResource
 from onrecord.policies.config.ownership import secret_refs
 from onrecord.policies.config.values import ip_of
 from onrecord.policies.errors import SecretError
 from onrecord.policies.secrets import Secrets
 from onrecord.scripts.checks.catalogs import try_catalog
 from onrecord.scripts.checks.finding import Finding
+from onrecord.scripts.checks.hosts import try_ssh
 
 TIMEOUT = 10.0
 
@@ -53,11 +54,13 @@ def try_resources(config: Config, secrets: Secrets) -> list[Finding]:
             findings += try_catalog(key, resource, secrets)
         elif isinstance(resource, HttpResource):
             findings += try_http(key, resource, secrets)
+        elif isinstance(resource, SshResource):
+            findings += try_ssh(key, resource, secrets, config.gateway.state)
     return findings
 
 
 def _unserved(resource: object) -> bool:
-    return not isinstance(resource, HttpResource | PostgresResource)
+    return not isinstance(resource, HttpResource | PostgresResource | SshResource)
 
 
 def _secrets(key: str, resource: Any, secrets: Secrets) -> list[Finding]:

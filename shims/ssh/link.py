@@ -102,7 +102,9 @@ class Link:
         if self.ended:
             raise UpstreamError("the session has ended")
         if self._upstream is None:
-            connecting = self._host.connect(self.user, self.opened.session.identity, self._upstream_lost)
+            connecting = self._host.connect(
+                self.user, self.opened.session.identity, self._upstream_lost, session=self.opened.session.id
+            )
             self._upstream = asyncio.get_running_loop().create_task(connecting, name="upstream")
         try:
             return await asyncio.shield(self._upstream)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 from collections import Counter
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from onrecord.policies.model import Identity, Resource
 from onrecord.recordings.datapath import DataPath
 from onrecord.recordings.records import RefusalRecord
 from onrecord.recordings.refusals import Refusals
+from onrecord.shims.ssh.authority import KeyIdentities, host_certificate
 from onrecord.shims.ssh.entrance import IDENTITY, Entrance
 from onrecord.shims.ssh.hostkeys import gateway_key
 from onrecord.shims.ssh.link import Link
@@ -40,10 +42,11 @@ class Server:
         self._gateway = datapath.config.gateway
         self._refusals = Refusals(datapath.auditor)
         self._hosts = {
-            name: Upstream(resource, datapath.secrets)
+            name: Upstream(resource, datapath.secrets, self._gateway.state)
             for name, resource in datapath.config.resources.items()
             if isinstance(resource, SshResource)
         }
+        self._keys = KeyIdentities(self._gateway.state, datapath.config.ssh_keys, datapath.config.issuers)
         self._entrances: set[Entrance] = set()
         self._logins: Counter[str] = Counter()  # connections that are not logged in yet, by address
         self._pseudonyms = b""
@@ -54,8 +57,12 @@ class Server:
     async def listen(self, address: Address) -> asyncio.Server:
         """Open the listener. Raises ConfigError where the address cannot be had, or HostKeyError."""
         key = gateway_key(self._gateway.state)
+        certificate = host_certificate(self._gateway.state, key, _names(address.host))
         options = await server_options(
-            lambda: Entrance(self), [key], certificates=[], login_timeout=self._gateway.handshake_timeout
+            lambda: Entrance(self),
+            [key],
+            certificates=[certificate],
+            login_timeout=self._gateway.handshake_timeout,
         )
         loop = asyncio.get_running_loop()
         try:
@@ -135,8 +142,12 @@ class Server:
             raise
 
     def identity_of_key(self, key_data: bytes, client: str) -> tuple[asyncssh.SSHKey, Identity] | None:
-        """Who a public key or certificate stands for: nobody yet."""
-        return None
+        """Who a public key or certificate stands for. One that is refused for a reason is on record."""
+        try:
+            return self._keys.identify(key_data, client)
+        except IdentityError as error:
+            self._refuse(IDENTITY, str(error), client, detail=error.detail)
+            return None
 
     def authorised(self, identity: Identity, login: str, client: str) -> tuple[SshResource, str] | None:
         """The resource and the host's user that `login` means, if `identity` may; else None, and it is on record."""
@@ -194,6 +205,11 @@ class Server:
             what=what, reason=reason, protocol="ssh", client=client, text=text, detail=detail, identity=identity
         )
         self._refusals.record(client.rpartition(":")[0], record)
+
+
+def _names(host: str) -> tuple[str, ...]:
+    """Under which names clients may look for the gateway."""
+    return tuple(dict.fromkeys((host, "localhost", "127.0.0.1", "::1", socket.gethostname())))
 
 
 async def serve(datapath: DataPath, *, ready: Callable[[], None]) -> None:

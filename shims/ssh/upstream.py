@@ -14,6 +14,7 @@ from onrecord.policies.errors import OnrecordError
 from onrecord.policies.model import Identity
 from onrecord.policies.secrets import Secrets
 from onrecord.shims.ssh import algorithms
+from onrecord.shims.ssh.authority import session_certificate
 
 CONNECT_TIMEOUT = 10.0
 
@@ -50,14 +51,16 @@ class _Quiet(asyncssh.SSHClient):
 class Upstream:
     """How to reach one resource's host."""
 
-    def __init__(self, resource: SshResource, secrets: Secrets) -> None:
-        self._resource, self._secrets = resource, secrets
+    def __init__(self, resource: SshResource, secrets: Secrets, state: Path) -> None:
+        self._resource, self._secrets, self._state = resource, secrets, state
 
-    async def connect(self, user: str, identity: Identity, on_lost: Any) -> asyncssh.SSHClientConnection:
+    async def connect(
+        self, user: str, identity: Identity, on_lost: Any, *, session: str = ""
+    ) -> asyncssh.SSHClientConnection:
         """A logged-in connection as `user`. `on_lost` is called when it ends. Raises UpstreamError."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                return await self._connect(user, identity, on_lost)
+                return await self._connect(user, identity, on_lost, session)
         except TimeoutError:
             raise UpstreamError(f"no answer within {CONNECT_TIMEOUT:.0f} s") from None
         except asyncssh.HostKeyNotVerifiable as error:
@@ -65,9 +68,9 @@ class Upstream:
         except (OSError, asyncssh.Error, OnrecordError, ValueError) as error:
             raise UpstreamError(f"{type(error).__name__}: {error}") from None
 
-    async def _connect(self, user: str, identity: Identity, on_lost: Any) -> asyncssh.SSHClientConnection:
+    async def _connect(self, user: str, identity: Identity, on_lost: Any, session: str) -> asyncssh.SSHClientConnection:
         resource = self._resource
-        keys = await self._keys(user, identity)
+        keys = self._keys(user, identity, session)
         password = self._secrets.resolve(resource.password) if resource.password is not None else None
         return await asyncssh.connect(
             resource.host,
@@ -101,8 +104,11 @@ class Upstream:
             keepalive_count_max=4,
         )
 
-    async def _keys(self, user: str, identity: Identity) -> list[Any]:
+    def _keys(self, user: str, identity: Identity, session: str) -> list[Any]:
         resource = self._resource
+        if resource.certificate == "issue":
+            key = asyncssh.generate_private_key("ssh-ed25519")  # lives as long as the session
+            return [(key, session_certificate(self._state, key, identity, user=user, session=session))]
         if resource.key is None:
             return []
         passphrase = self._secrets.resolve(resource.passphrase) if resource.passphrase is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import asyncssh
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -61,15 +62,17 @@ def test_a_configuration_that_is_not_there_is_wrong_use(tmp_path):
     assert isinstance(done.exception, ConfigError), "main() makes this exit status 2"
 
 
-def test_what_this_version_does_not_serve_is_listed(tmp_path, run):
-    setup = make_config(
-        tmp_path,
-        gateway={"ssh": "127.0.0.1:2222"},
-    )
+def test_a_resource_without_its_listener_is_noted(tmp_path, run, host_key):
+    resource = {"type": "ssh", "upstream": "ssh://u@10.0.0.9", "agent": "/run/agent.sock", "groups": ["agents"]}
+    setup = make_config(tmp_path, resources={"app1": {**resource, "host_key": host_key}})
     status, findings, _ = run(setup, "--offline")
     assert status == 0
-    for where in ("gateway.ssh",):
-        assert "not served in this version" in findings[where, "note"]
+    assert "gateway.ssh is not set" in findings["resources.app1", "note"]
+
+
+@pytest.fixture
+def host_key() -> str:
+    return asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
 
 
 def test_a_policy_that_fails_when_it_runs_is_found(tmp_path, run):

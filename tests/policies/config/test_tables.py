@@ -25,6 +25,7 @@ HEADINGS: dict[str, type[tables.Table]] = {
     "`[[masks]]`": tables.MaskTable,
     "`[admin]`": tables.AdminTable,
     "`[[notify]]`": tables.NotifyTable,
+    "`[[ssh_keys]]`": tables.SshKeyTable,
     "All types": tables.ResourceTable,
     '`type = "http"`': tables.HttpTable,
     '`type = "postgres"`': tables.PostgresTable,

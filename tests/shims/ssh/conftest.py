@@ -13,6 +13,7 @@ import pytest
 from onrecord.scripts.parts.gateway import Gateway, make_config, running_gateway, wait_until
 from onrecord.scripts.parts.openssh import OpenSshPart, SshClient, ssh_resource
 from onrecord.scripts.parts.ports import free_port
+from onrecord.scripts.parts.toml_file import write_toml
 from onrecord.shims.ssh.hostkeys import gateway_key
 
 
@@ -61,6 +62,11 @@ class Lab:
         return wait_until(ready, timeout=60, what=f"{finished} finished commands: {self.log()}")
 
 
+def _resource(host: OpenSshPart, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of app1; a field that is None is left out."""
+    return {name: value for name, value in ssh_resource(host, **fields).items() if value is not None}
+
+
 LabMaker = Callable[..., Lab]
 
 
@@ -76,6 +82,7 @@ def make_lab(tmp_path: Path, sshd: OpenSshPart) -> Iterator[LabMaker]:
             gateway: Mapping[str, Any] | None = None,
             host: OpenSshPart = sshd,
             resources: Mapping[str, Mapping[str, Any]] | None = None,
+            ssh_keys: Sequence[Mapping[str, Any]] = (),
             **fields: Any,
         ) -> Lab:
             setup = make_config(
@@ -83,8 +90,11 @@ def make_lab(tmp_path: Path, sshd: OpenSshPart) -> Iterator[LabMaker]:
                 gateway={"http": None, "postgres": None, "ssh": f"127.0.0.1:{free_port()}", **(gateway or {})},
                 policies=policies,
                 masks=masks,
-                resources={"app1": ssh_resource(host, **fields), **(resources or {})},
+                resources={"app1": _resource(host, fields), **(resources or {})},
             )
+            if ssh_keys:
+                with setup.path.open("a") as file:
+                    file.write("".join("\n[[ssh_keys]]\n" + write_toml(dict(key)) for key in ssh_keys))
             running = stack.enter_context(running_gateway(setup))
             return Lab(running, tmp_path)
 
