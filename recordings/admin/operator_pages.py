@@ -1,0 +1,82 @@
+"""For operators: the kill switch, and the notifications that never arrived."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from onrecord.recordings.admin.desk import DeskError, Person
+from onrecord.recordings.admin.site import PageError, Site, client_of, form, page, see_other, visitor
+
+WHAT = ("run", "session", "identity")
+MAX_NAME = 1024
+
+
+class OperatorPages:
+    """/kill and /notifications."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def routes(self) -> list[Route]:
+        """Their routes."""
+        return [
+            Route("/kill", self.ask, methods=["GET"]),
+            Route("/kill", self.kill, methods=["POST"]),
+            Route("/notifications", self.notices, methods=["GET"]),
+            Route("/notifications/again", self.again, methods=["POST"]),
+        ]
+
+    async def ask(self, request: Request) -> Response:
+        """What to kill. A link fills the form in; only the form does anything."""
+        visits = visitor(self._site, request, "operator")
+        what = request.query_params.get("what", "run")
+        name = request.query_params.get("name", "")[:MAX_NAME]
+        return page(self._site, "kill.html", visits, what=what if what in WHAT else "run", name=name, kinds=WHAT)
+
+    async def kill(self, request: Request) -> Response:
+        """End it. No fresh login is asked for: stopping must be quick, and hurts less than going on."""
+        site = self._site
+        visits = visitor(site, request, "operator")
+        fields = await form(site, request)
+        what, name, reason = (fields.get(field, "").strip() for field in ("what", "name", "reason"))
+        if what not in WHAT or not name or len(name) > MAX_NAME:
+            raise PageError(HTTPStatus.BAD_REQUEST, "Not understood", "Say what to kill, and its name or id.")
+        if not reason or len(reason) > MAX_NAME:
+            raise PageError(HTTPStatus.BAD_REQUEST, "A reason is missing", "Say why: it goes on record.")
+        person = Person(
+            identity=visits.identity,
+            auth_time=visits.session.auth_time,
+            acr=visits.session.acr,
+            client=client_of(request),
+        )
+        try:
+            done = await site.desk.kill(what, name, reason=reason, person=person)
+        except DeskError as error:
+            raise PageError(HTTPStatus.CONFLICT, "Not killed", str(error)) from None
+        return page(site, "message.html", visits, title="Killed", text=done, link="/runs", label="Runs")
+
+    async def notices(self, request: Request) -> Response:
+        """What never arrived."""
+        visits = visitor(self._site, request, "operator", "auditor")
+        dispatcher = self._site.dispatcher
+        return page(
+            self._site,
+            "notifications.html",
+            visits,
+            targets=dispatcher.names,
+            dead=dispatcher.dead(),
+            delivered=dispatcher.delivered,
+        )
+
+    async def again(self, request: Request) -> Response:
+        """Try one once more."""
+        site = self._site
+        visitor(site, request, "operator")
+        fields = await form(site, request)
+        if not site.dispatcher.again(fields.get("id", "")):
+            raise PageError(HTTPStatus.NOT_FOUND, "No such notification", "It is not in the list any more.")
+        return see_other("/notifications")
