@@ -18,10 +18,8 @@ from starlette.types import ASGIApp, Scope
 from onrecord.policies.errors import StoreError
 from onrecord.recordings.admin.approval_pages import ApprovalPages
 from onrecord.recordings.admin.archive_pages import ArchivePages
-from onrecord.recordings.admin.desk import DeskError, NoSuchApprovalError
 from onrecord.recordings.admin.events import Events
 from onrecord.recordings.admin.guard import Guard
-from onrecord.recordings.admin.live import Change
 from onrecord.recordings.admin.login import LoginPages
 from onrecord.recordings.admin.notify.slack import SlackRequests
 from onrecord.recordings.admin.operator_pages import OperatorPages
@@ -29,6 +27,7 @@ from onrecord.recordings.admin.render import render
 from onrecord.recordings.admin.site import LoginNeededError, PageError, Site, browser, see_other, visitor
 from onrecord.recordings.admin.slack_route import PATH as SLACK_PATH
 from onrecord.recordings.admin.slack_route import slack_routes
+from onrecord.recordings.control.admin import DecisionError
 
 log = logging.getLogger("onrecord.admin")
 
@@ -51,14 +50,14 @@ def build_app(site: Site, *, api: Sequence[BaseRoute] = (), slack: SlackRequests
     async def refused(request: Request, error: Exception) -> Response:
         if isinstance(error, PageError):
             return _message(site, request, error.status, error.title, str(error))
-        if isinstance(error, NoSuchApprovalError):
-            return _message(site, request, HTTPStatus.NOT_FOUND, "No such approval", str(error))
+        if isinstance(error, DecisionError) and error.code == "not_found":
+            return _message(site, request, HTTPStatus.NOT_FOUND, "No such approval", f"{error}.")
         if isinstance(error, HTTPException):
             status = HTTPStatus(error.status_code)
             return _message(site, request, status, status.phrase, "The address leads nowhere here.")
         log.warning("%s: %s", request.url.path, error)
         status = HTTPStatus.SERVICE_UNAVAILABLE
-        text = f"{error} Nothing was shown or decided."
+        text = f"{error}. Nothing was shown or decided."
         return _message(site, request, status, "Not possible now", text)
 
     async def broken(request: Request, error: Exception) -> Response:
@@ -71,14 +70,13 @@ def build_app(site: Site, *, api: Sequence[BaseRoute] = (), slack: SlackRequests
         exception_handlers={
             LoginNeededError: login_needed,
             PageError: refused,
-            DeskError: refused,
+            DecisionError: refused,
             StoreError: refused,
             HTTPException: refused,
             Exception: broken,
         },
     )
     app.router.redirect_slashes = False
-    site.desk.on_change(lambda approval, state: site.live.tell(Change(approval, state)))
 
     def on_refusal(scope: Scope, reason: str) -> None:
         client = scope.get("client")

@@ -5,21 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 from http import HTTPStatus
+from typing import Literal
 from urllib.parse import urlencode
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from onrecord.policies.approvals import Moment, NotEntitledError, Rules, check_approver, check_fresh, same_person
 from onrecord.policies.errors import OnrecordError
-from onrecord.recordings.admin.desk import DeskError, Held, Person
+from onrecord.recordings.admin.desk import Held, held_of
 from onrecord.recordings.admin.parts import paged
-from onrecord.recordings.admin.roles import issuer_of, why_stale
+from onrecord.recordings.admin.roles import issuer_of
 from onrecord.recordings.admin.site import PageError, Site, Visitor, client_of, form, page, see_other, visitor
+from onrecord.recordings.control.admin import DecisionError, Shown
+from onrecord.recordings.display.records import pretty_sql
 from onrecord.recordings.records import LookRecord
 from onrecord.recordings.views import View
 
 MAX_REASON = 1000
+LATELY = 50
+_VERBS: dict[str, Literal["approve", "deny", "revoke"]] = {"approve": "approve", "refuse": "deny", "revoke": "revoke"}
+_STATUS = {"forbidden": HTTPStatus.FORBIDDEN, "trouble": HTTPStatus.SERVICE_UNAVAILABLE}
 
 
 class ApprovalPages:
@@ -39,27 +47,31 @@ class ApprovalPages:
 
     async def home(self, request: Request) -> Response:
         """Where people start."""
-        visits = visitor(self._site, request)
-        return see_other("/approvals" if visits.has("viewer", "approver", "auditor", "operator") else "/login")
+        visitor(self._site, request)
+        return see_other("/approvals")
 
     async def queue(self, request: Request) -> Response:
         """What waits, and what was decided lately."""
-        visits = visitor(self._site, request)
-        held = [item for item in await self._site.desk.approvals() if may_see(visits, item)]
+        site = self._site
+        visits = visitor(site, request)
+        shown = [one for one in site.channel.snapshot().approvals if may_see(visits, one, site.rules)]
+        held = [held_of(one, site.rules, site.clock()) for one in shown]
+        mine = {one.approval.id for one in shown if not why_not(one, visits, site)}
         return page(
-            self._site,
+            site,
             "queue.html",
             visits,
-            waiting=[item for item in held if item.open],
-            past=[item for item in held if not item.open],
-            mine={item.id for item in held if why_not(item, visits) == ""},
+            waiting=[item for item in held if item.pending],
+            past=[item for item in held if not item.pending][: -LATELY - 1 : -1],
+            mine=mine,
         )
 
     async def show(self, request: Request) -> Response:
         """One approval. What of its text this session has seen is remembered: all of it, or no button."""
         site = self._site
         visits = visitor(site, request)
-        held = await self._find(request, visits)
+        shown = self._find(request, visits)
+        held = held_of(shown, site.rules, site.clock())
         sections = to_read(held)
         pages = paged(sections)
         given = request.query_params.get("part", "1")
@@ -73,7 +85,7 @@ class ApprovalPages:
                 of=held.id,
                 parts=(*(name for name, _ in sections), f"page {number} of {len(pages)}"),
             ),
-            command=held.command,
+            session=held.session,
         )
         content = content_of(held)
         seen = visits.session.saw(content, number)
@@ -83,47 +95,73 @@ class ApprovalPages:
             "approval.html",
             visits,
             held=held,
+            pretty=pretty_sql(held.text) if held.kind == "sql" else "",
             parts=pages[number - 1],
             number=number,
             count=len(pages),
             missing=[i for i in range(1, len(pages) + 1) if i not in seen],
             timeline=timeline,
             problem=problem,
-            why_not=why_not(held, visits),
-            stale=self._stale(visits),
+            why_not=why_not(shown, visits, site),
+            stale=why_stale(visits, site),
             login=self._login_again(visits, held.id),
             proof=visits.session.token(content) if len(seen) == len(pages) else "",
+            may_revoke=visits.has("operator") or not why_not(shown, visits, site),
         )
 
     async def decide(self, request: Request) -> Response:
-        """Approve or refuse: by the form of the page, after all of the text was shown, with a fresh login."""
+        """Approve, refuse or take back: by the form of the page; to approve, after all of the text was shown."""
         site = self._site
         visits = visitor(site, request)
         fields = await form(site, request)
-        held = await self._find(request, visits)
-        client = client_of(request)
-        verb = fields.get("decision", "")
-        if verb not in ("approve", "refuse"):
+        shown = self._find(request, visits)
+        held = held_of(shown, site.rules, site.clock())
+        verb = _VERBS.get(fields.get("decision", ""))
+        said = fields.get("reason", "").strip()
+        if verb is None:
             raise PageError(HTTPStatus.BAD_REQUEST, "Not understood", "Choose approve or refuse.")
-        if (reason := why_not(held, visits)) and held.open:
-            site.looks.refuse(
-                "a decision by somebody who may not", client=client, text=held.id, detail=reason, who=visits.identity
+        if len(said) > MAX_REASON:
+            raise PageError(HTTPStatus.BAD_REQUEST, "Too long", f"A reason has at most {MAX_REASON} characters.")
+        if verb != "approve" and not said:
+            raise PageError(HTTPStatus.BAD_REQUEST, "A reason is missing", "Say why: the agent reads it.")
+        if verb == "approve" and held.pending and (problem := self._unready(request, visits, held, fields)):
+            return problem
+        person = replace(visits.person, client=client_of(request), via="page")
+        try:
+            await site.channel.decide(held.id, verb, person, said)
+        except DecisionError as error:
+            return page(
+                site,
+                "message.html",
+                visits,
+                status=_STATUS.get(error.code, HTTPStatus.CONFLICT),
+                title="Nothing was decided by you",
+                text=f"{error}.",
+                link=f"/approvals/{held.id}",
+                label="Back to the approval",
             )
-            raise PageError(HTTPStatus.FORBIDDEN, "Not yours to decide", reason)
-        if stale := self._stale(visits):
+        return see_other(f"/approvals/{held.id}")
+
+    def _unready(self, request: Request, visits: Visitor, held: Held, fields: dict[str, str]) -> Response | None:
+        """Why this person may not approve this yet: an old login, or a text not read to its end."""
+        site = self._site
+        if stale := why_stale(visits, site):
             return page(
                 site,
                 "message.html",
                 visits,
                 status=HTTPStatus.FORBIDDEN,
-                title="Log in again to decide",
-                text=f"Nothing was decided: {stale}. A decision needs a login of the last five minutes.",
+                title="Log in again to approve",
+                text=f"Nothing was decided: {stale}.",
                 link=self._login_again(visits, held.id),
                 label="Log in again",
             )
-        if verb == "approve" and not visits.session.holds(content_of(held), fields.get("seen", "")):
+        if not visits.session.holds(content_of(held), fields.get("seen", "")):
             site.looks.refuse(
-                "an approval of a text that was not shown to its end", client=client, text=held.id, who=visits.identity
+                "an approval of a text that was not shown to its end",
+                client=client_of(request),
+                text=held.id,
+                who=visits.identity,
             )
             raise PageError(
                 HTTPStatus.CONFLICT,
@@ -131,41 +169,21 @@ class ApprovalPages:
                 "Nothing was decided: this session has not been shown all of what it would approve, or it has changed. "
                 "Open the approval again and read it to its end.",
             )
-        said = fields.get("reason", "").strip()
-        if len(said) > MAX_REASON:
-            raise PageError(HTTPStatus.BAD_REQUEST, "Too long", f"A reason has at most {MAX_REASON} characters.")
-        if verb == "refuse" and not said:
-            raise PageError(HTTPStatus.BAD_REQUEST, "A reason is missing", "Say why it is refused: the agent reads it.")
-        person = Person(
-            identity=visits.identity, auth_time=visits.session.auth_time, acr=visits.session.acr, client=client
-        )
-        try:
-            await site.desk.decide(
-                held.id, digest=fields.get("digest", ""), approve=verb == "approve", reason=said, person=person
-            )
-        except DeskError as error:
-            now_held = await self._find(request, visits)
-            return page(
-                site,
-                "message.html",
-                visits,
-                status=HTTPStatus.CONFLICT,
-                title="Nothing was decided by you",
-                text=f"{error} Its state is now: {now_held.state}.",
-                link=f"/approvals/{held.id}",
-                label="Back to the approval",
-            )
-        return see_other(f"/approvals/{held.id}")
+        return None
 
-    async def _find(self, request: Request, visits: Visitor) -> Held:
-        held = await self._site.desk.approval(request.path_params["id"])
-        if not may_see(visits, held):
+    def _find(self, request: Request, visits: Visitor) -> Shown:
+        """The approval with this whole id: a page's address is no place for beginnings of ids."""
+        id = request.path_params["id"]
+        shown = self._site.channel.approval(id)
+        if shown.approval.id != id:
+            raise DecisionError("not_found", f"there is no approval {id!r}")
+        if not may_see(visits, shown, self._site.rules):
             raise PageError(
                 HTTPStatus.FORBIDDEN,
                 "Not for you",
                 "This approval is for other groups, and you are not among its viewers.",
             )
-        return held
+        return shown
 
     async def _timeline(self, held: Held) -> tuple[list[View], str]:
         """The run so far, and why it cannot be shown."""
@@ -173,38 +191,46 @@ class ApprovalPages:
             _, commands = await self._site.archive.run(held.run, limit=50)
         except OnrecordError as error:
             return [], str(error)
-        return [command for command in commands if command["id"] != held.command], ""
-
-    def _stale(self, visits: Visitor) -> str:
-        session = visits.session
-        return why_stale(visits.identity, session.auth_time, session.acr, self._site.config, self._site.clock())
+        return commands, ""
 
     def _login_again(self, visits: Visitor, id: str) -> str:
-        issuer = issuer_of(visits.identity, self._site.config)
+        issuer = issuer_of(visits.person, self._site.config)
         if issuer is not None and issuer.issuer in self._site.logins:
             return "/login/start?" + urlencode({"issuer": issuer.issuer, "again": "1", "next": f"/approvals/{id}"})
         return f"/login?again=1&next=/approvals/{id}"
 
 
-def may_see(visits: Visitor, held: Held) -> bool:
-    """Viewers, auditors and operators see all approvals; approvers those that are for one of their groups."""
+def may_see(visits: Visitor, shown: Shown, rules: Rules) -> bool:
+    """Viewers, auditors and operators see all approvals; others those that are for one of their groups."""
     if visits.has("viewer", "auditor", "operator"):
         return True
-    return visits.has("approver") and not set(held.groups).isdisjoint(visits.identity.groups)
+    groups = {name for group in shown.approval.request.approvers for name in ((group,) if group else rules.approvers)}
+    return not groups.isdisjoint(visits.person.groups)
 
 
-def why_not(held: Held, visits: Visitor) -> str:
+def why_not(shown: Shown, visits: Visitor, site: Site) -> str:
     """Why this person may not decide, as far as this process knows (the recorder asks again); "" where they may."""
-    me = visits.identity
-    if not visits.has("approver"):
-        return "You do not have the role approver."
-    if set(held.groups).isdisjoint(me.groups):
-        return f"This approval is for {held.approvers or ', '.join(held.groups)}; you are in none of these groups."
-    if me.subject in (held.identity.subject, held.identity.on_behalf_of):
-        return "You are the requester, or the agent works for you: somebody else has to decide."
-    if any(vote.subject == me.subject for vote in held.votes):
-        return "You have decided already; somebody else is needed too."
+    approval = shown.approval
+    try:
+        check_approver(approval, visits.person, _moment(site), site.rules, fresh=False)
+    except NotEntitledError as error:
+        return f"{error}."
+    if any(same_person(vote.approver, visits.person) for vote in approval.votes):
+        return "You have agreed already; another person must too."
     return ""
+
+
+def why_stale(visits: Visitor, site: Site) -> str:
+    """Why this login may not approve; "" where it is fresh enough."""
+    try:
+        check_fresh(visits.person, _moment(site), site.rules)
+    except NotEntitledError as error:
+        return str(error)
+    return ""
+
+
+def _moment(site: Site) -> Moment:
+    return Moment(site.clock(), 0.0)
 
 
 def to_read(held: Held) -> list[tuple[str, str]]:

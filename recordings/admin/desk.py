@@ -1,102 +1,144 @@
-"""What the pages need of approvals and kills, and nothing of how it is done: the recorder decides, not this process."""
+"""An approval as the pages show it: what the recorder told, as one flat object."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from onrecord.policies.errors import OnrecordError
+from onrecord.policies.approvals import Rules, State
 from onrecord.policies.model import Identity
-
-PENDING = "pending"
-
-
-class DeskError(OnrecordError):
-    """It was not done. The text is for the person who asked."""
+from onrecord.recordings.control.admin import Shown
 
 
-class NoSuchApprovalError(DeskError):
-    """There is no such approval, or not any more."""
-
-
-class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """Who decides, and how sure we are. `auth_time` is Unix seconds."""
-
-    identity: Identity
-    auth_time: float
-    acr: str
-    client: str
-
-
-class Vote(msgspec.Struct, frozen=True, kw_only=True):
-    """One person's word on an approval."""
+class Word(msgspec.Struct, frozen=True, kw_only=True):
+    """One person's word on an approval. `at` is Unix seconds."""
 
     subject: str
-    approved: bool
-    at: float = 0.0
+    at: float
     reason: str = ""
-    groups: tuple[str, ...] = ()
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """An approval as an approver sees it. Times are Unix seconds; `digest` is what a grant binds to.
+    """Times are Unix seconds; `digest` is what a grant binds to; `groups` are all that may decide.
 
-    `approvers` says in words who must approve; `groups` are all that count for it. `unbound` lists what the grant does
-    not bind. `preview` is text, `no_preview` why there is none.
+    `approvers` says in words who must agree, `missing` who has not yet. `unbound` lists what a grant does not bind.
     """
 
     id: str
     state: str
     at: float
     expires: float
+    waiting: bool
     identity: Identity
     run: str
     session: str
     resource: str
     protocol: str
-    client: str = ""
-    kind: str = ""
-    action: str = ""
-    text: str = ""
-    formatted: str = ""
-    parameters: tuple[str | None, ...] | None = None
-    detail: dict[str, Any] = msgspec.field(default_factory=dict)
-    cause: str = ""
-    policy: str = ""
-    reason: str = ""
-    policies: str = ""
-    approvers: str = ""
-    groups: tuple[str, ...] = ()
-    votes: tuple[Vote, ...] = ()
-    digest: str = ""
-    command: str = ""
-    preview: str = ""
-    no_preview: str = ""
-    unbound: tuple[str, ...] = ()
-    ended: str = ""
+    client: str
+    kind: str
+    action: str
+    text: str
+    detail: dict[str, Any]
+    parameters: list[Any] | None
+    cause: str
+    policy: str
+    reason: str
+    policies: str
+    approvers: str
+    groups: tuple[str, ...]
+    missing: tuple[str, ...]
+    agreed: tuple[Word, ...]
+    decided: Word | None
+    why: str
+    digest: str
+    preview: str
+    counts: tuple[str, ...]
+    no_preview: str
+    unbound: tuple[str, ...]
+    rests_on: tuple[str, ...]
+    max_rows: int | None
+    reuse: float
+    uses: int
 
     @property
-    def open(self) -> bool:
+    def pending(self) -> bool:
         """Whether a decision would still count."""
-        return self.state == PENDING
+        return self.state == State.PENDING
+
+    @property
+    def granted(self) -> bool:
+        """Whether it can still be taken back before it is used (again)."""
+        return self.state == State.GRANTED
 
 
-class Desk(Protocol):
-    """Approvals and kills, at the recorder."""
+def held_of(shown: Shown, rules: Rules, now: float) -> Held:
+    """The page's view of an approval. `now` is Unix seconds."""
+    approval = shown.approval
+    request = approval.request
+    try:
+        command = msgspec.json.decode(request.command)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        command = {}
+    if not isinstance(command, dict):
+        command = {}
+    detail = command.get("detail")
+    detail = dict(detail) if isinstance(detail, dict) else {}
+    parameters = detail.get("parameters")
+    named = [(name,) if name else rules.approvers for name in request.approvers]
+    words = " and ".join(" or ".join(names) or "nobody" for names in named)
+    if approval.people > len(named):
+        words += f", {approval.people} people in all"
+    preview, counts, none = _preview(shown)
+    return Held(
+        id=approval.id,
+        state=approval.state.value,
+        at=approval.requested_at,
+        expires=now + shown.expires_in,
+        waiting=shown.waiting,
+        identity=request.identity,
+        run=request.run,
+        session=request.session,
+        resource=request.resource,
+        protocol=request.protocol,
+        client=request.client,
+        kind=str(command.get("kind", "")),
+        action=str(command.get("action", "unknown")),
+        text=str(command.get("text", "")),
+        detail=detail,
+        parameters=parameters if isinstance(parameters, list) else None,
+        cause=str(command.get("cause") or ""),
+        policy=request.policy,
+        reason=request.reason,
+        policies=request.policies,
+        approvers=words,
+        groups=tuple(dict.fromkeys(name for names in named for name in names)),
+        missing=shown.missing,
+        agreed=tuple(Word(subject=vote.approver.subject, at=vote.at, reason=vote.reason) for vote in approval.votes),
+        decided=None
+        if approval.decided_by is None
+        else Word(subject=approval.decided_by.subject, at=approval.decided_at or 0.0, reason=approval.reason),
+        why=approval.reason,
+        digest=request.digest,
+        preview=preview,
+        counts=counts,
+        no_preview=none,
+        unbound=request.unbound,
+        rests_on=tuple(name for name, _ in request.rests_on),
+        max_rows=request.max_rows,
+        reuse=request.reuse,
+        uses=len(approval.nonces),
+    )
 
-    async def approvals(self) -> list[Held]:
-        """What waits and what was decided lately, newest first. Raises DeskError."""
 
-    async def approval(self, id: str) -> Held:
-        """One. Raises NoSuchApprovalError, DeskError."""
-
-    async def decide(self, id: str, *, digest: str, approve: bool, reason: str, person: Person) -> Held:
-        """Approve or refuse what has this digest; its new state. Raises DeskError, whose text says why not."""
-
-    async def kill(self, what: str, name: str, *, reason: str, person: Person) -> str:
-        """End a run, a session or an identity ("run", "session", "identity"); what was ended, in words."""
-
-    def on_change(self, tell: Callable[[str, str], None]) -> None:
-        """`tell(id, state)` is called for each change of an approval, from the event loop; ("", "") for any."""
+def _preview(shown: Shown) -> tuple[str, tuple[str, ...], str]:
+    """Text, counts in words, and why there is none."""
+    preview = shown.approval.preview
+    if preview is None:
+        return "", (), "it is not there yet (reload)" if shown.approval.state == State.PENDING else "none was made"
+    counts = []
+    if preview.matched is not None:
+        counts.append(f"matches {preview.matched} rows now (counted)")
+    if preview.rows is not None:
+        counts.append(f"the planner expects {preview.rows} rows")
+    return preview.text, tuple(counts), preview.reason

@@ -12,9 +12,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from onrecord.recordings.admin.approval_pages import may_see
-from onrecord.recordings.admin.desk import DeskError
 from onrecord.recordings.admin.live import Change
 from onrecord.recordings.admin.site import LoginNeededError, Site, Visitor, visitor
+from onrecord.recordings.control.admin import DecisionError
 
 BEAT = 10.0
 LONGEST = 900.0
@@ -56,13 +56,13 @@ class Events:
                     return
                 if change is None:
                     yield b": still here\n\n"
-                elif await self._concerns(change, visits):
+                elif self._concerns(change, visits):
                     yield b"event: change\ndata: " + msgspec.json.encode(change) + b"\n\n"
 
-    async def _concerns(self, change: Change, visits: Visitor) -> bool:
+    def _concerns(self, change: Change, visits: Visitor) -> bool:
         if not change.id:
             return True
         try:
-            return may_see(visits, await self._site.desk.approval(change.id))
-        except DeskError:
+            return may_see(visits, self._site.channel.approval(change.id), self._site.rules)
+        except DecisionError:
             return False

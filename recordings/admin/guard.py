@@ -97,7 +97,7 @@ class Guard:
         hosts = _values(headers, b"host")
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
             return HTTPStatus.MISDIRECTED_REQUEST, "this host name is not the admin page's (gateway.admin_url)"
-        if scope["method"] not in _METHODS:
+        if scope["method"] not in _METHODS and not (scope["method"] == "DELETE" and self._is_api(scope)):
             return HTTPStatus.METHOD_NOT_ALLOWED, "only GET, HEAD and POST are used here"
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET:
             return HTTPStatus.REQUEST_URI_TOO_LONG, "the address is too long"
@@ -120,12 +120,15 @@ class Guard:
         if scope["path"] in self._signed:
             return None, ""
         cookies = _values(headers, b"cookie")
-        if scope["path"].startswith(self._api) and not cookies and not sites and not _values(headers, b"origin"):
+        if self._is_api(scope) and not cookies and not sites and not _values(headers, b"origin"):
             return None, ""
         origins = _values(headers, b"origin")
         if origins != [self._origin] or any(site != "same-origin" for site in sites):
             return HTTPStatus.FORBIDDEN, "this does not come from a page of this site (Origin, Sec-Fetch-Site)"
         return None, ""
+
+    def _is_api(self, scope: Scope) -> bool:
+        return bool(scope["path"].startswith(self._api))
 
     def _dressed(self, send: Send) -> Send:
         async def dressed(message: Message) -> None:

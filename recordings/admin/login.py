@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from onrecord.policies.approvals import Approver
 from onrecord.policies.config.issuers import DEV_ISSUER
 from onrecord.policies.errors import IdentityError
 from onrecord.policies.identity.tokens import parse_token
-from onrecord.recordings.admin.oidc import LoggedIn
 from onrecord.recordings.admin.render import render
 from onrecord.recordings.admin.site import (
     FORM,
@@ -21,6 +21,7 @@ from onrecord.recordings.admin.site import (
     browser,
     client_of,
     form,
+    identity_of,
     own_path,
     page,
     see_other,
@@ -103,10 +104,10 @@ class LoginPages:
         if login is None:
             return self._failed(request, IdentityError("the issuer is not configured any more"))
         try:
-            done = await login.finish(pending, answer)
+            person = await login.finish(pending, answer, client=client_of(request))
         except IdentityError as error:
             return self._failed(request, error)
-        return self._logged_in(request, found[0], done, pending.next)
+        return self._logged_in(request, found[0], person, pending.next)
 
     async def token(self, request: Request) -> Response:
         """A pasted token of the dev issuer: of a human, and used once."""
@@ -123,15 +124,13 @@ class LoginPages:
             parsed = parse_token(text)
             if parsed.issuer != DEV_ISSUER:
                 raise IdentityError("a pasted token of another issuer", "only tokens of the dev issuer are taken here")
-            identity = await site.authenticator.authenticate(text, client=client)
-            if identity.kind != "human":
+            person = await site.authenticator.login(text, client=client, via="page")
+            if person.kind != "human" or person.on_behalf_of is not None:
                 raise IdentityError("a pasted token of an agent", "this is an agent's token; mint one with --human")
-            self._use_once(identity.token_id, identity.expires_at)
-            issued = parsed.claims.get("iat")
+            self._use_once(person.token_id, float(parsed.claims["exp"]))
         except IdentityError as error:
             return self._failed(request, error)
-        done = LoggedIn(identity, float(issued) if isinstance(issued, int) else 0.0, "")
-        return self._logged_in(request, found[0], done, own_path(fields.get("next", "/")))
+        return self._logged_in(request, found[0], person, own_path(fields.get("next", "/")))
 
     async def logout(self, request: Request) -> Response:
         """End the session."""
@@ -156,18 +155,18 @@ class LoginPages:
             raise IdentityError("a pasted token was used before", "this token was used before; mint a new one")
         used[id] = expires
 
-    def _logged_in(self, request: Request, cookie: str, done: LoggedIn, next: str) -> Response:
+    def _logged_in(self, request: Request, cookie: str, person: Approver, next: str) -> Response:
         site = self._site
         site.looks.look(
             LookRecord(
-                identity=done.identity,
+                identity=identity_of(person),
                 what="login",
                 client=client_of(request),
-                auth_time=done.auth_time,
-                acr=done.acr,
+                auth_time=person.auth_time,
+                acr=person.acr,
             )
         )
-        fresh, _ = site.sessions.log_in(cookie, done.identity, auth_time=done.auth_time, acr=done.acr)
+        fresh, _ = site.sessions.log_in(cookie, person)
         response = see_other(next)
         set_cookie(site, response, fresh)
         return response

@@ -19,16 +19,17 @@ from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
+from onrecord.policies.approvals import Approver
 from onrecord.policies.config import IssuerConfig
 from onrecord.policies.config.values import is_loopback
 from onrecord.policies.errors import IdentityError
-from onrecord.policies.identity.claims import MAX_TIME, check_claims
+from onrecord.policies.identity.authenticator import approver_of
+from onrecord.policies.identity.claims import check_claims
 from onrecord.policies.identity.fetch import FetchError, check_url, fetch_metadata, post_form
 from onrecord.policies.identity.jwks import check_algorithm, verify
 from onrecord.policies.identity.keys import RemoteKeys
 from onrecord.policies.identity.strict_json import JsonError, parse_object
 from onrecord.policies.identity.tokens import parse_token, show
-from onrecord.policies.model import Identity
 from onrecord.recordings.admin.sessions import PendingLogin
 
 FRESH = 300.0
@@ -36,15 +37,6 @@ FRESH = 300.0
 
 LOGIN_LIFETIME = 600.0
 METADATA_AGE = 300.0
-
-
-class LoggedIn(msgspec.Struct, frozen=True):
-    """A login that succeeded. `auth_time` (Unix seconds) is 0.0 where the issuer does not say: such a login decides
-    nothing."""
-
-    identity: Identity
-    auth_time: float
-    acr: str
 
 
 class OidcLogin:
@@ -104,7 +96,7 @@ class OidcLogin:
 
         return login, address
 
-    async def finish(self, login: PendingLogin, answer: Mapping[str, str]) -> LoggedIn:
+    async def finish(self, login: PendingLogin, answer: Mapping[str, str], *, client: str) -> Approver:
         """What the issuer's answer (the query of the redirect) proves. Raises IdentityError."""
         metadata = await self._discover()
         if self._clock() - login.began > LOGIN_LIFETIME or self._clock() < login.began:
@@ -118,9 +110,9 @@ class OidcLogin:
             raise IdentityError(f"the issuer refused the login: {show(answer['error'])}", "the login was not completed")
         if not answer.get("code"):
             raise IdentityError("the issuer's answer has no code")
-        return await self._exchange(metadata, login, answer["code"])
+        return await self._exchange(metadata, login, answer["code"], client)
 
-    async def _exchange(self, metadata: dict[str, Any], login: PendingLogin, code: str) -> LoggedIn:
+    async def _exchange(self, metadata: dict[str, Any], login: PendingLogin, code: str, client: str) -> Approver:
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -146,9 +138,9 @@ class OidcLogin:
         if status != 200 or not isinstance(token, str):
             said = show(answer.get("error", "without an ID token"))
             raise IdentityError(f"the token endpoint answered {status} {said}")
-        return await self._check(token, login)
+        return await self._check(token, login, client)
 
-    async def _check(self, text: str, login: PendingLogin) -> LoggedIn:
+    async def _check(self, text: str, login: PendingLogin, client: str) -> Approver:
         """OpenID Connect Core §3.1.3.7, in its order."""
         token = parse_token(text)
         config = msgspec.structs.replace(self.config, audience=(self.config.client_id,), bind="none")
@@ -158,7 +150,7 @@ class OidcLogin:
             if fresh is None or not verify(token, fresh, config.algorithms):
                 raise IdentityError(f"issuer {config.issuer!r} has no key {show(token.kid)}")
         now = self._clock()
-        identity = check_claims(token.claims, config, now=now, signing_input=token.signing_input).identity
+        checked = check_claims(token.claims, config, now=now, signing_input=token.signing_input)
         audience, party = token.claims.get("aud"), token.claims.get("azp")
         if isinstance(audience, list) and len(audience) > 1 and party is None:
             raise IdentityError("the ID token is for several clients and does not say which asked for it (`azp`)")
@@ -168,20 +160,17 @@ class OidcLogin:
         given = nonce.encode("utf-8", "replace") if isinstance(nonce, str) else b""
         if not hmac.compare_digest(given, login.nonce.encode()):
             raise IdentityError("the ID token answers another login (`nonce`)")
-        if identity.kind != "human":
+        if checked.identity.kind != "human":
             raise IdentityError("the ID token is an agent's", "agents cannot log in here")
-        auth_time, acr = token.claims.get("auth_time"), token.claims.get("acr")
-        since = 0.0
-        if type(auth_time) is int and 0 < auth_time <= MAX_TIME:
-            if auth_time > now + config.leeway:
-                raise IdentityError(f"`auth_time` is {auth_time - now:.0f} s in the future: check the clocks")
-            since = min(float(auth_time), now)
-        if login.forced and since < login.began - config.leeway:
+        person = approver_of(checked, client=client, via="page")
+        if person.auth_time > now + config.leeway:
+            raise IdentityError(f"`auth_time` is {person.auth_time - now:.0f} s in the future: check the clocks")
+        if login.forced and person.auth_time < login.began - config.leeway:
             raise IdentityError(
                 "the issuer was asked to log the user in anew (prompt=login) and did not (`auth_time`)",
                 "your login provider did not ask you to log in again",
             )
-        return LoggedIn(identity, since, acr if isinstance(acr, str) else "")
+        return person
 
     async def _discover(self) -> dict[str, Any]:
         if time.monotonic() - self._read_at > METADATA_AGE:

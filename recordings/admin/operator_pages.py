@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from onrecord.recordings.admin.desk import DeskError, Person
+from onrecord.policies.kills import Target
 from onrecord.recordings.admin.site import PageError, Site, client_of, form, page, see_other, visitor
+from onrecord.recordings.approvals.views import kill_view
+from onrecord.recordings.control.admin import DecisionError
 
-WHAT = ("run", "session", "identity")
+WHAT: tuple[Target, ...] = ("run", "session", "identity")
 MAX_NAME = 1024
 
 
@@ -26,6 +29,7 @@ class OperatorPages:
         return [
             Route("/kill", self.ask, methods=["GET"]),
             Route("/kill", self.kill, methods=["POST"]),
+            Route("/kill/lift", self.lift, methods=["POST"]),
             Route("/notifications", self.notices, methods=["GET"]),
             Route("/notifications/again", self.again, methods=["POST"]),
         ]
@@ -35,7 +39,9 @@ class OperatorPages:
         visits = visitor(self._site, request, "operator")
         what = request.query_params.get("what", "run")
         name = request.query_params.get("name", "")[:MAX_NAME]
-        return page(self._site, "kill.html", visits, what=what if what in WHAT else "run", name=name, kinds=WHAT)
+        kills = [kill_view(kill) for kill in self._site.channel.snapshot().kills]
+        what = what if what in WHAT else "run"
+        return page(self._site, "kill.html", visits, what=what, name=name, kinds=WHAT, kills=kills)
 
     async def kill(self, request: Request) -> Response:
         """End it. No fresh login is asked for: stopping must be quick, and hurts less than going on."""
@@ -43,21 +49,29 @@ class OperatorPages:
         visits = visitor(site, request, "operator")
         fields = await form(site, request)
         what, name, reason = (fields.get(field, "").strip() for field in ("what", "name", "reason"))
-        if what not in WHAT or not name or len(name) > MAX_NAME:
+        target = next((kind for kind in WHAT if kind == what), None)
+        if target is None or not name or len(name) > MAX_NAME:
             raise PageError(HTTPStatus.BAD_REQUEST, "Not understood", "Say what to kill, and its name or id.")
         if not reason or len(reason) > MAX_NAME:
             raise PageError(HTTPStatus.BAD_REQUEST, "A reason is missing", "Say why: it goes on record.")
-        person = Person(
-            identity=visits.identity,
-            auth_time=visits.session.auth_time,
-            acr=visits.session.acr,
-            client=client_of(request),
-        )
+        person = replace(visits.person, client=client_of(request), via="page")
         try:
-            done = await site.desk.kill(what, name, reason=reason, person=person)
-        except DeskError as error:
-            raise PageError(HTTPStatus.CONFLICT, "Not killed", str(error)) from None
-        return page(site, "message.html", visits, title="Killed", text=done, link="/runs", label="Runs")
+            await site.channel.kill(target, name, person, reason)
+        except DecisionError as error:
+            raise PageError(HTTPStatus.CONFLICT, "Not killed", f"{error}.") from None
+        return see_other("/kill")
+
+    async def lift(self, request: Request) -> Response:
+        """Lift a kill switch: new sessions are served again."""
+        site = self._site
+        visits = visitor(site, request, "operator")
+        fields = await form(site, request)
+        person = replace(visits.person, client=client_of(request), via="page")
+        try:
+            await site.channel.lift(fields.get("id", ""), person, fields.get("reason", ""))
+        except DecisionError as error:
+            raise PageError(HTTPStatus.CONFLICT, "Not lifted", f"{error}.") from None
+        return see_other("/kill")
 
     async def notices(self, request: Request) -> Response:
         """What never arrived."""

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from onrecord.policies.model import Identity
+from onrecord.policies.approvals import Approver
 
 MAX_SESSIONS = 10_000
 MAX_ANONYMOUS = 1_000
@@ -40,14 +40,12 @@ class PendingLogin:
 
 @dataclass(slots=True)
 class BrowserSession:
-    """One browser. `identity` is None until somebody logs in; `auth_time` is when they proved who they are."""
+    """One browser. `person` is None until somebody logs in."""
 
     key: bytes
     created: float
     used: float
-    identity: Identity | None = None
-    auth_time: float = 0.0
-    acr: str = ""
+    person: Approver | None = None
     logins: OrderedDict[str, PendingLogin] = field(default_factory=OrderedDict)
     views: OrderedDict[str, set[int]] = field(default_factory=OrderedDict)
 
@@ -111,25 +109,24 @@ class Sessions:
 
     def open(self) -> tuple[str, BrowserSession]:
         """A new session of nobody, and its cookie."""
-        anonymous = [name for name, session in self._found.items() if session.identity is None]
+        anonymous = [name for name, session in self._found.items() if session.person is None]
         for name in anonymous[: max(0, len(anonymous) + 1 - MAX_ANONYMOUS)]:
             del self._found[name]
-        return self._add(None, 0.0, "")
+        return self._add(None)
 
-    def log_in(self, cookie: str, identity: Identity, *, auth_time: float, acr: str) -> tuple[str, BrowserSession]:
-        """Replace a session by one of `identity`: new cookie, new key, so that nothing known before counts."""
+    def log_in(self, cookie: str, person: Approver) -> tuple[str, BrowserSession]:
+        """Replace a session by one of `person`: new cookie, new key, so that nothing known before counts."""
         self._found.pop(_name(cookie), None)
         same = [
             name
             for name, session in self._found.items()
-            if session.identity is not None
-            and (session.identity.issuer, session.identity.subject) == (identity.issuer, identity.subject)
+            if session.person is not None and session.person.person == person.person
         ]
         for name in same[: max(0, len(same) + 1 - MAX_OF_IDENTITY)]:
             del self._found[name]
         while len(self._found) >= MAX_SESSIONS:
             self._found.popitem(last=False)
-        return self._add(identity, auth_time, acr)
+        return self._add(person)
 
     def end(self, cookie: str) -> None:
         """Log out."""
@@ -140,10 +137,10 @@ class Sessions:
         for name in [name for name, session in self._found.items() if not self._alive(session)]:
             del self._found[name]
 
-    def _add(self, identity: Identity | None, auth_time: float, acr: str) -> tuple[str, BrowserSession]:
+    def _add(self, person: Approver | None) -> tuple[str, BrowserSession]:
         now = self._clock()
         cookie = secrets.token_urlsafe(32)
-        session = BrowserSession(secrets.token_bytes(32), now, now, identity, auth_time, acr)
+        session = BrowserSession(secrets.token_bytes(32), now, now, person)
         self._found[_name(cookie)] = session
         return cookie, session
 
@@ -151,7 +148,7 @@ class Sessions:
         now = self._clock()
         if now < session.created:  # the clock was put back: nothing is known about its age
             return False
-        if session.identity is None:
+        if session.person is None:
             return now - session.created < ANONYMOUS_LIFETIME
         return now - session.used < self._idle and now - session.created < self._lifetime
 

@@ -12,12 +12,13 @@ from urllib.parse import parse_qsl, quote
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from onrecord.policies.approvals import Approver, Rules
 from onrecord.policies.config import AdminRole, Config
+from onrecord.policies.config.approvals import approval_rules
 from onrecord.policies.errors import OnrecordError
 from onrecord.policies.identity import Authenticator
 from onrecord.policies.model import Identity
 from onrecord.recordings.admin.archive import Archive
-from onrecord.recordings.admin.desk import Desk
 from onrecord.recordings.admin.live import Live
 from onrecord.recordings.admin.looks import Looks
 from onrecord.recordings.admin.notify.dispatch import Dispatcher
@@ -25,6 +26,7 @@ from onrecord.recordings.admin.oidc import OidcLogin
 from onrecord.recordings.admin.render import render
 from onrecord.recordings.admin.roles import roles_of
 from onrecord.recordings.admin.sessions import BrowserSession, Sessions
+from onrecord.recordings.control.admin import AdminChannel
 
 MAX_FIELDS = 40
 FORM = "form"
@@ -54,11 +56,16 @@ class Site:
     """Checks pasted tokens of the dev issuer; None where it is not configured."""
     archive: Archive
     looks: Looks
-    desk: Desk
+    channel: AdminChannel
     dispatcher: Dispatcher
     live: Live = field(default_factory=Live)
     clock: Callable[[], float] = time.time
     used_tokens: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def rules(self) -> Rules:
+        """Who may decide."""
+        return approval_rules(self.config)
 
     @property
     def origin(self) -> str:
@@ -80,12 +87,28 @@ class Visitor:
 
     cookie: str
     session: BrowserSession
-    identity: Identity
+    person: Approver
     roles: frozenset[AdminRole]
+
+    @property
+    def identity(self) -> Identity:
+        """The person as records name them."""
+        return identity_of(self.person)
 
     def has(self, *roles: AdminRole) -> bool:
         """Whether one of `roles` is theirs."""
         return not self.roles.isdisjoint(roles)
+
+
+def identity_of(person: Approver) -> Identity:
+    """A person as records name them."""
+    return Identity(
+        issuer=person.issuer,
+        subject=person.subject,
+        groups=person.groups,
+        kind="human",
+        token_id=person.token_id,
+    )
 
 
 def client_of(request: Request) -> str:
@@ -103,17 +126,16 @@ def browser(site: Site, request: Request) -> tuple[str, BrowserSession] | None:
 def visitor(site: Site, request: Request, *roles: AdminRole) -> Visitor:
     """Who is logged in, with one of `roles` (any, where none is given). Raises LoginNeededError, PageError."""
     found = browser(site, request)
-    if found is None or found[1].identity is None:
+    person = found[1].person if found is not None else None
+    if found is None or person is None:
         raise LoginNeededError("nobody is logged in")
     cookie, session = found
-    identity = session.identity
-    assert identity is not None  # noqa: S101  # for the type checker: it was asked above
-    visits = Visitor(cookie, session, identity, roles_of(identity, site.config.admin))
-    if not visits.roles or (roles and not visits.has(*roles)):
+    visits = Visitor(cookie, session, person, roles_of(person, site.config))
+    if roles and not visits.has(*roles):
         raise PageError(
             HTTPStatus.FORBIDDEN,
             "Not for you",
-            f"This page is for {' and '.join(roles) or 'people with a role'}; your groups give you "
+            f"This page is for {' and '.join(roles)}; your groups give you "
             f"{', '.join(sorted(visits.roles)) or 'no role'}. Groups get roles in mitm.toml, [admin] roles.",
         )
     return visits
@@ -143,7 +165,7 @@ async def form(site: Site, request: Request) -> dict[str, str]:
             "a form without this session's token (CSRF)",
             client=client_of(request),
             text=f"POST {request.url.path}",
-            who=found[1].identity,
+            who=identity_of(found[1].person) if found[1].person else None,
         )
         raise PageError(
             HTTPStatus.FORBIDDEN,

@@ -91,7 +91,7 @@ def render_record(view: View) -> RenderableType:
 def render_command(view: View) -> RenderableType:
     text = _bounded(view["text"])
     if view["kind"] == "sql":
-        pretty = _pretty_sql(text)
+        pretty = pretty_sql(text)
         shown = Syntax(pretty, "postgresql", theme="ansi_dark", background_color="default", word_wrap=True)
         values = (view.get("detail") or {}).get("parameters")
         if not isinstance(values, list) or not values:
@@ -104,7 +104,7 @@ def render_command(view: View) -> RenderableType:
     return Text(text or "–")
 
 
-def _pretty_sql(text: str) -> str:
+def pretty_sql(text: str) -> str:
     """Indented for people; as it is where one line is enough, or where sqlglot would make another statement of it."""
     if len(text) <= 76 or len(text) > 5000 or "\n" in text or "--" in text or "/*" in text or _nests(text):
         return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onrecord.policies.model import Identity
+from onrecord.policies.approvals import Approver
 from onrecord.recordings.admin.sessions import (
     ANONYMOUS_LIFETIME,
     MAX_ANONYMOUS,
@@ -14,7 +14,7 @@ from onrecord.recordings.admin.sessions import (
     Sessions,
 )
 
-DANA = Identity(issuer="https://idp.example.com", subject="dana", kind="human")
+DANA = Approver(issuer="https://idp.example.com", subject="dana", kind="human", auth_time=5.0)
 
 
 class Clock:
@@ -35,19 +35,19 @@ def sessions(clock):
     return Sessions(idle=900, lifetime=3600, clock=clock)
 
 
-def log_in(sessions, identity=DANA):
+def log_in(sessions, person=DANA):
     cookie, _ = sessions.open()
-    return sessions.log_in(cookie, identity, auth_time=0.0, acr="")
+    return sessions.log_in(cookie, person)
 
 
 def test_a_login_changes_the_cookie_and_the_key(sessions):
     before, anonymous = sessions.open()
-    after, session = sessions.log_in(before, DANA, auth_time=5.0, acr="mfa")
+    after, session = sessions.log_in(before, DANA)
     assert before != after
     assert sessions.get(before) is None
     assert sessions.get(after) is session
     assert anonymous.token("form") != session.token("form")
-    assert (session.identity, session.auth_time, session.acr) == (DANA, 5.0, "mfa")
+    assert session.person == DANA
 
 
 def test_a_session_ends_after_its_idle_time(sessions, clock):
