@@ -21,12 +21,13 @@ from typing import Annotated
 import typer
 
 from onrecord.policies.config import Config, load_config
-from onrecord.policies.config.ownership import check_files, weak_places
+from onrecord.policies.config.ownership import admin_refs, check_files, weak_places
 from onrecord.policies.errors import ConfigError, OnrecordError, Problem
 from onrecord.recordings.datapath import secret_references, state_paths
 from onrecord.recordings.process import READY_FD, SUPERVISED, harden
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "TERM")
+ADMIN = "onrecord.recordings.admin"
 START_TIMEOUT = 60.0
 DRAIN_TIMEOUT = 10.0
 FIRST_BACKOFF, LAST_BACKOFF = 0.2, 5.0
@@ -67,6 +68,8 @@ def services(config: Config, *, gateway: bool = True) -> list[Service]:
         ]
     if config.gateway.ssh is not None:
         found.append(Service("ssh-0", "onrecord.shims.ssh", frozenset({"ssh"})))
+    if config.gateway.admin is not None:
+        found.append(Service("admin", ADMIN, frozenset()))
     return found
 
 
@@ -78,6 +81,10 @@ def child_environment(config: Config, service: Service, environ: Mapping[str, st
             for reference in secret_references(resource):
                 if reference.scheme == "env" and reference.target in environ:
                     passed[reference.target] = environ[reference.target]
+    if service.module == ADMIN:
+        for _, reference in admin_refs(config):
+            if reference.scheme == "env" and reference.target in environ:
+                passed[reference.target] = environ[reference.target]
     passed[SUPERVISED] = str(os.getpid())
     return passed
 
@@ -263,7 +270,7 @@ def _say(text: str) -> None:
 
 def _listening(config: Config) -> str:
     gateway = config.gateway
-    served = [(name, getattr(gateway, name)) for name in ("http", "postgres", "ssh")]
+    served = [(name, getattr(gateway, name)) for name in ("http", "postgres", "ssh", "admin")]
     return "ready: " + ", ".join(f"{name} on {address}" for name, address in served if address is not None)
 
 

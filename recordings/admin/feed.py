@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from onrecord.policies.approvals import State
 from onrecord.policies.kills import Kill
@@ -57,7 +57,7 @@ class Feed:
                 async for event in events:
                     self._heard(event)
 
-    async def _events(self) -> AsyncIterator[Event | None]:
+    async def _events(self) -> AsyncGenerator[Event | None]:
         """Changes as they come, and None every LOOK_AGAIN seconds."""
         source = self._channel.subscribe()
         pending: asyncio.Task[Event] | None = None

@@ -15,7 +15,7 @@ class Part(NamedTuple):
     section: str
     text: str
     number: int = 1
-    count: int = 1
+    of: int = 1
 
 
 def paged(sections: Iterable[tuple[str, str]]) -> list[list[Part]]:

@@ -44,6 +44,7 @@ class Setup:
     state: Path
     store: Path
     ssh_port: int = 0
+    admin_port: int = 0
 
     def mint(self, subject: str = "agent-7", *, groups: Sequence[str] = ("agents",), **more: Any) -> str:
         """A token of the dev issuer."""
@@ -62,11 +63,12 @@ def make_config(
     gateway: Mapping[str, Any] | None = None,
     recordings: Mapping[str, Any] | None = None,
     quotas: Mapping[str, Any] | None = None,
+    tables: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Setup:
     """Write mitm.toml under `tmp_path`, on free loopback ports, with the dev issuer; keyword tables override.
 
-    A listener that is overridden with None is left out; its port is then 0.
+    A listener that is overridden with None is left out; its port is then 0. `tables` are further tables, by name.
     """
     http_port, postgres_port = free_ports(2)
     folder = tmp_path / "gateway"
@@ -86,6 +88,7 @@ def make_config(
         else [{"issuer": "onrecord:dev", "audience": AUDIENCE}],
         "policies": [dict(policy) for policy in policies],
         **({"masks": [dict(mask) for mask in masks]} if masks else {}),
+        **(tables or {}),
         "resources": {name: dict(table) for name, table in (resources or {}).items()},
     }
     listeners = document["gateway"]
@@ -103,6 +106,7 @@ def make_config(
         state,
         state / "recordings.db",
         ssh_port=int(str(listeners["ssh"]).rpartition(":")[2]) if "ssh" in listeners else 0,
+        admin_port=int(str(listeners["admin"]).rpartition(":")[2]) if "admin" in listeners else 0,
     )
 
 
@@ -187,7 +191,7 @@ def running_gateway(setup: Setup, *, timeout: float = PATIENCE) -> Iterator[Gate
         )
     gateway = Gateway(setup, process, log)
     try:
-        for port in filter(None, (setup.http_port, setup.postgres_port, setup.ssh_port)):
+        for port in filter(None, (setup.http_port, setup.postgres_port, setup.ssh_port, setup.admin_port)):
             _wait_listening(gateway, port, timeout)
             if process.poll() is not None:
                 raise PartError(f"onrecord up ended with {process.returncode}:\n{gateway.output()}")
