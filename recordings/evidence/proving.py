@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 from onrecord.policies.errors import StoreError
 from onrecord.recordings.evidence.checkpoint import CheckpointError, Verifier, split_notes
-from onrecord.recordings.evidence.merkle import HASH_SIZE, Frontier, inclusion_proof, leaf_hash
+from onrecord.recordings.evidence.merkle import HASH_SIZE, Frontier, leaf_hash, node_hash
 from onrecord.recordings.store import FIRST_LINK, next_link, open_reader
 
 PIECE = 500  # records read in one transaction
+_KEPT_SUBTREE = 64  # leaves
 
 
 class State(enum.IntEnum):
@@ -54,6 +55,7 @@ class Prover:
         self._link: bytes = FIRST_LINK
         self._roots: dict[int, bytes] = {}  # of the prefixes that a checkpoint signs, or says so
         self._notes: dict[int, str] = {}
+        self._subtrees: dict[tuple[int, int], bytes] = {}
         self._bad: set[int] = set()
         self._broken: range | None = None  # where the first wrong root lies
         self.proved = 0  # records in the largest tree with the signed root
@@ -108,8 +110,32 @@ class Prover:
         """The proof of record `seq` in the newest signed tree that holds; None where none proves it."""
         if not 0 <= seq < self.proved:
             return None
-        hashes = [self._hash(index) for index in range(self.proved)]
-        return Inclusion(seq, hashes[seq], inclusion_proof(hashes, seq), self._notes[self.proved])
+        return Inclusion(seq, self._hash(seq), self._path(seq, 0, self.proved), self._notes[self.proved])
+
+    def _path(self, seq: int, start: int, stop: int) -> list[bytes]:
+        """RFC 9162 §2.1.3.1 over the leaves `start` to `stop`; roots that many proofs share are kept."""
+        path: list[bytes] = []
+        while stop - start > 1:
+            middle = start + (1 << (stop - start - 1).bit_length() - 1)
+            if seq < middle:
+                path.append(self._root(middle, stop))
+                stop = middle
+            else:
+                path.append(self._root(start, middle))
+                start = middle
+        return path[::-1]
+
+    def _root(self, start: int, stop: int) -> bytes:
+        size = stop - start
+        if size == 1:
+            return self._hash(start)
+        known = self._subtrees.get((start, stop))
+        if known is None:
+            middle = start + (1 << (size - 1).bit_length() - 1)
+            known = node_hash(self._root(start, middle), self._root(middle, stop))
+            if size >= _KEPT_SUBTREE:
+                self._subtrees[start, stop] = known
+        return known
 
     def _hash(self, seq: int) -> bytes:
         return bytes(self._hashes[seq * HASH_SIZE : (seq + 1) * HASH_SIZE])

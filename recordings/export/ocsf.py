@@ -114,7 +114,8 @@ def event_of(command: View) -> dict[str, Any]:
 def _activity(class_uid: int, command: View, detail: dict[str, Any]) -> int:
     known = _ACTIVITIES[class_uid]
     if class_uid == _DATASTORE:
-        word = _SQL.get(str(detail.get("kind") or "").upper(), "")
+        words = str(detail.get("kind") or command.get("text") or "").split(None, 1)
+        word = _SQL.get(words[0].upper(), "") if words else ""
     else:
         word = _METHODS.get(str(detail.get("verb") or detail.get("method") or ""), "")
         word = word or {"read": "read", "write": "update"}.get(str(command.get("action")), "")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from onrecord.recordings.evidence.checkpoint import Verifier
-from onrecord.recordings.evidence.merkle import leaf_hash, verify_inclusion
+from onrecord.recordings.evidence.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from onrecord.recordings.evidence.proving import Prover, State
 from onrecord.recordings.store import FIRST_LINK, next_link
 from tests.recordings.samples import Recorded
@@ -61,6 +61,15 @@ def test_an_inclusion_proof_is_checked_with_the_public_key_alone(recorded: Recor
         checkpoint = Verifier.parse(recorded.vkey).open(found.note)
         assert verify_inclusion(leaf_hash(leaves(recorded)[7]), 7, checkpoint.size, found.path, checkpoint.root)
         assert not verify_inclusion(leaf_hash(leaves(recorded)[8]), 7, checkpoint.size, found.path, checkpoint.root)
+
+
+def test_every_path_is_that_of_the_rfc(recorded: Recorded) -> None:
+    hashes = [leaf_hash(leaf) for leaf in leaves(recorded)]
+    with proving(recorded) as prover:
+        for seq in range(len(hashes)):
+            found = prover.inclusion(seq)
+            assert found is not None
+            assert found.path == inclusion_proof(hashes, seq)
 
 
 def test_an_edited_record_is_bad_and_none_behind_it_is_proved(recorded: Recorded) -> None:
