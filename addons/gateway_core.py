@@ -24,7 +24,7 @@ from mitmproxy import hooks, http
 from mitmproxy.connection import Client
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import _http1, _http2
-from mitmproxy.proxy.layers.http._events import HttpEvent, RequestHeaders
+from mitmproxy.proxy.layers.http._events import HttpEvent, RequestData, RequestHeaders, ResponseData
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 
@@ -179,6 +179,7 @@ def _install_http1(on_partial_head: Callable[[str], None], peers: Peers) -> None
         (_http1.Http1Server, "read_headers", read_request_headers),
         (_http1.Http1Client, "read_headers", _read_response_headers),
         (_http1.Http1Client, "send", _send_framed),
+        (_http1.Http1Server, "send", _send_answer),
         (_http1.Http1Connection, "wait", _bounded_wait),
         (_http1, "make_body_reader", _make_body_reader),
         (_http1, "make_error_response", make_error_response),
@@ -228,6 +229,7 @@ def _count_control(buffer: Any) -> None:
 
 _read_response = _http1.Http1Client.read_headers
 _send = _http1.Http1Client.send
+_send_response = _http1.Http1Server.send
 _wait = _http1.Http1Connection.wait
 _make_reader = _http1.make_body_reader
 
@@ -249,7 +251,16 @@ def _send_framed(self: _http1.Http1Client, event: HttpEvent) -> Commands:
         headers = event.request.headers
         if "content-length" not in headers and "transfer-encoding" not in headers:
             headers["transfer-encoding"] = "chunked"
+    if isinstance(event, RequestData) and not event.data:
+        return
     yield from _send(self, event)
+
+
+def _send_answer(self: _http1.Http1Server, event: HttpEvent) -> Commands:
+    """A mask that holds everything back gives nothing to send: as a chunk, that nothing would be the body's end."""
+    if isinstance(event, ResponseData) and not event.data:
+        return
+    yield from _send_response(self, event)
 
 
 def _bounded_wait(self: _http1.Http1Connection, event: events.Event) -> Commands:

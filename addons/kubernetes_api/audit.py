@@ -68,6 +68,9 @@ class Kubernetes(Dialect):
             raise HeadError(error.status, error.reason, error.hint) from None
         command = self._command(exchange, request, parsed, seen=body is not None or request.verb in _READS)
         exchange.request = request
+        if parsed.content_type:
+            kind = (b"Content-Type", parsed.content_type.encode())
+            head.fields[:] = [kind if field[0].lower() == b"content-type" else field for field in head.fields]
         return Asked(command, self._detail(command), self._own_ruling(exchange, request, parsed), parsed.raw)
 
     def _body(self, request: KubeRequest, content_type: str, body: bytes | None) -> KubeBody:

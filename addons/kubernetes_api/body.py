@@ -1,7 +1,7 @@
 """The body of a write, parsed. Pure; what a body says is what goes upstream, or it is refused.
 
-JSON goes upstream as it came. YAML has too many readings: what is read of it goes upstream as JSON, which is YAML too.
-Protobuf and CBOR are refused: clients fall back to, or are told of, JSON.
+JSON goes upstream as it came. YAML has too many readings, and protobuf no names: what is read of them goes upstream as
+JSON, which is YAML too. CBOR is refused; clients then fall back to JSON.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from onrecord.addons.kubernetes_api.protobuf import MEDIA_TYPE, read_protobuf
 from onrecord.addons.kubernetes_api.request import KubeRequestError
 
 PATCHES = {
@@ -36,11 +37,15 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?")
 
 
 class KubeBody(NamedTuple):
-    """`value` is the parsed body, None where there is none. `raw` goes upstream in its place where it is not None."""
+    """`value` is the parsed body, None where there is none.
+
+    `raw` goes upstream in its place where it is not None, with `content_type` where that is not "".
+    """
 
     value: Any = None
     patch_type: str = ""
     raw: bytes | None = None
+    content_type: str = ""
 
 
 def media_type(content_type: str) -> str:
@@ -66,6 +71,10 @@ def read_body(method: str, content_type: str, body: bytes) -> KubeBody:
         raise KubeRequestError(f"a patch with {method}", "patches are sent with PATCH", 415)
     if not body:
         return KubeBody(patch_type=patch_type)
+    if kind == MEDIA_TYPE and not patch_type:
+        value = read_protobuf(body)
+        _check_text(value)
+        return KubeBody(value, "", json.dumps(value, separators=(",", ":")).encode(), "application/json")
     if kind in _YAML_TYPES and not _is_json(body):
         value = _read_yaml(body)
         return KubeBody(_object(value, patch_type), patch_type, json.dumps(value, separators=(",", ":")).encode())

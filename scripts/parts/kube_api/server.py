@@ -369,6 +369,10 @@ class KubeApi(HttpsApi):
             for one in self._selected(kind, asked):
                 if int(one["metadata"]["resourceVersion"]) > int(since):
                     queue.put_nowait({"type": "ADDED", "object": one})
+        if asked.query.get("sendInitialEvents") == ["true"]:
+            marks = {"annotations": {"k8s.io/initial-events-end": "true"}, "resourceVersion": str(self.store.version)}
+            mark = {"kind": kind.kind, "apiVersion": kind.group_version, "metadata": marks}
+            queue.put_nowait({"type": "BOOKMARK", "object": mark})
         entry = (asked.group, asked.plural, asked.namespace, queue)
         self.store.watches.append(entry)
         self.open_watches += 1
@@ -384,15 +388,16 @@ class KubeApi(HttpsApi):
                         wait.cancel()
                         return
                     event = wait.result()
-                    names = dict(_terms(asked.query.get("fieldSelector", [""])[0]))
-                    if (
-                        event is None
-                        or names.get("metadata.name", event["object"]["metadata"]["name"])
-                        != event["object"]["metadata"]["name"]
-                    ):
-                        continue
-                    shown = {"type": event["type"], "object": self._shown(kind, [event["object"]], asked, single=True)}
-                    await send(http, writer, h11.Data(data=json.dumps(shown, separators=(",", ":")).encode() + b"\n"))
+                    if event is None:
+                        return
+                    one = event["object"]
+                    if event["type"] != "BOOKMARK":
+                        names = dict(_terms(asked.query.get("fieldSelector", [""])[0]))
+                        if names.get("metadata.name", one["metadata"]["name"]) != one["metadata"]["name"]:
+                            continue
+                        one = self._shown(kind, [one], asked, single=True)
+                    line = json.dumps({"type": event["type"], "object": one}, separators=(",", ":")).encode() + b"\n"
+                    await send(http, writer, h11.Data(data=line))
         except TimeoutError:
             await send(http, writer, h11.EndOfMessage())
         finally:

@@ -20,6 +20,8 @@ from tests.helpers import make_config
 TOKEN = "cluster-token-5e1d0c9a7b"
 HOST = "prod.k8s.internal"
 KUBECTL = str(Path(sys.executable).parent / "kubectl")
+_CACHE = os.environ.get("ONRECORD_CACHE") or f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/onrecord"
+OLD = f"{_CACHE}/kubectl-1.20/usr/bin/kubectl"  # scripts/setup-kubectl: Debian's kubernetes-client
 
 
 def kube_resource(api: KubeApi, **more: Any) -> dict[str, Any]:

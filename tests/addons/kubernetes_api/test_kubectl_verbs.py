@@ -1,0 +1,271 @@
+"""Every verb that agents use, with a new and an old kubectl; the API server's audit log is the oracle."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.addons.kubernetes_api.cluster import KUBECTL, OLD, Cluster, cluster
+from tests.helpers import wait_until
+
+PROGRAMS = {"new": KUBECTL, "old": OLD}
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "web-0", "namespace": "shop"},
+    "spec": {"containers": [{"name": "main", "image": "nginx:1"}]},
+}
+
+
+def deployment(name: str, **spec: Any) -> dict[str, Any]:
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "shop", "labels": labels},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "main", "image": "nginx:1"}]},
+            },
+            **spec,
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("verbs")) as parts:
+        parts.api.add(POD)
+        parts.api.write_log("shop", "web-0", "started")
+        yield parts
+
+
+@pytest.fixture(params=["new", "old"])
+def kube(shared: Cluster, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Both kubectls; afterwards each request that reached the API server has its record, and none lacks one."""
+    shared.program = PROGRAMS[request.param]
+    yield shared
+    shared.check_oracle()
+
+
+def last(kube: Cluster, verb: str, resource: str) -> dict[str, Any]:
+    return next(
+        one
+        for one in reversed(kube.commands())
+        if (one["detail"]["verb"], one["detail"]["resource"]) == (verb, resource)
+    )
+
+
+def is_old(kube: Cluster) -> bool:
+    return kube.program == OLD
+
+
+@contextlib.contextmanager
+def started(kube: Cluster, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """kubectl while it runs, and the lines that it has printed."""
+    import threading
+
+    process = subprocess.Popen(
+        [kube.program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env=kube.environment(),
+    )
+    lines: list[str] = []
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)  # noqa: PERF402  it is read while it grows
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield process, lines
+    finally:
+        process.kill()
+        process.wait()
+        thread.join()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def test_create_get_replace_and_delete(kube: Cluster) -> None:
+    text = json.dumps(deployment("made"))
+    assert "created" in kube.run("create", "-f", "-", "--validate=false", input=text)
+    assert last(kube, "create", "deployments")["detail"]["name"] == "made"
+    found = json.loads(kube.run("get", "deployment", "made", "-o", "json"))
+    assert found["spec"]["replicas"] == 1
+    found["spec"]["replicas"] = 5
+    assert "replaced" in kube.run("replace", "-f", "-", "--validate=false", input=json.dumps(found))
+    assert last(kube, "update", "deployments")["action"] == "write"
+    assert "deleted" in kube.run("delete", "deployment", "made", "--wait=false")
+    assert last(kube, "delete", "deployments")["detail"]["name"] == "made"
+
+
+def test_apply_on_the_client_and_on_the_server(kube: Cluster) -> None:
+    text = json.dumps(deployment("applied"))
+    kube.run("apply", "-f", "-", "--validate=false", input=text)
+    text = json.dumps(deployment("applied", replicas=3))
+    assert "configured" in kube.run("apply", "-f", "-", "--validate=false", input=text)
+    assert last(kube, "patch", "deployments")["detail"]["patch_type"] == "strategic"
+    kube.run("apply", "--server-side", "--force-conflicts", "-f", "-", "--validate=false", input=text)
+    applied = [one["detail"] for one in kube.commands() if one["detail"]["patch_type"] == "apply"]
+    assert "kubectl" in {one["field_manager"] for one in applied}
+    kube.run("delete", "deployment", "applied", "--wait=false")
+
+
+@pytest.mark.parametrize("kind", ["strategic", "merge", "json"])
+def test_patches_of_all_types(kube: Cluster, kind: str) -> None:
+    kube.api.add(deployment(f"patched-{kind}-{int(is_old(kube))}"))
+    name = f"patched-{kind}-{int(is_old(kube))}"
+    patch = '[{"op":"replace","path":"/spec/replicas","value":7}]' if kind == "json" else '{"spec":{"replicas":7}}'
+    assert "patched" in kube.run("patch", "deployment", name, f"--type={kind}", "-p", patch)
+    assert kube.api.store.get(("apps", "deployments", "shop", name))["spec"]["replicas"] == 7
+    assert last(kube, "patch", "deployments")["detail"]["patch_type"] == kind
+
+
+def test_edit_label_annotate_and_set_image(kube: Cluster) -> None:
+    name = f"edited-{int(is_old(kube))}"
+    kube.api.add(deployment(name))
+    editor = {"KUBE_EDITOR": "sed -i s/nginx:1/nginx:2/"}
+    assert "edited" in kube.run("edit", "deployment", name, "--validate=false", env=editor)
+    kube.run("label", "deployment", name, "tier=front")
+    kube.run("annotate", "deployment", name, "note=kept")
+    kube.run("set", "image", f"deployment/{name}", "main=nginx:3")
+    made = kube.api.store.get(("apps", "deployments", "shop", name))
+    assert made["metadata"]["labels"]["tier"] == "front"
+    assert made["metadata"]["annotations"]["note"] == "kept"
+    assert made["spec"]["template"]["spec"]["containers"][0]["image"] == "nginx:3"
+
+
+def test_scale_rollout_and_wait(kube: Cluster) -> None:
+    name = f"rolled-{int(is_old(kube))}"
+    kube.api.add(deployment(name))
+    kube.run("scale", f"deployment/{name}", "--replicas=3")
+    scaled = next(one for one in reversed(kube.commands()) if one["detail"]["subresource"] == "scale")
+    assert scaled["action"] in ("read", "write")
+    assert kube.api.store.get(("apps", "deployments", "shop", name))["spec"]["replicas"] == 3
+    kube.run("rollout", "restart", f"deployment/{name}")
+    assert "successfully rolled out" in kube.run("rollout", "status", f"deployment/{name}", "--timeout=30s")
+    kube.run("wait", f"deployment/{name}", "--for=condition=Available", "--timeout=30s")
+
+
+def test_get_watch_delivers_each_event_as_it_comes_and_ends_with_the_client(kube: Cluster) -> None:
+    before = kube.api.open_watches
+    with started(kube, "get", "configmaps", "--watch", "-o", "name") as (_, lines):
+        wait_until(lambda: kube.api.open_watches > before, what="the watch")
+        for number in range(3):
+            name = f"seen-{number}-{int(is_old(kube))}"
+            kube.api.add({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}})
+            wait_until(lambda: any(name in line for line in lines), what=name)  # noqa: B023  it is called at once
+    wait_until(lambda: kube.api.open_watches == before, what="the upstream's end of the watch")
+    assert last(kube, "watch", "configmaps")["action"] == "read"
+
+
+def test_logs_follow_delivers_each_line_as_it_comes_and_ends_with_the_client(kube: Cluster) -> None:
+    before = kube.api.open_watches
+    with started(kube, "logs", "-f", "web-0") as (_, lines):
+        wait_until(lambda: any("started" in line for line in lines), what="the first line")
+        line = f"working-{int(is_old(kube))}"
+        kube.api.write_log("shop", "web-0", line)
+        wait_until(lambda: any(line in one for one in lines), what="a later line")
+    wait_until(lambda: kube.api.open_watches == before, what="the upstream's end of the log")
+    command = next(one for one in reversed(kube.commands()) if one["detail"]["subresource"] == "log")
+    assert command["text"] == "kubectl logs web-0 -n shop --follow" or "web-0" in command["text"]
+
+
+def test_discovery_versions_explain_and_rights(kube: Cluster) -> None:
+    assert "deployments" in kube.run("api-resources")
+    assert "apps/v1" in kube.run("api-versions")
+    assert "v1.33.0" in kube.run("version", "-o", "json")
+    assert "yes" in kube.run("auth", "can-i", "get", "pods")
+    question = last(kube, "create", "selfsubjectaccessreviews")
+    assert question["action"] == "read"
+    if not is_old(kube):  # 1.20 explains from /openapi/v2 only, which this small server does not have
+        assert "one of the kinds" in kube.run("explain", "deployments")
+
+
+def test_diff_is_a_dry_run(kube: Cluster) -> None:
+    if is_old(kube):
+        pytest.skip("1.20 asks /openapi/v2 whether the server knows dry runs, which this small server does not have")
+    kube.api.add(deployment("compared"))
+    done = kube.kubectl("diff", "-f", "-", input=json.dumps(deployment("compared", replicas=9)))
+    assert done.returncode == 1, done.stderr
+    assert "replicas: 9" in done.stdout
+    dry = [one["detail"] for one in kube.commands() if one["detail"]["dry_run"]]
+    assert dry
+    assert kube.api.store.get(("apps", "deployments", "shop", "compared"))["spec"]["replicas"] == 1
+
+
+def test_delete_of_all_is_a_deletecollection_or_each_by_name(kube: Cluster) -> None:
+    kube.api.add({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "gone", "namespace": "attic"}})
+    kube.run("delete", "configmaps", "--all", "-n", "attic", "--wait=false")
+    done = kube.kubectl("delete", "--raw", "/api/v1/namespaces/attic/configmaps")
+    assert done.returncode == 0, done.stderr
+    assert last(kube, "deletecollection", "configmaps")["detail"]["namespace"] == "attic"
+
+
+def test_a_long_list_comes_in_pages(kube: Cluster) -> None:
+    if not kube.api.store.list("", "events", "long"):
+        for number in range(1200):
+            kube.api.add(
+                {"apiVersion": "v1", "kind": "Event", "metadata": {"name": f"e{number:05}", "namespace": "long"}}
+            )
+    names = kube.run("get", "events", "-n", "long", "-o", "name", "--chunk-size=500").split()
+    assert len(names) == 1200
+    pages = [one for one in kube.commands() if one["detail"]["resource"] == "events"]
+    assert len(pages) >= 3
+
+
+def test_as_another_user_is_stripped_and_on_record(kube: Cluster) -> None:
+    kube.run("get", "pods", "--as=system:admin", "--as-group=system:masters")
+    entry = kube.api.audit[-1]
+    assert (entry.user, entry.groups) == ("gateway", ())
+    assert "Impersonate-User: system:admin" in kube.commands()[-1]["detail"]["impersonation"]
+
+
+def test_a_secret_is_masked_in_every_form_and_never_on_record(kube: Cluster) -> None:
+    name = f"login-{int(is_old(kube))}"
+    kube.run("create", "secret", "generic", name, "--from-literal=password=hunter2-very-secret")
+    for form in ("json", "yaml", "wide", "jsonpath={.data}", "go-template={{.data}}"):
+        shown = kube.run("get", "secret", name, "-o", form)
+        assert "aHVudGVyMi" not in shown
+    assert "W3JlZGFjdGVkXQ==" in kube.run("get", "secret", name, "-o", "json")
+    records = json.dumps([record.payload for record in kube.gateway.records()])
+    assert "aHVudGVyMi" not in records
+    assert "hunter2" not in records
+    assert last(kube, "get", "secrets")["detail"]["reads_secrets"] is True
+
+
+def test_a_masked_secret_written_back_is_refused_and_a_change_of_something_else_passes(kube: Cluster) -> None:
+    name = f"kept-{int(is_old(kube))}"
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        "stringData": {"password": "correct-horse"},
+    }
+    kube.run("apply", "-f", "-", "--validate=false", input=json.dumps(manifest))
+    shown = kube.run("get", "secret", name, "-o", "json")
+    assert "correct-horse" not in shown
+    for verb in ("replace", "apply"):
+        done = kube.kubectl(verb, "-f", "-", "--validate=false", input=shown)
+        assert done.returncode == 1
+        assert "masked values" in done.stderr
+    kube.run("label", "secret", name, "tier=back")
+    editor = {"KUBE_EDITOR": "sed -i s/tier:.back/tier:' 'front/"}
+    kube.run("edit", "secret", name, "--validate=false", env=editor)
+    kube.run("apply", "-f", "-", "--validate=false", input=json.dumps(manifest))
+    stored = kube.api.store.get(("", "secrets", "shop", name))
+    assert stored["data"]["password"] == "Y29ycmVjdC1ob3JzZQ=="
