@@ -133,10 +133,12 @@ class Guard:
     def _dressed(self, send: Send) -> Send:
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = {name.lower() for name, _ in message.get("headers", [])}
-                kept = [(name, value) for name, value in self._headers if name not in own or name != b"cache-control"]
-                given = [(name, value) for name, value in message.get("headers", []) if name.lower() != b"server"]
-                message = {**message, "headers": given + kept}
+                given = [(name.lower(), value) for name, value in message.get("headers", [])]
+                cached = any(name == b"cache-control" for name, _ in given)  # the one that an answer chooses
+                ours = [(name, value) for name, value in self._headers if not (cached and name == b"cache-control")]
+                dropped = {name for name, _ in ours} | {b"server"}
+                given = [(name, value) for name, value in given if name not in dropped]
+                message = {**message, "headers": given + ours}
             await send(message)
 
         return dressed
