@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onrecord.shims.ssh.commands import exec_command
-from onrecord.shims.ssh.relay import Relay
+from onrecord.shims.ssh.terminal import relay_for
 
 if TYPE_CHECKING:
     from onrecord.shims.ssh.channel import ClientSession
@@ -26,7 +26,7 @@ async def run_exec(link: Link, client: ClientSession, text: str) -> None:
     if not decision.allowed:
         client.refuse(decision)
         return
-    await Relay(link, client, decision).run(text)
+    await relay_for(link, client, decision).run(text)
 
 
 def refusal_of(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, cast
 
@@ -58,7 +59,14 @@ class _Host(asyncssh.SSHClientSession[bytes]):
 
 
 class Relay:
-    """Handles a client's channel from the allowed command to its outcome. `run` ends when the command has."""
+    """Handles a client's channel from the allowed command to its outcome. `run` ends when the command has.
+
+    The end of the command is that of the channel, unless `closes` is false. Its input is the client's, unless
+    `takes_input` is false: then it has none.
+    """
+
+    closes = True
+    takes_input = True
 
     def __init__(self, link: Link, client: ClientSession, decision: Decision) -> None:
         self.link, self.client, self.decision = link, client, decision
@@ -89,7 +97,8 @@ class Relay:
             _log.warning("resource %s: %s: %s", link.resource.name, type(error).__name__, error)
             self.abort(text)
             self.client.say(f"{text}; the gateway's log says why [record {self.decision.id}]")
-            self.client.exit(FAILED)
+            if self.closes:
+                self.client.exit(FAILED)
         finally:
             self.abort("the client closed the channel")
             link.running.discard(self)
@@ -116,11 +125,15 @@ class Relay:
         if self.finished:
             self._host.abort()
             return
-        client.attach(self)
+        if self.takes_input:
+            client.attach(self)
+        else:
+            self._host.write_eof()
 
     def abort(self, error: str) -> None:
         """Put on record that the command did not come to its end, unless it did. Never raises."""
         if not self.finished:
+            self._last_words()
             self.finished = True
             self._stop_cleaning()
             self.link.auditor.abort(self.decision, error)
@@ -208,15 +221,10 @@ class Relay:
     def _deliver(self, data: bytes, datatype: int | None) -> None:
         if not data or self.finished:
             return
-        if self._terminal:
-            self._before_output(data)
         channel = "terminal" if self._terminal else "stderr" if datatype == STDERR else "stdout"
         self.got.record(data, channel)
         if self.client.open:
             self.client.channel.write(data, datatype)
-
-    def _before_output(self, data: bytes) -> None:
-        """What a terminal's echo tells of what was typed."""
 
     def output_ended(self) -> None:
         """The host will send no more output; it may still run."""
@@ -225,7 +233,7 @@ class Relay:
         except OnrecordError as error:
             self._fail(error)
             return
-        if not self.finished and self.client.open:
+        if self.closes and not self.finished and self.client.open:
             self.client.channel.write_eof()
 
     def host_closed(self, error: Exception | None) -> None:
@@ -234,6 +242,7 @@ class Relay:
             self._done.set()
             return
         try:
+            self._last_words()
             self._finish_cleaning()
             outcome = self._outcome(error)
             self.finished = True
@@ -242,17 +251,22 @@ class Relay:
             self.finished = False
             self._fail(failure)
             return
+        if self.closes:
+            self._close_client()
+        self._done.set()
+
+    def _close_client(self) -> None:
         channel = self.client.channel
-        try:
+        with contextlib.suppress(OSError):  # the client left in the meantime
             if self.signal is not None:
                 channel.exit_with_signal(*self.signal)
             elif self.status is not None:
                 channel.exit(self.status)
             else:
                 channel.close()
-        except OSError:
-            pass  # the client left in the meantime
-        self._done.set()
+
+    def _last_words(self) -> None:
+        """What else there is to record before the outcome."""
 
     def _outcome(self, error: Exception | None) -> Outcome:
         status: OutcomeStatus

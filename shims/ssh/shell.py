@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onrecord.shims.ssh.commands import shell_command
-from onrecord.shims.ssh.relay import Relay
+from onrecord.shims.ssh.perline import PerLine
+from onrecord.shims.ssh.terminal import relay_for
 
 if TYPE_CHECKING:
     from onrecord.shims.ssh.channel import ClientSession
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 async def run_shell(link: Link, client: ClientSession) -> None:
     """A shell, with or without a terminal."""
     mode = link.resource.interactive
+    if mode == "per-line":
+        await PerLine(link, client).run()
+        return
     if mode != "record":
         hint = "give the command on ssh's command line"
         client.refuse_unsupported("(shell)", "shells are refused on this resource", hint)
@@ -23,4 +27,4 @@ async def run_shell(link: Link, client: ClientSession) -> None:
     if not decision.allowed:
         client.refuse(decision)
         return
-    await Relay(link, client, decision).run(None)
+    await relay_for(link, client, decision).run(None)
