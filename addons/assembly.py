@@ -21,6 +21,8 @@ from onrecord.addons.connections import Connections
 from onrecord.addons.egress import Destinations
 from onrecord.addons.http_audit import HttpRequests
 from onrecord.addons.http_response import HttpResponses
+from onrecord.addons.kubernetes_api.streams import layer as stream_layer
+from onrecord.addons.kubernetes_api.streams.hooks import KubeStreams
 from onrecord.addons.listener_tls import ListenerTls
 from onrecord.addons.next_layer import NextLayers
 from onrecord.addons.peers import Peers
@@ -140,6 +142,7 @@ class Gateway:
         gateway_core.install(dispatch, lambda connection: _partial(peers, connection), peers)
         early_answer.install()
         websocket_layer.install()
+        stream_layer.install()
         self._setting = True
         options.update(
             confdir=str(config.gateway.state / "ca"), listen_host=listener.host, listen_port=listener.port, server=True
@@ -179,6 +182,7 @@ class Gateway:
             UpstreamTls(peers, datapath.secrets),
             _Only(tls, "tls_start_client"),
             requests,
+            KubeStreams(auditor, masks, body_limit=limits.body_limit),
             responses,
             WebSockets(auditor, requests.credential, masks, body_limit=limits.body_limit),
             _Only(proxyserver, "running"),

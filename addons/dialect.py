@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from onrecord.addons.http_command import build_command, check_form
+from onrecord.addons.http_head import HeadError
 from onrecord.addons.problem import problem
 from onrecord.policies.model import Action, Command
 from onrecord.policies.verdict import Ruling
@@ -38,6 +39,8 @@ class Dialect:
     def ask(self, exchange: Exchange, body: bytes | None, action: Action | None, /) -> Asked:
         """The command. `body` is None where it is streamed. Raises HeadError for what is refused."""
         route, head = exchange.route, exchange.head
+        if head.spdy:
+            raise HeadError(400, "an upgrade to 'spdy/3.1' is not supported", "only websocket is")
         if body:
             check_form(head.content_type, body)
         command, detail = build_command(
@@ -69,6 +72,15 @@ class Dialect:
     def target(self, exchange: Exchange) -> bytes:
         """The path and query that go upstream."""
         return exchange.target.encode("ascii", "surrogateescape")
+
+    def switched(
+        self, exchange: Exchange, _response: http.Response, fields: list[tuple[bytes, bytes]], /
+    ) -> list[tuple[bytes, bytes]]:
+        """The header fields of a 101, without those of the hop. Raises ValueError for a switch nobody asked for."""
+        if not exchange.head.websocket:
+            raise ValueError("an upgrade nobody asked for")
+        kept = [(n, v) for n, v in fields if n.lower() != b"sec-websocket-extensions"]
+        return [*kept, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
 
     def mask(self, exchange: Exchange, response: http.Response, masks: ResponseMasks) -> BodyMask | None:
         """What masks the body of an answer. Raises ValueError for one that cannot be read."""

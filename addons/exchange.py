@@ -40,6 +40,8 @@ class Exchange:
     masked: dict[str, int] = field(default_factory=dict)  # by detector or rule
     dialect: Dialect = PLAIN
     request: object = None  # what the dialect has read of the request
+    opening: object = None  # the stream that it opens, if any
+    subprotocol: str = ""  # what the server chose of it
 
     def body_done(self) -> None:
         """The body has come, or never will."""

@@ -120,6 +120,7 @@ class Head:
     content_length: int | None = None
     chunked: bool = False
     websocket: bool = False
+    spdy: bool = False
     proxy_authorization: bytes | None = None
     trailers: bool = False
 
@@ -148,6 +149,10 @@ def check_request_line(method: bytes, target: bytes, http_version: bytes) -> Non
 
 def check_opening(head: Head, method: bytes, http_version: bytes) -> None:
     """A WebSocket opens with a bare GET (RFC 6455 §4.1): anything else would be judged as what it is not."""
+    if head.spdy and (
+        method not in (b"GET", b"POST") or http_version != b"HTTP/1.1" or head.chunked or head.content_length
+    ):
+        raise HeadError(400, "SPDY/3.1 opens with an HTTP/1.1 GET or POST without a body")
     if head.websocket and (method != b"GET" or http_version != b"HTTP/1.1" or head.chunked or head.content_length):
         raise HeadError(400, "a WebSocket opens with an HTTP/1.1 GET without a body")
 
@@ -237,5 +242,8 @@ def _read_upgrade(head: Head, upgrade: bytes) -> None:
         # Without extensions every frame's bytes are what is decided and recorded; no peer can ask for inflation.
         head.fields[:] = [(n, v) for n, v in head.fields if n.lower() != b"sec-websocket-extensions"]
         head.fields += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+    elif upgrade == b"spdy/3.1":
+        head.spdy = True
+        head.fields += [(b"Connection", b"Upgrade"), (b"Upgrade", b"SPDY/3.1")]
     elif upgrade not in (b"h2c", b"h2c,websocket"):
         raise HeadError(400, f"an upgrade to {upgrade[:40]!r} is not supported", "only websocket is")

@@ -75,15 +75,12 @@ class HttpResponses:
         if sum(len(name) + len(value) for name, value in fields) > MAX_HEAD:
             raise ValueError("an upstream's header fields are over the limit")
         switching = response.status_code == 101
-        if switching and not exchange.head.websocket:
-            raise ValueError("an upgrade nobody asked for")
         close = any(n.lower() == b"connection" and b"close" in v.lower() for n, v in fields)
         credential = self._credential(exchange.route)
         scrub = credential.scrub if credential is not None and credential.needles else None
         kept = [(n, scrub(v) if scrub else v) for n, v in fields if n.lower() not in _DROPPED]
         if switching:
-            kept = [(n, v) for n, v in kept if n.lower() != b"sec-websocket-extensions"]
-            kept += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+            kept = exchange.dialect.switched(exchange, response, kept)
         elif close:
             kept.append((b"Connection", b"close"))
         response.data.headers = http.Headers(kept)

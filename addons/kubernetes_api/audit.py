@@ -20,8 +20,10 @@ from onrecord.addons.kubernetes_api.impersonation import attempts, impersonation
 from onrecord.addons.kubernetes_api.masking import HandedOut, ObjectMask, holds_mask, mask_secrets, without_secrets
 from onrecord.addons.kubernetes_api.request import KubeRequest, KubeRequestError, read_request
 from onrecord.addons.kubernetes_api.status import status
+from onrecord.addons.kubernetes_api.streams.errors import StreamError
+from onrecord.addons.kubernetes_api.streams.protocols import Opening, check_chosen
 from onrecord.addons.kubernetes_api.text import kubectl_line
-from onrecord.addons.kubernetes_api.upgrades import upgrade_ruling
+from onrecord.addons.kubernetes_api.upgrades import OFFERS, read_upgrade, upgrade_fields
 from onrecord.addons.response_masks import ResponseMasks
 from onrecord.policies.config import KubernetesResource
 from onrecord.policies.kubernetes import admin_reasons
@@ -133,7 +135,7 @@ class Kubernetes(Dialect):
         return _encode(detail)
 
     def _own_ruling(self, exchange: Exchange, request: KubeRequest, parsed: KubeBody) -> Ruling | None:
-        ruling = upgrade_ruling(request, exchange.head)
+        exchange.opening, ruling = read_upgrade(request, exchange.head)
         if ruling is not None:
             return ruling
         writes = parsed.value is not None and request.verb in ("create", "update", "patch")
@@ -160,6 +162,8 @@ class Kubernetes(Dialect):
         request = _request_of(exchange)
         accept = ",".join(v.decode("latin-1") for n, v in fields if n.lower() == b"accept")
         kept = [field for field in stripped(fields) if field[0].lower().replace(b"_", b"-") not in _DROPPED]
+        if isinstance(exchange.opening, Opening):
+            kept = upgrade_fields(exchange.opening, kept)
         kept.append((b"Accept", narrowed(request, accept).encode("latin-1")))
         if exchange.decision is not None:
             kept.append((b"Audit-ID", exchange.decision.id.encode()))  # the cluster's audit log names our record
@@ -170,6 +174,26 @@ class Kubernetes(Dialect):
         return (self._config.upstream_prefix + target).encode("ascii", "surrogateescape")
 
     # --- the answer
+
+    def switched(
+        self, exchange: Exchange, response: http.Response, fields: list[tuple[bytes, bytes]], /
+    ) -> list[tuple[bytes, bytes]]:
+        opening = exchange.opening
+        if not isinstance(opening, Opening):
+            raise ValueError("an upgrade nobody asked for")  # noqa: TRY004  as plain HTTP has it
+        name = OFFERS[opening.carrier]
+        chosen = [value.decode("latin-1").strip() for n, value in fields if n.lower() == name]
+        upgrade = response.headers.get("upgrade", "")
+        try:
+            exchange.subprotocol = check_chosen(opening, upgrade, chosen[0] if len(chosen) == 1 else None)
+        except StreamError as error:
+            raise ValueError(str(error)) from None
+        dropped = (*OFFERS.values(), b"sec-websocket-extensions")
+        kept = [(n, v) for n, v in fields if n.lower() not in dropped]
+        title = b"Sec-WebSocket-Protocol" if opening.carrier == "websocket" else b"X-Stream-Protocol-Version"
+        switched_to = b"websocket" if opening.carrier == "websocket" else b"SPDY/3.1"
+        kept.append((title, exchange.subprotocol.encode()))
+        return [*kept, (b"Connection", b"Upgrade"), (b"Upgrade", switched_to)]
 
     def mask(self, exchange: Exchange, response: http.Response, masks: ResponseMasks) -> BodyMask | None:
         request = _request_of(exchange)

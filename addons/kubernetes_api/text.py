@@ -24,6 +24,8 @@ def kubectl_line(request: KubeRequest, *, patch_type: str = "", name: str = "", 
         container = request.value("container")
         line = f"kubectl {_OWN_VERB[request.subresource]} {shlex.quote(named)}{where}"
         line += f" -c {shlex.quote(container)}" if container else ""
+        if request.subresource in ("exec", "attach"):
+            line += "".join(f" {flag}" for name, flag in (("stdin", "-i"), ("tty", "-t")) if name in request.flags)
         return line + flags + (f" -- {shlex.join(argv)}" if argv else "")
     if request.verb in ("get", "list", "watch"):
         line = f"kubectl get {what}"

@@ -28,6 +28,7 @@ from onrecord.addons.kubernetes_api.streams.events import Accepted, Data, Ended,
 from onrecord.addons.kubernetes_api.streams.protocols import TUNNEL
 from onrecord.addons.kubernetes_api.streams.resize import ResizeReader
 from onrecord.addons.kubernetes_api.streams.spdy import SpdyWire
+from onrecord.scripts.parts.https_api import Received
 
 CHUNK = 32 * 1024
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -47,6 +48,20 @@ class Streams:
         self.attached: list[str] = ["sh", "-c", "echo attached; cat"]
         self.websockets = True  # false: as an API server before 1.29, which speaks SPDY only
         self.open = 0
+
+    async def __call__(
+        self, _api: object, request: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """What KubeApi calls for exec, attach and portforward."""
+        headers: dict[str, str] = {}
+        for name, value in request.headers:
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+        if not await self.serve(request.target, headers, reader, writer):
+            status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "Upgrade request required"}
+            body = json.dumps(status | {"code": 400}).encode()
+            head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            await writer.drain()
 
     async def serve(
         self, target: str, headers: Mapping[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

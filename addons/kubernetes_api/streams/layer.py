@@ -9,7 +9,7 @@ Written against mitmproxy 12.2.3 (proxy/layers/http/__init__.py, flow_done).
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,11 @@ Commands = Generator[commands.Command, Any, None]
 class Conversation:
     """What the layer needs of one upgraded connection; made by the addon when the server has switched."""
 
-    def __init__(self, opening: Opening, protocol: str, audit: StreamAudit) -> None:
+    def __init__(
+        self, opening: Opening, protocol: str, audit: StreamAudit, blocked: Callable[[], str] = lambda: ""
+    ) -> None:
         self.audit = audit
+        self.blocked = blocked  # why the whole connection was ended: a kill, a token that expired
         self.port_refusal = ""  # the addon's answer to ForwardPortHook
         self.asked_port = 0
         self.wire: ChannelWire | SpdyWire
@@ -158,7 +161,11 @@ class StreamLayer(Layer):
     def _end(self, *, from_client: bool, code: int) -> Commands:
         if not from_client:
             yield from self._relay(self._audit.release(), to_client=True)
-        self._audit.finish(f"closed by the {'client' if from_client else 'server'}")
+        blocked = self._talk.blocked()
+        if blocked:
+            self._audit.abort(blocked)
+        else:
+            self._audit.finish(f"closed by the {'client' if from_client else 'server'}")
         yield from self._close(code, "")
 
     def _fail(self, error: OnrecordError) -> Commands:

@@ -55,7 +55,7 @@ class Auditor:
         self.outcomes.append((decision.id, Outcome(status="aborted", error=error)))
 
     def data(self, channel: str) -> str:
-        return "".join(str(one["data"]) for one in self.chunks if one.get("channel") == channel and one["data"])
+        return "".join(str(one["data"]) for one in self.chunks if one.get("channel") == channel and one.get("data"))
 
 
 def decision(id: str) -> Any:
