@@ -27,7 +27,7 @@ TIMEOUT = 1800
 PASSED = re.compile(r"^(?:test)?\s+[\w.]+\s+\.\.\. ok\b", re.MULTILINE)
 FAILED = re.compile(r"^(?:test)?\s+([\w.]+)\s+\.\.\. (?:FAILED|failed)", re.MULTILINE)
 # The server's own default, which the gateway narrows to public where no catalog says what else there is.
-PATH = """-c search_path='"$user",public'"""
+PATH = '-c search_path="$user",public'  # the server splits at blanks; quotes would be part of the value
 # Without the catalog: thousands of changes to the schema would each have it read again, and nothing here asks it.
 CONFORMANCE_RULES = {"default": "allow", "unknown": "allow", "admin": "allow", "catalog": "off"}
 DATABASES = ("postgres", "regression")  # where pg_regress makes its database, and that
