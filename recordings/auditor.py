@@ -6,6 +6,7 @@ the outcome before it delivers them. It never decides and never stores by itself
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import time
@@ -16,13 +17,27 @@ import msgspec
 
 from onrecord.policies.config.types import QuotasConfig
 from onrecord.policies.errors import OnrecordError, StoreError
+from onrecord.policies.kills import Kill, stopped_by
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Run, Session
-from onrecord.policies.verdict import Allow, Deny, Ruling, combine
-from onrecord.recordings.decision import Decision, OpenSession, RefusedError, elapsed_ms, explain, refusal_code
+from onrecord.policies.verdict import Allow, Deny, Hold, Ruling, combine
+from onrecord.recordings.approvals.bound import PLAIN, Bound
+from onrecord.recordings.approvals.holding import POLICY, hold, objection, request_of
+from onrecord.recordings.approvals.holds import Holds
+from onrecord.recordings.decision import (
+    Approved,
+    Decision,
+    OpenSession,
+    RefusedError,
+    elapsed_ms,
+    explain,
+    explain_hold,
+    refusal_code,
+)
 from onrecord.recordings.frames import NO_ID, FrameError, Kind, id_text, new_id
 from onrecord.recordings.journal import Journal
 from onrecord.recordings.quotas import Quotas
 from onrecord.recordings.records import (
+    ApprovalRecord,
     ChunkRecord,
     CommandRecord,
     Direction,
@@ -39,6 +54,7 @@ __all__ = ["Auditor", "Decision", "OpenSession", "RefusedError", "elapsed_ms", "
 MAX_DENIED = 8 * 1024 * 1024  # bytes of a denied command's record; a longer one is shortened
 SHORT_TEXT = 64 * 1024
 QUOTAS = "onrecord:quotas"
+KILL = "onrecord:kill"
 
 
 class Engine(Protocol):
@@ -82,6 +98,7 @@ class Auditor:
         now: Callable[[], int] = time.time_ns,
         grace: float = 0.0,
         quotas: Quotas | None = None,
+        holds: Holds | None = None,
     ) -> None:
         self.journal = journal
         self._engine, self._control = engine, control
@@ -89,6 +106,11 @@ class Auditor:
         self._now = now
         self._grace = grace
         self._quotas = quotas or Quotas(QuotasConfig(sessions=0))
+        self._holds = holds
+        self._kills: tuple[Kill, ...] = () if holds is None else holds.kills
+        self._open: dict[bytes, OpenSession] = {}
+        if holds is not None:
+            holds.on_kills = self._killed
         self._verdicts: dict[str, msgspec.Raw] = {}
         self._verdicts_of = ""
 
@@ -130,6 +152,7 @@ class Auditor:
         except StoreError as error:
             self._quotas.leave(identity)
             self._refuse_session(session, Ruling(Deny(str(error)), "onrecord:store"))
+        self._open[raw] = opened
         return opened
 
     def end_session(self, opened: OpenSession, reason: str) -> None:
@@ -137,6 +160,7 @@ class Auditor:
         if opened.ended:
             return
         opened.ended = True
+        self._open.pop(opened.raw, None)
         self._quotas.leave(opened.session.identity)
         self._engine.session_end(opened.session)
         self._record_anyway(
@@ -151,11 +175,14 @@ class Auditor:
         detail: bytes | None = None,
         flush: bool = True,
         extra: Ruling | None = None,
+        bound: Bound | Callable[[], Bound] = PLAIN,
     ) -> Decision | Awaitable[Decision]:
         """Decide and record one command. Never raises: what goes wrong is a refusal.
 
-        Returns the decision at once where no hook had to wait, else an awaitable of it. `detail` is the command's
-        detail as encoded JSON, where the caller has it at hand. `extra` is one more ruling beside those of policies,
+        Returns the decision at once where nothing had to wait, else an awaitable of it: a human may decide, which takes
+        minutes; cancelling it withdraws what was asked. `bound` is what such an approval binds to, or makes
+        that. `detail` is the
+        command's detail as encoded JSON, where the caller has it at hand. `extra` is one more ruling beside those of policies,
         of masking: the strictest wins, and `mode = "observe"` does not lift it.
         """
         ruling = self._blocked(command.session) or self._over(command.session.identity)
@@ -165,8 +192,10 @@ class Auditor:
         if isinstance(answer, Ruling):
             if extra is not None:
                 answer = self._stricter(answer, extra)
+            if self._is_held(answer):
+                return self._held(opened, command, answer, detail, flush=flush, bound=bound)
             return self._settle(opened, command, answer, detail, flush=flush)
-        return self._submit_later(opened, command, answer, detail, flush=flush, extra=extra)
+        return self._submit_later(opened, command, answer, detail, flush=flush, extra=extra, bound=bound)
 
     async def submit_async(
         self,
@@ -176,9 +205,10 @@ class Auditor:
         detail: bytes | None = None,
         flush: bool = True,
         extra: Ruling | None = None,
+        bound: Bound | Callable[[], Bound] = PLAIN,
     ) -> Decision:
         """`submit` for callers that are coroutines anyway."""
-        answer = self.submit(opened, command, detail=detail, flush=flush, extra=extra)
+        answer = self.submit(opened, command, detail=detail, flush=flush, extra=extra, bound=bound)
         return await answer if inspect.isawaitable(answer) else answer
 
     def deny(
@@ -245,7 +275,17 @@ class Auditor:
         expires = session.identity.expires_at
         if expires and self._now() > (expires + self._grace) * 1e9:
             return Ruling(Deny("the token has expired", "connect again with a fresh token"), "onrecord:identity")
+        if self._kills and (kill := stopped_by(self._kills, session)) is not None:
+            return Ruling(Deny(kill.text, "ask the gateway's operator"), KILL)
         return None
+
+    def _killed(self, kills: tuple[Kill, ...]) -> None:
+        """The switches that are set now: what they stop ends at once."""
+        self._kills = kills
+        for opened in list(self._open.values()) if kills else ():
+            kill = stopped_by(kills, opened.session)
+            if kill is not None and opened.on_kill is not None:
+                opened.on_kill(f"{KILL}: {kill.text}")
 
     def _over(self, identity: Identity) -> Ruling | None:
         """Whether the identity has used up what it may."""
@@ -267,11 +307,77 @@ class Auditor:
         *,
         flush: bool,
         extra: Ruling | None,
+        bound: Bound | Callable[[], Bound],
     ) -> Decision:
         ruling = await answer
         if extra is not None:
             ruling = self._stricter(ruling, extra)
-        return self._settle(opened, command, self._blocked(command.session) or ruling, detail, flush=flush)
+        blocked = self._blocked(command.session)
+        if blocked is None and self._is_held(ruling):
+            held = self._held(opened, command, ruling, detail, flush=flush, bound=bound)
+            return held if isinstance(held, Decision) else await held
+        return self._settle(opened, command, blocked or ruling, detail, flush=flush)
+
+    def _is_held(self, ruling: Ruling) -> bool:
+        """Whether a human must agree first."""
+        return isinstance(ruling.verdict, Hold) and not (self._observing() and _is_observable(ruling))
+
+    def _held(
+        self,
+        opened: OpenSession,
+        command: Command,
+        ruling: Ruling,
+        detail: bytes | None,
+        *,
+        flush: bool,
+        bound: Bound | Callable[[], Bound],
+    ) -> Decision | Awaitable[Decision]:
+        """What to do where a human must agree: wait, or refuse at once where nobody can be asked."""
+        if not isinstance(bound, Bound):
+            bound = bound()
+        no = "this process cannot ask anybody" if self._holds is None else objection(ruling, bound)
+        if self._holds is None or no:
+            hint = f"it cannot be asked for: {no}"
+            denied = Ruling(Deny(explain_hold(ruling), hint), ruling.policy)
+            return self._settle(opened, command, denied, detail, flush=flush, held=ruling)
+        return self._hold(self._holds, opened, command, ruling, detail, flush=flush, bound=bound)
+
+    async def _hold(
+        self,
+        holds: Holds,
+        opened: OpenSession,
+        command: Command,
+        ruling: Ruling,
+        detail: bytes | None,
+        *,
+        flush: bool,
+        bound: Bound,
+    ) -> Decision:
+        """Wait for a human, then decide."""
+        policies = self._engine.digest
+        payload = self._command_payload(opened, command, ruling, policies, detail, applied=True)
+        request = request_of(command, ruling, bound, policies, self._redact(payload))
+
+        def check() -> Ruling | None:
+            if self._engine.digest != policies:
+                return Ruling(Deny("the policies have changed while it waited", "ask again"), POLICY)
+            return self._blocked(command.session)
+
+        try:
+            settled = await hold(holds, opened, command, ruling, request, bound, check)
+        except asyncio.CancelledError as error:
+            why = str(error.args[0]) if error.args else "the client left"
+            denied = Ruling(Deny(f"{why} while it waited for approval"), ruling.policy)
+            self._settle(
+                opened, command, denied, detail, flush=True, held=ruling, approval=Approved(request.id, "left")
+            )
+            raise
+        if settled.denied is not None:
+            return self._settle(
+                opened, command, settled.denied, detail,
+                flush=flush, code=settled.code, held=ruling, approval=settled.approval,
+            )  # fmt: skip
+        return self._settle(opened, command, ruling, detail, flush=flush, held=ruling, approval=settled.approval)
 
     def _settle(
         self,
@@ -282,17 +388,28 @@ class Auditor:
         *,
         flush: bool,
         code: str = "",
+        held: Ruling | None = None,
+        approval: Approved | None = None,
     ) -> Decision:
-        """Write the command's record; what cannot be written is refused."""
+        """Write the command's record; what cannot be written is refused.
+
+        `held` is the Hold that the record tells of, whatever came of it in `approval`; where `ruling` is that same one,
+        the approval was taken.
+        """
         opened.commands += 1
         at = self._now()
         raw = new_id(at)
         policies = self._engine.digest
-        allowed = isinstance(ruling.verdict, Allow)
-        applied = allowed or not (self._observing() and _is_observable(ruling))
-        payload = self._command_payload(opened, command, ruling, policies, detail, applied=applied)
+        granted = approval is not None and held is ruling
+        allowed = granted or isinstance(ruling.verdict, Allow)
+        applied = allowed or held is not None or not (self._observing() and _is_observable(ruling))
+        id = approval.id if approval is not None else ""
+        payload = self._command_payload(opened, command, held or ruling, policies, detail, applied=applied, approval=id)
         if allowed or not applied:
             try:
+                if granted:
+                    used = encode(ApprovalRecord(approval=id, event="used"))
+                    self._append(Kind.APPROVAL, used, session=opened.raw, command=raw, at=at)
                 self._append(Kind.COMMAND, payload, id=raw, session=opened.raw, command=raw, at=at)
                 if flush:
                     self.journal.flush()
@@ -301,6 +418,7 @@ class Auditor:
                 applied = True
                 payload = self._command_payload(opened, command, ruling, policies, detail, applied=True)
         decision = Decision(command, opened, raw, ruling, policies, allowed=allowed or not applied)
+        decision.approval, decision.code = approval, code
         if not decision.allowed:
             self._record_denied(decision, payload, code)
         return decision
@@ -314,26 +432,28 @@ class Auditor:
         detail: bytes | None,
         *,
         applied: bool,
+        approval: str = "",
     ) -> bytes:
         record = CommandRecord(
             kind=command.command_kind,
             action=command.action,
             text=command.text,
             detail=msgspec.Raw(detail) if detail is not None else command.detail(),
-            verdict=self._verdict_json(ruling, policies, applied=applied),  # type: ignore[arg-type]  # encodes alike
+            verdict=self._verdict_json(ruling, policies, applied=applied, approval=approval),  # type: ignore[arg-type]  # encodes alike
             cause=command.cause,
         )
         payload = encode(record)
         return payload if opened.clean is None else opened.clean(payload)
 
-    def _verdict_json(self, ruling: Ruling, policies: str, *, applied: bool) -> msgspec.Raw:
+    def _verdict_json(self, ruling: Ruling, policies: str, *, applied: bool, approval: str = "") -> msgspec.Raw:
         """The encoded verdict; of a plain Allow it is made once for each policy and policy set."""
         plain = applied and ruling.verdict == Allow()
         if policies != self._verdicts_of:
             self._verdicts, self._verdicts_of = {}, policies
         found = self._verdicts.get(ruling.policy) if plain else None
         if found is None:
-            found = msgspec.Raw(encode(verdict_record(ruling.verdict, ruling.policy, policies, applied=applied)))
+            record = verdict_record(ruling.verdict, ruling.policy, policies, applied=applied, approval=approval)
+            found = msgspec.Raw(encode(record))
             if plain:
                 self._verdicts[ruling.policy] = found
         return found

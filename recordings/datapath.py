@@ -20,6 +20,7 @@ from onrecord.policies.errors import ControlError
 from onrecord.policies.identity import Authenticator
 from onrecord.policies.redaction import RedactingFilter, Redactor
 from onrecord.policies.secrets import Secrets
+from onrecord.recordings.approvals.holds import Holds
 from onrecord.recordings.auditor import Auditor
 from onrecord.recordings.control import ControlClient
 from onrecord.recordings.frames import Kind
@@ -82,6 +83,7 @@ async def open_datapath(config: Config, process: str, types: set[str]) -> DataPa
         journal.refuse(Kind.POLICY, record)
 
     control = ControlClient(gateway.state / CONTROL_SOCKET, process=process, engine=engine, on_policy=on_policy)
+    control.holds = holds = Holds(control.send)
     auditor = Auditor(
         journal,
         engine,
@@ -90,6 +92,7 @@ async def open_datapath(config: Config, process: str, types: set[str]) -> DataPa
         observing=lambda: gateway.mode == "observe" and time.time() < gateway.observe_until,
         grace=gateway.session_grace,
         quotas=Quotas(config.quotas),
+        holds=holds,
     )
     task = asyncio.get_running_loop().create_task(control.run(), name="control")
     try:

@@ -11,7 +11,11 @@ from typing import NamedTuple
 from onrecord.policies.errors import OnrecordError
 from onrecord.policies.model import Command, Session
 from onrecord.policies.verdict import Hold, Ruling
+from onrecord.recordings.approvals.bound import Previewer
+from onrecord.recordings.approvals.holds import Ticket
 from onrecord.recordings.frames import id_text
+
+WITHDRAWN = "withdrawn"
 
 
 class RefusedError(OnrecordError):
@@ -35,24 +39,44 @@ class Waiting(NamedTuple):
     waited: float = 0.0
 
 
+class Approved(NamedTuple):
+    """What became of a command's approval. With `retry_after` (seconds) the client did not wait, and may ask again."""
+
+    id: str
+    state: str
+    by: str = ""
+    reason: str = ""
+    retry_after: int = 0
+
+
 class OpenSession:
     """A session and what its records need: raw id, digest key, number of commands.
 
     `clean` masks the payload (JSON) of a command's record, and of what it sends; policies have seen the real values by
     then. It must not raise. The protocol that opened the session sets two more, which must not raise either:
     `on_wait` tells its client, in the client's own way, that a command waits for a human: when it begins to wait and
-    again each minute. `on_kill` ends the session at once, with a reason for the client.
+    again each minute. `on_kill` ends the session at once, with a reason for the client. `preview` finds out what a
+    command would do, for whoever decides it.
     """
 
-    __slots__ = ("clean", "commands", "ended", "key", "on_kill", "on_wait", "raw", "session")
+    __slots__ = ("clean", "commands", "ended", "key", "on_kill", "on_wait", "preview", "raw", "session", "waits")
 
     def __init__(self, session: Session, raw: bytes, key: bytes) -> None:
         self.session, self.raw, self.key = session, raw, key
         self.clean: Callable[[bytes], bytes] | None = None
         self.on_wait: Callable[[Waiting], None] | None = None
         self.on_kill: Callable[[str], None] | None = None
+        self.preview: Previewer | None = None
+        self.waits: set[Ticket] = set()  # commands that wait for a human
         self.commands = 0
         self.ended = False
+
+    def stop_waiting(self, reason: str) -> bool:
+        """The client takes back what waits for a human; whether anything did. Each gets a refusal of its own."""
+        waiting = [ticket for ticket in self.waits if ticket.state != WITHDRAWN]
+        for ticket in waiting:
+            ticket.set(WITHDRAWN, reason)
+        return bool(waiting)
 
     def digest(self) -> hmac.HMAC:
         """A fresh keyed digest (HMAC-SHA256) for one result or stream."""
@@ -62,7 +86,7 @@ class OpenSession:
 class Decision:
     """The answer to one command. Bytes may go upstream only where `allowed`."""
 
-    __slots__ = ("allowed", "command", "moved", "opened", "policies", "raw", "ruling", "started")
+    __slots__ = ("allowed", "approval", "code", "command", "moved", "opened", "policies", "raw", "ruling", "started")
 
     def __init__(
         self,
@@ -78,6 +102,8 @@ class Decision:
         self.ruling, self.policies, self.allowed = ruling, policies, allowed
         self.started = time.perf_counter_ns()
         self.moved = 0  # bytes of chunks to the client
+        self.approval: Approved | None = None  # how it was decided by a human, or why not
+        self.code = ""  # what the client reads, where it is not the one of every refusal
 
     @property
     def id(self) -> str:
@@ -95,10 +121,16 @@ def explain(ruling: Ruling, record: str) -> str:
     verdict = ruling.verdict
     reason = getattr(verdict, "reason", "") or "refused"
     if isinstance(verdict, Hold):
-        who = f" by {verdict.approvers}" if verdict.approvers else ""
-        reason = f"approval required{who}: {reason}; approvals are not available yet, so it is refused"
+        reason = explain_hold(ruling)
     hint = getattr(verdict, "hint", "")
     return f"{ruling.policy}: {reason}" + (f" ({hint})" if hint else "") + f" [record {record}]"
+
+
+def explain_hold(ruling: Ruling) -> str:
+    """That a human must agree, who, and why."""
+    verdict = ruling.verdict
+    who = f" by {verdict.who}" if isinstance(verdict, Hold) and verdict.who else ""
+    return f"approval required{who}: {getattr(verdict, 'reason', '')}"
 
 
 def elapsed_ms(started: int) -> float:

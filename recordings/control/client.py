@@ -15,12 +15,17 @@ from onrecord.policies.policy_set import PolicySet
 from onrecord.recordings.control.messages import (
     MAX_TO_RECORDER,
     Commit,
+    Consumed,
     Heartbeat,
     Hello,
+    HoldAnswer,
+    Kills,
     PolicyFailed,
     Prepare,
     Ready,
     Refusals,
+    Ruled,
+    ToDataPath,
     ToProcess,
     ToRecorder,
     clip,
@@ -35,6 +40,14 @@ _log = logging.getLogger("onrecord.control")
 SILENCE = 2.0
 _BACKOFF = (0.05, 1.0)
 _MAX_BUFFER = 1024 * 1024
+
+
+class Holds(Protocol):
+    """What waits for approvals: recordings/approvals/holds.py."""
+
+    def connected(self) -> None: ...
+
+    def received(self, message: ToDataPath) -> None: ...
 
 
 class Engine(Protocol):
@@ -77,6 +90,7 @@ class ControlClient:
         self._committed = asyncio.Event()
         self._told = asyncio.Event()  # committed, or why not
         self._channel: _Channel | None = None
+        self.holds: Holds | None = None  # what waits in this process
 
     @property
     def refusal(self) -> str | None:
@@ -104,6 +118,10 @@ class ControlClient:
         """Tell the recorder about refusals that the journal could not take; whether it was sent."""
         return self._channel is not None and self._channel.send(Refusals(count, clip(reason)))
 
+    def send(self, message: ToRecorder) -> bool:
+        """Send to the recorder; False where it is away. Raises ControlError for a message over the limit."""
+        return self._channel is not None and self._channel.send(message)
+
     async def _follow(self) -> bool:
         """One connection's life; whether anything was heard on it."""
         loop = asyncio.get_running_loop()
@@ -119,6 +137,8 @@ class ControlClient:
         self._channel = channel
         try:
             channel.send(Hello(process=self._process, pid=os.getpid(), digest=self._engine.digest))
+            if self.holds is not None:
+                self.holds.connected()
             await channel.closed
         finally:
             self._channel = None
@@ -141,6 +161,8 @@ class ControlClient:
             self._policy_error = message.error
             self._told.set()
             self._record(self._engine.digest, message.error)
+        elif isinstance(message, HoldAnswer | Ruled | Consumed | Kills) and self.holds is not None:
+            self.holds.received(message)
         self._set_blocked()
 
     def _prepare(self, message: Prepare) -> Ready:

@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from onrecord.policies.model import SqlCommand
+from onrecord.recordings.approvals.bound import Together
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.postgres.commands import Prepared, Template
 from onrecord.shims.postgres.deny import Denial, denial_of
 from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFatal
+from onrecord.shims.postgres.holding import Binding
 from onrecord.shims.postgres.limits import Stall, check_prepared
 from onrecord.shims.postgres.namespace import ALL, Change, Unsettled
 from onrecord.shims.postgres.results import Running
-from onrecord.shims.postgres.templates import prepared_by
+from onrecord.shims.postgres.templates import Miss, prepared_by
 
 Waiting = Awaitable[None] | None
+
+
+class Recheck:
+    """Looks at one statement again when it was granted."""
+
+    __slots__ = ("_arguments", "_deciding")
+
+    def __init__(self, deciding: Deciding, outer: Template, template: Template, command: SqlCommand) -> None:
+        self._deciding, self._arguments = deciding, (outer, template, command)
+
+    def __call__(self) -> Awaitable[SqlCommand | None]:
+        return self._deciding.understood_now(*self._arguments)
 
 
 class Deciding:
@@ -23,11 +37,47 @@ class Deciding:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    def _ask(self, template: Template, command: SqlCommand, detail: bytes) -> Decision | Awaitable[Decision]:
+    def _ask(
+        self,
+        template: Template,
+        command: SqlCommand,
+        detail: bytes,
+        *,
+        outer: Template | None = None,
+        together: Together | None = None,
+        large: bool = False,
+    ) -> Decision | Awaitable[Decision]:
+        """Decide `command`, which `template` made; `outer` is what it was before an EXECUTE in it was looked up."""
         exchange = self._exchange
         if template.refusal is not None:
             return self._deny(template, command)
-        return exchange.auditor.submit(exchange.opened, command, detail=detail, flush=False, extra=template.ruling)
+        return exchange.auditor.submit(
+            exchange.opened,
+            command,
+            detail=detail,
+            flush=False,
+            extra=template.ruling,
+            bound=Binding(template, command, Recheck(self, outer or template, template, command), together, large),
+        )
+
+    async def understood_now(self, outer: Template, template: Template, command: SqlCommand) -> SqlCommand | None:
+        """The command as it reads under the catalog of this moment; None where it means something else by now."""
+        exchange = self._exchange
+        templates = exchange.templates
+        if exchange.catalog is not None:
+            templates.catalog = await exchange.catalog.fresh()
+        templates.patient = False
+        try:
+            now, _ = self._resolved(templates.again(outer))
+        except (Stall, Miss):
+            return None
+        finally:
+            templates.patient = True
+        if now is template:
+            return command
+        if now.refusal is not None or (now.lineage, now.ruling) != (template.lineage, template.ruling):
+            return None
+        return now.command if command.parameters is None else now.bound(command.parameters)[0]
 
     def _when(self, answer: Decision | Awaitable[Decision], then: Callable[[Decision], None]) -> Waiting:
         """Go on with the decision: now, or when it is there."""

@@ -35,13 +35,14 @@ def denial_of(decision: Decision, reasons: tuple[str, ...] = (), sqlstate: str =
     reason = getattr(verdict, "reason", "") or "refused"
     hint = getattr(verdict, "hint", "")
     if isinstance(verdict, Hold):
-        who = f" by {verdict.approvers}" if verdict.approvers else ""
+        who = f" by {verdict.who}" if verdict.who else ""
         reason = f"approval required{who}: {reason}"
-        hint = "approvals are not available in this version, so it is refused"
     lines = [f"Record {decision.id}."]
     if reasons:
         lines.append("Seen in the statement: " + "; ".join(reasons[:5]) + ".")
-    return Denial(sqlstate, f"onrecord: {policy}: {reason}", " ".join(lines), hint)
+    if decision.approval is not None and decision.approval.id:
+        lines.append(f"Approval {decision.approval.id}.")
+    return Denial(decision.code or sqlstate, f"onrecord: {policy}: {reason}", " ".join(lines), hint)
 
 
 class Trick:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Callable
 from typing import cast
 
@@ -101,6 +102,16 @@ class Link(asyncio.Protocol):
             self._reasons.remove(reason)
             if not self._reasons and self.transport is not None and not self.closed and not self.transport.is_closing():
                 self.transport.resume_reading()
+
+    def has_left(self) -> bool:
+        """Whether the peer has closed its side, though what it sent before is not read yet (poll(2), POLLRDHUP)."""
+        sock = self.transport.get_extra_info("socket") if self.transport is not None and not self.closed else None
+        if sock is None or sock.fileno() < 0:
+            return True
+        poller = select.poll()
+        gone = select.POLLERR | select.POLLHUP | getattr(select, "POLLRDHUP", 0)
+        poller.register(sock.fileno(), gone)
+        return any(events & gone for _, events in poller.poll(0))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

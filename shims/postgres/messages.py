@@ -240,6 +240,11 @@ def error(sqlstate: str, text: str, *, detail: str = "", hint: str = "", severit
     return encode_error({"S": severity, "V": severity, "C": sqlstate, "M": text, "D": detail, "H": hint})
 
 
+def encode_notice(sqlstate: str, text: str, *, detail: str = "", hint: str = "") -> bytes:
+    """A NoticeResponse: the fields of an error under another type."""
+    return b"N" + error(sqlstate, text, detail=detail, hint=hint, severity="NOTICE")[1:]
+
+
 def fatal(sqlstate: str, text: str, *, detail: str = "", hint: str = "") -> bytes:
     """An ErrorResponse that ends the session."""
     return error(sqlstate, text, detail=detail, hint=hint, severity="FATAL")

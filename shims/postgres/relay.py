@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable
 
 from onrecord.policies.errors import StoreError
 from onrecord.recordings.auditor import Auditor, OpenSession
+from onrecord.recordings.decision import Waiting
 from onrecord.recordings.records import RefusalRecord
 from onrecord.shims.postgres.catalog import CatalogSource
 from onrecord.shims.postgres.commands import PROTOCOL
 from onrecord.shims.postgres.exchange import Exchange, SessionFatal
+from onrecord.shims.postgres.holding import waiting_notice
 from onrecord.shims.postgres.link import Link
 from onrecord.shims.postgres.messages import TERMINATE, fatal
 from onrecord.shims.postgres.requests import Requests
@@ -22,6 +24,7 @@ from onrecord.shims.postgres.spool import Spool, Spools
 from onrecord.shims.postgres.wire import WireError
 
 _AT_ONCE = 1024 * 1024  # bytes of a message on disk before others have their turn
+_LOOK = 0.5  # seconds between two looks whether a client that waits is still there
 _LINGER = 10.0  # seconds for a peer to take what it was sent before the end
 
 _log = logging.getLogger("onrecord.postgres")
@@ -69,6 +72,7 @@ class Relay:
         if client.closed or upstream.closed:
             self.end("the client disconnected" if client.closed else "PostgreSQL closed the connection")
             return
+        self.opened.on_wait, self.opened.on_kill = self._waits, self._killed
         client.receiver, upstream.receiver = self.client_data, self.upstream_data
         early, answer = client.take(), upstream.take()
         if answer:
@@ -107,7 +111,9 @@ class Relay:
         self._forward()
         if waiting is not None:
             self._client.pause("thinking")
-            self._thinking = asyncio.get_running_loop().create_task(self._think(waiting))
+            loop = asyncio.get_running_loop()
+            self._thinking = loop.create_task(self._think(waiting))
+            loop.call_later(_LOOK, self._look, self._thinking)
         elif requests.terminated:
             if self.exchange.queue:  # PostgreSQL still does what was asked before, and then closes
                 self._upstream.write(TERMINATE)
@@ -131,6 +137,27 @@ class Relay:
         except Exception as error:  # noqa: BLE001  # whatever goes wrong, nothing passes
             self._thinking = None
             self.fail(error, "client")
+
+    def _look(self, thinking: asyncio.Task[None]) -> None:
+        """Nothing is read while a statement waits, so nobody would notice that its client has left: look."""
+        if self._ended or self._thinking is not thinking:
+            return
+        if self._client.has_left():
+            self.end("the client disconnected")
+            return
+        asyncio.get_running_loop().call_later(_LOOK, self._look, thinking)
+
+    def _waits(self, waiting: Waiting) -> None:
+        """Tell the client that its statement waits for a human; where a message is half delivered, the next time."""
+        if not self._ended and self._responses.between_messages:
+            self._client.write(waiting_notice(waiting))
+
+    def _killed(self, reason: str) -> None:
+        self.end(reason, fatal("57P01", f"onrecord: {reason}", hint="ask the gateway's operator"))
+
+    def stop_waiting(self) -> bool:
+        """The client cancels: what waits for a human is taken back. Whether that was all there was to cancel."""
+        return self.opened.stop_waiting("cancelled by the client") and not self.exchange.queue
 
     def _forward(self) -> None:
         out = self.exchange.to_upstream
@@ -248,7 +275,7 @@ class Relay:
         if self._timer is not None:
             self._timer.cancel()
         if self._thinking is not None:
-            self._thinking.cancel()
+            self._thinking.cancel(reason)
         runs = self.exchange.open_runs()
         self.exchange.to_upstream.clear()
         self.exchange.to_client.clear()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections import deque
 from collections.abc import Awaitable, Callable
 
 from onrecord.policies.model import SqlCommand
 from onrecord.policies.sql.catalog import Catalog
+from onrecord.recordings.approvals.bound import Together
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.postgres.calling import Calling
 from onrecord.shims.postgres.commands import Prepared, Refusal, Template
@@ -160,9 +162,7 @@ class Requests(Calling):
         templates = self._exchange.templates.of(text)
         if len(templates) == 1 and not templates[0].special and templates[0].refusal is None:
             template = templates[0]
-            answer = self._exchange.auditor.submit(
-                self._exchange.opened, template.command, detail=template.detail, flush=False, extra=template.ruling
-            )
+            answer = self._ask(template, template.command, template.detail)
             return self._when(answer, lambda decision: self._send_query(data, templates, [decision], [None]))
         return self._query_many(data, templates)
 
@@ -178,7 +178,10 @@ class Requests(Calling):
         except (Stall, Miss):
             self._exchange.take_back(changes)
             raise
-        answers = [self._ask(*one) for one in asked]
+        together = Together(len(asked)) if len(asked) > 1 else None
+        answers = [
+            self._ask(*one, outer=template, together=together) for one, template in zip(asked, templates, strict=True)
+        ]
         resolved_all = tuple(template for template, _, _ in asked)
 
         def send(decisions: list[Decision]) -> None:
@@ -188,18 +191,26 @@ class Requests(Calling):
         if len(decisions) == len(answers):
             send(decisions)
             return None
-        return self._when_all(answers, send)
+        return self._when_all(answers, together, send)
 
     async def _when_all(
-        self, answers: list[Decision | Awaitable[Decision]], then: Callable[[list[Decision]], None]
+        self,
+        answers: list[Decision | Awaitable[Decision]],
+        together: Together | None,
+        then: Callable[[list[Decision]], None],
     ) -> None:
-        known = [answer for answer in answers if isinstance(answer, Decision)]
-        decisions: list[Decision] = []
+        """Wait for all side by side: each that needs a human asks at once, and no grant is used before all may run."""
+        known: list[Decision] = []
+
+        async def one(answer: Decision | Awaitable[Decision]) -> Decision:
+            decision = answer if isinstance(answer, Decision) else await answer
+            known.append(decision)
+            if together is not None and not (decision.allowed and decision.approval is not None):
+                together.arrive(allowed=decision.allowed)  # what was granted has arrived before it was used
+            return decision
+
         try:
-            for answer in answers:
-                decision = answer if isinstance(answer, Decision) else await answer
-                known += [] if decision is answer else [decision]
-                decisions.append(decision)
+            decisions = list(await asyncio.gather(*(one(answer) for answer in answers)))
         except BaseException:  # the session ends while a policy thinks
             for decision in known:
                 if decision.allowed:
@@ -257,7 +268,7 @@ class Requests(Calling):
         if template.refusal is None and self._bind_follows(parse.name):
             return self._parse_and_bind(data, parse.name, prepared)
         resolved, _ = self._resolved(template)
-        answer = self._ask(resolved, resolved.command, resolved.detail)
+        answer = self._ask(resolved, resolved.command, resolved.detail, outer=template)
         return self._when(answer, lambda decision: self._send_parse(data, parse.name, prepared, decision))
 
     def _send_parse(self, data: bytes, name: str, prepared: Prepared, decision: Decision | None) -> None:
@@ -344,7 +355,7 @@ class Requests(Calling):
         if large:
             texts = tuple(large.get(place, text) for place, text in enumerate(texts))
         command, detail = template.bound(texts)
-        return self._ask(template, command, detail)
+        return self._ask(template, command, detail, outer=prepared.template, large=bool(large))
 
     def _send_bind(
         self,

@@ -225,7 +225,12 @@ class Server:
         entry.hand_over()
         self._links.update((entry.link, upstream))
         self._relays.add(relay)
-        self._cancels.add(pid, Live(secret, relay, lambda: backend.cancel(login.pid, login.secret)))
+
+        async def cancel() -> None:
+            if not relay.stop_waiting():
+                await backend.cancel(login.pid, login.secret)
+
+        self._cancels.add(pid, Live(secret, relay, cancel))
         try:
             entry.link.write(b"".join(hello))
             relay.start(self._gateway.session_grace)

@@ -17,7 +17,7 @@ RECORD = "01a20539-5fab-772c-9167-2654fef2e84e"
         (Ruling(Deny("no", "do that"), "p"), f"p: no (do that) [record {RECORD}]"),
         (
             Ruling(Hold(approvers="dba", reason="big"), "p"),
-            f"p: approval required by dba: big; approvals are not available yet, so it is refused [record {RECORD}]",
+            f"p: approval required by dba: big [record {RECORD}]",
         ),
         (Ruling(Allow(), "p"), f"p: refused [record {RECORD}]"),
     ],

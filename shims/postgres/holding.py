@@ -1,0 +1,57 @@
+"""What an approval of a statement binds to, and how a client that waits is told. No I/O."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from dataclasses import dataclass
+
+from onrecord.policies.model import SqlCommand
+from onrecord.policies.redaction import MARK
+from onrecord.recordings.approvals.bound import DATA, Bound, Recheck, Together
+from onrecord.recordings.decision import Waiting
+from onrecord.shims.postgres.commands import Template
+from onrecord.shims.postgres.messages import encode_notice
+
+_SESSION = "what earlier statements of the session left behind (settings, temporary tables, the open transaction)"
+_BODIES = "the bodies of functions, triggers and rules that it sets in motion"
+_SECRETS = "the secret values in it, which are not shown"
+_COPIED = "the data that the client sends for COPY"
+
+
+@dataclass(slots=True)
+class Binding:
+    """Makes the Bound of one statement where it turns out to be held."""
+
+    template: Template
+    command: SqlCommand
+    recheck: Recheck
+    together: Together | None = None
+    large: bool = False
+
+    def __call__(self) -> Bound:
+        template = self.template
+        secret = bool(template.secret_parameters) or MARK in self.command.text
+        copied = template.copy == "in"
+        unbound = [DATA, _SESSION, _BODIES]
+        unbound += [_SECRETS] if secret else []
+        unbound += [_COPIED] if copied else []
+        return Bound(
+            exact=not (secret or copied or self.large or template.fetches is not None),
+            unbound=tuple(unbound),
+            recheck=self.recheck,
+            together=self.together,
+        )
+
+
+def waiting_notice(waiting: Waiting) -> bytes:
+    """The NoticeResponse to a client whose statement waits."""
+    who = f" by {waiting.approvers}" if waiting.approvers else ""
+    left = datetime.timedelta(seconds=max(0, round(waiting.expires_at - time.time())))
+    since = f", since {datetime.timedelta(seconds=round(waiting.waited))}" if waiting.waited else ""
+    return encode_notice(
+        "01000",
+        f"onrecord: waiting for approval {waiting.approval}{who}{since}: {waiting.reason}",
+        detail=f"It expires in {left}. The statement has not run; cancel it to take it back.",
+        hint=f"onrecord approve {waiting.approval}",
+    )
