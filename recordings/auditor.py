@@ -180,10 +180,9 @@ class Auditor:
         """Decide and record one command. Never raises: what goes wrong is a refusal.
 
         Returns the decision at once where nothing had to wait, else an awaitable of it: a human may decide, which takes
-        minutes; cancelling it withdraws what was asked. `bound` is what such an approval binds to, or makes
-        that. `detail` is the
-        command's detail as encoded JSON, where the caller has it at hand. `extra` is one more ruling beside those of policies,
-        of masking: the strictest wins, and `mode = "observe"` does not lift it.
+        minutes; cancelling it withdraws what was asked. `bound` is what such an approval binds to, or makes that.
+        `detail` is the command's detail as encoded JSON, where the caller has it at hand. `extra` is one more ruling
+        beside those of policies, of masking: the strictest wins, and `mode = "observe"` does not lift it.
         """
         ruling = self._blocked(command.session) or self._over(command.session.identity)
         if ruling is not None:

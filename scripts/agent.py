@@ -71,7 +71,7 @@ def token(
     if subject is not None:
         secret = _mint(loaded, subject, groups, human, on_behalf_of, f"{lifetime:g} s", run)
     else:
-        secret = _read_token(token)
+        secret = read_token(token)
     print(write_certificate(loaded, ssh, identity_of(loaded, secret), lifetime))
 
 
@@ -87,7 +87,7 @@ def env(
     from onrecord.policies.config import load_config
     from onrecord.scripts.environment import agent_environment
 
-    variables = agent_environment(load_config(config), _read_token(token))
+    variables = agent_environment(load_config(config), read_token(token))
     if as_json:
         print(json.dumps(variables, indent=2))
         return
@@ -121,7 +121,7 @@ def run(
     if subject is None:
         if groups or human or on_behalf_of or run_id:
             raise typer.BadParameter("--groups, --human, --on-behalf-of and --run need --subject")
-        secret = _read_token(token)
+        secret = read_token(token)
     elif token is not None:
         raise typer.BadParameter("give --token or --subject, not both")
     else:
@@ -191,7 +191,7 @@ def _seconds(ttl: str, most: float) -> float:
     return seconds
 
 
-def _read_token(source: str | None) -> str:
+def read_token(source: str | None) -> str:
     """The token from a file, stdin or ONRECORD_TOKEN. What is wrong with it is said without showing it."""
     if source is None:
         text = os.environ.get(TOKEN_VARIABLE, "")

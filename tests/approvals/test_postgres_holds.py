@@ -1,0 +1,185 @@
+"""Statements that wait for a human in PostgreSQL clients, through a running gateway."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+
+from tests.approvals.conftest import Desk, Running, psql_path
+from tests.helpers import wait_until
+
+
+def test_a_held_delete_in_psql_runs_once_when_it_is_approved_by_command(desk: Desk) -> None:
+    token = desk.gateway.setup.mint("devin", on_behalf_of="bob@example.com")
+    psql = subprocess.Popen(
+        [psql_path(), "-X", "-c", f"DELETE FROM {desk.table} WHERE id <= 3"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ
+        | {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(desk.gateway.setup.postgres_port),
+            "PGDATABASE": "orders",
+            "PGUSER": "agent",
+            "PGPASSWORD": token,
+            "PGSSLMODE": "disable",
+        },
+    )
+    (waiting,) = desk.pending()
+    assert desk.rows() == 10
+    assert waiting["identity"]["subject"] == "devin"
+    assert waiting["identity"]["on_behalf_of"] == "bob@example.com"
+    assert waiting["text"] == f"DELETE FROM {desk.table} WHERE id <= 3"
+    done = desk.onrecord("approve", waiting["id"], "--reason", "checked", token=desk.token())
+    assert "granted" in done.stdout
+    out, err = psql.communicate(timeout=60)
+    assert psql.returncode == 0, err
+    assert out.strip() == "DELETE 3"
+    assert f"waiting for approval {waiting['id']} by dba: changes the shop" in err
+    assert desk.rows() == 7
+    desk.wait_for(waiting["id"], "used")
+
+
+def test_a_refusal_names_the_approval_who_and_why(desk: Desk) -> None:
+    with desk.connection() as connection:
+        held = Running(connection, f"DELETE FROM {desk.table}")
+        (waiting,) = desk.pending()
+        desk.onrecord("deny", waiting["id"], "--reason", "not today", token=desk.token())
+        error = held.join().error
+        assert error is not None
+        assert error.sqlstate == "42501"
+        for words in (waiting["id"], "alice", "not today", "holds"):
+            assert words in str(error)
+        assert connection.execute("SELECT 1").fetchone() == (1,), "the session goes on"
+    assert desk.rows() == 10
+
+
+def test_a_cancel_takes_back_what_waits_and_nothing_runs(desk: Desk) -> None:
+    with desk.connection() as connection:
+        held = Running(connection, f"DELETE FROM {desk.table}")
+        (waiting,) = desk.pending()
+        connection.cancel_safe()
+        error = held.join().error
+        assert error is not None
+        assert error.sqlstate == "57014"
+        desk.wait_for(waiting["id"], "cancelled")
+        late = desk.onrecord("approve", waiting["id"], token=desk.token(), check=False)
+        assert late.returncode == 1
+        assert "cancelled" in late.stderr
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert desk.rows() == 10
+
+
+def test_a_client_that_leaves_cancels(desk: Desk) -> None:
+    with desk.connection() as connection:
+        Running(connection, f"DELETE FROM {desk.table}")
+        (waiting,) = desk.pending()
+        with socket.socket(fileno=os.dup(connection.fileno())) as raw:
+            raw.shutdown(socket.SHUT_RDWR)
+        desk.wait_for(waiting["id"], "cancelled")
+    assert desk.rows() == 10
+
+
+def test_other_sessions_go_on_while_one_waits(desk: Desk) -> None:
+    with desk.connection() as one, desk.connection("other") as two:
+        held = Running(one, f"DELETE FROM {desk.table} WHERE id = 1")
+        (waiting,) = desk.pending()
+        assert two.execute(f"SELECT count(*) FROM {desk.table}").fetchone() == (10,)
+        desk.onrecord("approve", waiting["id"], token=desk.token())
+        assert held.join().count == 1
+    assert desk.rows() == 9
+
+
+def test_what_nobody_decides_expires(desk: Desk) -> None:
+    with desk.connection() as connection:
+        error = Running(connection, f"DELETE FROM {desk.table} /*quick*/").join().error
+        assert error is not None
+        assert "was not decided in time" in str(error)
+    assert desk.rows() == 10
+
+
+def test_a_client_that_does_not_wait_repeats_the_command_and_gets_the_granted_one(desk: Desk) -> None:
+    text = f"DELETE FROM {desk.table} WHERE id = 5 /*later*/"
+    with desk.connection() as connection:
+        first = Running(connection, text).join().error
+        assert first is not None
+        (waiting,) = desk.pending()
+        assert waiting["id"] in str(first)
+        again = Running(connection, text).join().error
+        assert again is not None
+        assert waiting["id"] in str(again), "still the same one"
+        other = Running(connection, text.replace("= 5", "= 6")).join().error
+        assert other is not None
+        assert waiting["id"] not in str(other)
+        desk.onrecord("approve", waiting["id"], token=desk.token())
+        assert Running(connection, text).join().count == 1
+        assert Running(connection, text).join().error is not None, "once"
+    assert desk.rows() == 9
+
+
+def test_a_grant_for_a_while_serves_the_same_command_again_and_no_other(desk: Desk) -> None:
+    text = f"UPDATE {desk.table} SET note = 'x' WHERE id = 1 /*reuse*/"
+    with desk.connection() as connection:
+        held = Running(connection, text)
+        (waiting,) = desk.pending()
+        desk.onrecord("approve", waiting["id"], token=desk.token())
+        assert held.join().count == 1
+        assert Running(connection, text).join().count == 1
+        other = Running(connection, text.replace("id = 1", "id = 2"))
+        found = desk.pending()
+        assert found[0]["id"] != waiting["id"]
+        desk.onrecord("deny", found[0]["id"], token=desk.token())
+        assert other.join().error is not None
+
+
+def test_of_two_groups_one_each_must_agree_and_nobody_counts_twice(desk: Desk) -> None:
+    with desk.connection() as connection:
+        held = Running(connection, f"DELETE FROM {desk.table} /*twice*/ WHERE id = 2")
+        (waiting,) = desk.pending()
+        both = desk.token("carol", ("dba", "security"))
+        assert "pending" in desk.onrecord("approve", waiting["id"], token=both).stdout
+        again = desk.onrecord("approve", waiting["id"], token=both, check=False)
+        assert again.returncode == 1
+        assert desk.rows() == 10
+        desk.onrecord("approve", waiting["id"], token=desk.token("dave", ("security",)))
+        assert held.join().count == 1
+
+
+def test_several_statements_of_one_message_run_all_or_not_at_all(desk: Desk) -> None:
+    text = f"DELETE FROM {desk.table} WHERE id = 1; DELETE FROM {desk.table} WHERE id = 2"
+    with desk.connection() as connection:
+        held = Running(connection, text)
+        first, second = desk.pending(2)
+        desk.onrecord("approve", first["id"], token=desk.token())
+        assert desk.rows() == 10
+        desk.onrecord("deny", second["id"], token=desk.token())
+        assert held.join().error is not None
+        assert desk.rows() == 10
+        desk.wait_for(first["id"], "cancelled")
+        held = Running(connection, text)
+        for one in desk.pending(2):
+            desk.onrecord("approve", one["id"], token=desk.token())
+        assert held.join().error is None
+    assert desk.rows() == 8
+
+
+def test_parameters_are_shown_and_bound(desk: Desk) -> None:
+    with desk.connection() as connection:
+        held = Running(connection, f"DELETE FROM {desk.table} WHERE id = %s", (4,))
+        (waiting,) = desk.pending()
+        assert waiting["detail"]["parameters"] == ["4"]
+        desk.onrecord("approve", waiting["id"], token=desk.token())
+        assert held.join().count == 1
+
+
+def test_the_log_tells_who_decided(desk: Desk) -> None:
+    with desk.connection() as connection:
+        held = Running(connection, f"DELETE FROM {desk.table} WHERE id = 9")
+        (waiting,) = desk.pending()
+        desk.onrecord("approve", waiting["id"], "--reason", "fine", token=desk.token())
+        held.join()
+    (view,) = wait_until(lambda: [one for one in desk.log() if f"{desk.table} WHERE id = 9" in one["text"]])
+    assert view["verdict"]["type"] == "hold"
+    assert view["outcome"]["status"] == "ok"
