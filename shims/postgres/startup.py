@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from dataclasses import dataclass, field
 
 from onrecord.shims.postgres.search_path import split_identifiers
@@ -171,12 +171,15 @@ def pinned_value(name: str, value: str) -> bool:
     return False
 
 
+# As pg_split_opts of PostgreSQL reads them: words end at white space, a backslash takes the next character as it is,
+# and a quote is a character like any other.
+_OPTION = re.compile(r"(?:\\.|[^\\ \t\n\r\f\v]|\\\Z)+", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.|\Z)", re.DOTALL)
+
+
 def _options(text: str) -> list[tuple[str, str]]:
     """`-c name=value` and `--name=value` of the `options` parameter. Raises StartupError for anything else."""
-    try:
-        words = shlex.split(text, posix=True)
-    except ValueError:
-        raise StartupError("the startup parameter 'options' cannot be read", "0A000") from None
+    words = [_ESCAPED.sub(r"\1", word) for word in _OPTION.findall(text)]
     found: list[tuple[str, str]] = []
     while words:
         word = words.pop(0)

@@ -55,3 +55,20 @@ def test_pinned_settings_take_their_own_value_only() -> None:
     assert not pinned_value("client_encoding", "SQL_ASCII")
     assert not pinned_value("search_path", "public, evil")
     assert not pinned_value("role", "none")
+
+
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        (r"-c application_name=a\ b", "a b"),
+        (r"  -c   application_name='a'", "'a'"),
+        (r'--application-name="a\\b"', r'"a\b"'),
+        ("-capplication_name=a\t-c\vapplication_name=b", "b"),
+        ("-c application_name=a\\", "a"),
+        ("-c application_name=a\u00a0b", "a\u00a0b"),
+    ],
+)
+def test_options_are_split_as_the_server_splits_them(options: str, value: str) -> None:
+    startup = decode_packet(encode_startup({"user": "devin", "options": options}))
+    assert isinstance(startup, Startup)
+    assert startup.parameters["application_name"] == value
