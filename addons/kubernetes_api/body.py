@@ -30,10 +30,10 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+(?:[eE][+-]?[0-9]{1,3})?")
 # Plain words that one YAML reads as text and another as a truth value, a number in another base, or nothing.
 _TWO_READINGS = re.compile(
-    r"(?i:y|yes|n|no|on|off)|[+-]?[0-9][0-9_.:]*(?:[eE][+-]?[0-9]+)?|[+-]?0[xob][0-9a-f_]+|[-+]?\.(?i:inf)|\.(?i:nan)"
-    r"|[+-]?\.[0-9_]+(?:[eE][+-]?[0-9]+)?|=|<<"
+    r"(?i:y|yes|n|no|on|off)|[+-]?[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9]+)?|[+-]?0[xob][0-9a-fA-F_]+"
+    r"|[+-]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|[+-]?\.(?i:inf)|\.(?i:nan)|[+-]?\.[0-9_]+(?:[eE][+-]?[0-9]+)?"
+    r"|=|<<"
 )
-_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?")
 
 
 class KubeBody(NamedTuple):
@@ -192,6 +192,6 @@ def _plain(text: str) -> Any:
         return int(text)
     if _FLOAT.fullmatch(text):
         return float(text)
-    if _TWO_READINGS.fullmatch(text) and not _DATE.fullmatch(text):
+    if _TWO_READINGS.fullmatch(text):
         raise KubeRequestError(f"the YAML word {text[:40]} has two readings", "put it in quotes")
     return text

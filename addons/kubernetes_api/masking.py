@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 from collections import OrderedDict
 from decimal import Decimal
@@ -93,8 +94,16 @@ def _secret(made: dict[str, Any], found: dict[str, int], *, mark: bool) -> dict[
 
 
 def _clear_values(secret: dict[str, Any]) -> set[str]:
-    """The values of a Secret, encoded and plain, that an annotation may repeat."""
+    """The values of a Secret, encoded and plain, that an annotation may repeat; also those that kubectl applied."""
     found: set[str] = set()
+    metadata = secret.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    applied = annotations.get(LAST_APPLIED) if isinstance(annotations, dict) else None
+    if isinstance(applied, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            inner = json.loads(applied)
+            if isinstance(inner, dict) and LAST_APPLIED not in applied:
+                found |= _clear_values(inner)
     for name in _VALUES:
         values = secret.get(name)
         for text in values.values() if isinstance(values, dict) else ():

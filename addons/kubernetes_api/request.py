@@ -241,6 +241,8 @@ def _parts(parts: list[str]) -> tuple[str, str, str, tuple[str, ...]]:
 
 def _with_verb(request: KubeRequest, flags: frozenset[str], *, legacy_watch: bool) -> KubeRequest:
     verb, name = request.verb, request.name
+    if "watch" in flags and verb not in ("get", "watch"):
+        raise KubeRequestError("a watch with another method than GET")
     if verb == "get" and not name:
         verb = "watch" if "watch" in flags else "list"
         name = _selected_name(request.value("fieldSelector"))
@@ -248,8 +250,6 @@ def _with_verb(request: KubeRequest, flags: frozenset[str], *, legacy_watch: boo
         raise KubeRequestError("a watch of one name", "watch the list with fieldSelector=metadata.name=NAME")
     elif verb == "delete" and not name:
         verb = "deletecollection"
-    elif verb not in ("get", "watch") and "watch" in flags:
-        raise KubeRequestError("a watch with another method than GET")
     if legacy_watch and not name:
         name = _selected_name(request.value("fieldSelector"))
     if verb in ("update", "patch") and not name:

@@ -1,0 +1,214 @@
+"""Objects masked: Secrets in every shape, everything else by detectors, and what may not change."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onrecord.addons.kubernetes_api.answers import DocumentMask, LogMask, WatchMask
+from onrecord.addons.kubernetes_api.masking import (
+    LAST_APPLIED,
+    MASKED,
+    REDACTED_DATA,
+    HandedOut,
+    ObjectMask,
+    holds_mask,
+    mask_secrets,
+    without_secrets,
+)
+from onrecord.policies.masking import MaskError, Masks
+
+PLAIN = "hunter2-very-secret"
+DATA = base64.b64encode(PLAIN.encode()).decode()
+
+
+def secret(**more: Any) -> dict[str, Any]:
+    metadata = {
+        "name": "login",
+        "uid": "u-1",
+        "resourceVersion": "42",
+        "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:data": {"f:password": {}}}}],
+        "annotations": {
+            LAST_APPLIED: json.dumps({"kind": "Secret", "data": {"password": DATA}, "stringData": {"p": PLAIN}}) + "\n",
+            "copied": f"the password is {PLAIN}",
+            "encoded": DATA,
+            "plain": "kept",
+        },
+    }
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"password": DATA}} | more
+
+
+def detecting(*names: str, strategy: Any = "redact") -> Masks:
+    return Masks(key=b"k" * 32, detect=dict.fromkeys(names, strategy))
+
+
+SHAPES = {
+    "object": lambda one: one,
+    "list": lambda one: {"kind": "SecretList", "metadata": {"resourceVersion": "7"}, "items": [one, one]},
+    "table": lambda one: {"kind": "Table", "rows": [{"cells": ["login", "1"], "object": one}]},
+    "partial": lambda one: {
+        "kind": "Table",
+        "rows": [{"cells": ["login"], "object": {"kind": "PartialObjectMetadata", "metadata": one["metadata"]}}],
+    },
+    "event": lambda one: {"type": "ADDED", "object": one},
+    "table event": lambda one: {"type": "ADDED", "object": {"kind": "Table", "rows": [{"cells": [], "object": one}]}},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_value_of_a_secret_is_left_in_any_shape(shape: str) -> None:
+    masked = json.dumps(mask_secrets(SHAPES[shape](secret(stringData={"other": PLAIN})), {}))
+    assert PLAIN not in masked
+    assert DATA not in masked
+    if shape != "partial":
+        assert REDACTED_DATA in masked
+    assert "plain" in masked
+
+
+def test_versions_owners_and_managed_fields_stay() -> None:
+    masked = mask_secrets(secret(), {})
+    before = secret()["metadata"]
+    for name in ("name", "uid", "resourceVersion", "managedFields"):
+        assert masked["metadata"][name] == before[name]
+    assert masked["metadata"]["annotations"]["plain"] == "kept"
+    assert json.loads(masked["metadata"]["annotations"][LAST_APPLIED])["data"] == {"password": REDACTED_DATA}
+    assert base64.b64decode(masked["data"]["password"]) == b"[redacted]"
+    assert MASKED in masked["metadata"]["annotations"]
+
+
+def test_an_annotation_that_cannot_be_read_or_is_packed_goes_as_a_whole() -> None:
+    one = secret()
+    one["metadata"]["annotations"] = {LAST_APPLIED: "{broken", "objectset.rio.cattle.io/applied": "H4sIAAAA"}
+    masked = mask_secrets(one, {})
+    assert masked["metadata"]["annotations"][LAST_APPLIED] == "[redacted]"
+    assert masked["metadata"]["annotations"]["objectset.rio.cattle.io/applied"] == "[redacted]"
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "add", "path": "/data/password", "value": DATA},
+        {"op": "replace", "path": "/stringData", "value": {"password": PLAIN}},
+        {"op": "replace", "path": "", "value": {"data": {"password": DATA}}},
+        {"op": "add", "path": "/metadata/annotations/" + LAST_APPLIED.replace("/", "~1"), "value": PLAIN},
+    ],
+)
+def test_a_json_patch_of_a_secret_stands_on_record_without_its_values(operation: dict[str, Any]) -> None:
+    masked = json.dumps(mask_secrets([operation], {}))
+    assert DATA not in masked
+    assert PLAIN not in masked
+
+
+def test_a_secret_inside_of_another_body_stands_on_record_without_its_values() -> None:
+    body = {"kind": "List", "items": [secret(), {"kind": "Bundle", "spec": {"manifests": [secret()]}}]}
+    assert DATA not in json.dumps(without_secrets(body))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda masked: masked,
+        lambda masked: {"data": masked["data"]},
+        lambda masked: [{"op": "replace", "path": "/data/password", "value": REDACTED_DATA}],
+        lambda masked: {"stringData": {"password": "[redacted]"}},
+        lambda masked: {"metadata": {"annotations": {MASKED: "data"}}},
+        lambda masked: {"metadata": {"annotations": {LAST_APPLIED: masked["metadata"]["annotations"][LAST_APPLIED]}}},
+    ],
+)
+def test_a_mask_that_is_written_back_is_known(change: Any) -> None:
+    assert holds_mask(change(mask_secrets(secret(), {})), HandedOut())
+
+
+def test_a_real_value_is_no_mask() -> None:
+    assert not holds_mask(secret(), HandedOut())
+    assert not holds_mask({"metadata": {"annotations": {MASKED: None}}}, HandedOut())
+
+
+@pytest.mark.parametrize("strategy", ["redact", "partial", "pseudonymise", "format"])
+def test_what_stands_in_for_a_value_is_known_when_it_comes_back(strategy: Any) -> None:
+    seen = HandedOut()
+    mask = ObjectMask(detecting("email", strategy=strategy), seen, secrets=False)
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "a"},
+        "spec": {"containers": [{"env": [{"value": "alice@example.com"}]}]},
+    }
+    masked = json.loads(mask.document(json.dumps(pod).encode()))
+    assert "alice@example.com" not in json.dumps(masked)
+    assert holds_mask(masked["spec"], seen)
+    assert holds_mask({"metadata": masked["metadata"]}, seen)
+
+
+def test_a_long_list_is_masked_item_by_item_and_the_rest_left_as_it_is() -> None:
+    items = [
+        {"kind": "ConfigMap", "metadata": {"name": f"c{n}", "resourceVersion": "4111111111111111"},
+         "data": {"note": "bob@example.com" if n == 50 else "nothing"}}
+        for n in range(100)
+    ]  # fmt: skip
+    document = {"kind": "ConfigMapList", "metadata": {"resourceVersion": "9"}, "items": items}
+    mask = ObjectMask(detecting("email", "payment_card"), HandedOut(), secrets=False)
+    masked = json.loads(mask.document(json.dumps(document).encode()))
+    assert masked["items"][50]["data"]["note"] == "[redacted]"
+    assert masked["items"][50]["metadata"]["resourceVersion"] == "4111111111111111"
+    assert masked["items"][51] == items[51]
+    assert masked["metadata"] == {"resourceVersion": "9"}
+    assert mask.found["email"] == 1
+
+
+def test_escapes_do_not_hide_a_value() -> None:
+    mask = ObjectMask(detecting("email"), HandedOut(), secrets=False)
+    masked = mask.document(b'{"kind":"ConfigMap","data":{"a":"carol\\u0040example.com"}}')
+    assert json.loads(masked)["data"]["a"] == "[redacted]"
+
+
+def test_a_document_that_is_no_json_or_names_a_member_twice_is_refused_where_it_is_masked() -> None:
+    for data in (b"{", b'{"data":{"a":"x"},"data":{}}', b'{"data": NaN}'):
+        with pytest.raises(MaskError):
+            ObjectMask(None, HandedOut(), secrets=True).document(data)
+
+
+@given(st.lists(st.integers(1, 40), max_size=30))
+def test_any_pieces_of_a_watch_give_the_same_events(sizes: list[int]) -> None:
+    lines = b"".join(json.dumps({"type": "ADDED", "object": secret()}).encode() + b"\n" for _ in range(3))
+    whole = WatchMask(ObjectMask(None, HandedOut(), secrets=True))
+    expected = whole.feed(lines) + whole.finish()
+    mask = WatchMask(ObjectMask(None, HandedOut(), secrets=True))
+    made, at = b"", 0
+    for size in sizes:
+        made += mask.feed(lines[at : at + size])
+        at += size
+    made += mask.feed(lines[at:]) + mask.finish()
+    assert made == expected
+    assert DATA.encode() not in made
+
+
+def test_an_event_goes_on_as_soon_as_its_line_is_complete() -> None:
+    mask = WatchMask(ObjectMask(None, HandedOut(), secrets=True))
+    assert mask.feed(b'{"type":"ADDED","obj') == b""
+    assert mask.feed(b'ect":{"kind":"Secret"}}\n{"ty') == b'{"type":"ADDED","object":{"kind":"Secret"}}\n'
+
+
+def test_log_lines_are_masked_as_they_come_also_those_that_are_no_utf8() -> None:
+    mask = LogMask(detecting("email"))
+    assert mask.feed(b"from dave@example.com\n\xff\xfe\nnext") == b"from [redacted]\n\xff\xfe\n"
+    assert mask.finish() == b"next"
+
+
+def test_a_document_is_let_go_at_its_end() -> None:
+    mask = DocumentMask(ObjectMask(None, HandedOut(), secrets=True))
+    data = json.dumps(secret()).encode()
+    assert mask.feed(data[:50]) + mask.feed(data[50:]) == b""
+    assert DATA.encode() not in mask.finish()
+
+
+def test_few_values_are_remembered_at_once() -> None:
+    seen = HandedOut(limit=2)
+    for text in ("a", "b", "c"):
+        seen.add(text)
+    assert "a" not in seen
+    assert "c" in seen

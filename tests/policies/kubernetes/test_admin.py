@@ -1,0 +1,177 @@
+"""Which requests are admin, whatever kind carries the pod and whatever patch sets the field."""
+
+from __future__ import annotations
+
+import pytest
+
+from onrecord.policies.kubernetes import admin_reasons, pod_dangers
+
+SPEC = {"containers": [{"name": "c", "image": "i"}]}
+DANGEROUS = [
+    {"containers": [{"securityContext": {"privileged": True}}]},
+    {"initContainers": [{"securityContext": {"privileged": True}}]},
+    {"ephemeralContainers": [{"securityContext": {"privileged": True}}]},
+    {"hostNetwork": True},
+    {"hostPID": True},
+    {"hostIPC": True},
+    {"volumes": [{"name": "v", "hostPath": {"path": "/var/run/docker.sock"}}]},
+    {"containers": [{"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}]},
+    {"containers": [{"securityContext": {"capabilities": {"add": ["ALL"]}}}]},
+    {"containers": [{"securityContext": {"capabilities": {"add": ["CAP_NET_RAW"]}}}]},
+    {"containers": [{"securityContext": {"procMount": "Unmasked"}}]},
+    {"containers": [{"securityContext": {"seccompProfile": {"type": "Unconfined"}}}]},
+    {"containers": [{"ports": [{"hostPort": 80}]}]},
+    {"securityContext": {"windowsOptions": {"hostProcess": True}}},
+    {"securityContext": {"sysctls": [{"name": "kernel.core_pattern", "value": "|/x"}]}},
+]
+WRAPPED = {
+    "pods": lambda spec: {"spec": spec},
+    "deployments": lambda spec: {"spec": {"template": {"spec": spec}}},
+    "daemonsets": lambda spec: {"spec": {"template": {"spec": spec}}},
+    "statefulsets": lambda spec: {"spec": {"template": {"spec": spec}}},
+    "replicasets": lambda spec: {"spec": {"template": {"spec": spec}}},
+    "replicationcontrollers": lambda spec: {"spec": {"template": {"spec": spec}}},
+    "jobs": lambda spec: {"spec": {"template": {"spec": spec}}},
+    "cronjobs": lambda spec: {"spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}},
+    "podtemplates": lambda spec: {"template": {"spec": spec}},
+    "rollouts": lambda spec: {"spec": {"workload": [{"template": {"spec": spec}}]}},
+    "lists": lambda spec: {"kind": "List", "items": [{"kind": "Pod", "spec": spec}]},
+}
+
+
+@pytest.mark.parametrize("resource", WRAPPED)
+@pytest.mark.parametrize("spec", DANGEROUS)
+def test_a_way_out_of_the_container_is_admin_in_every_kind(resource, spec):
+    body = WRAPPED[resource](spec)
+    assert admin_reasons("create", resource, body=body)
+    assert admin_reasons("update", resource, name="x", body=body)
+    for patch_type in ("merge", "strategic", "apply"):
+        assert admin_reasons("patch", resource, name="x", body=body, patch_type=patch_type)
+
+
+@pytest.mark.parametrize("resource", WRAPPED)
+def test_a_plain_workload_is_not_admin(resource):
+    body = WRAPPED[resource](SPEC)
+    assert admin_reasons("create", resource, body=body) == ()
+    assert admin_reasons("patch", resource, name="x", body=body, patch_type="merge") == ()
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "add", "path": "/spec/template/spec/hostNetwork", "value": True},
+        {"op": "replace", "path": "/spec/template/spec", "value": {"hostPID": True}},
+        {"op": "add", "path": "/spec/template/spec/containers/0/securityContext/privileged", "value": True},
+        {"op": "add", "path": "/spec/containers/0/securityContext/capabilities/add/-", "value": "SYS_ADMIN"},
+        {"op": "add", "path": "/spec/template/spec/volumes/-", "value": {"name": "v", "hostPath": {"path": "/"}}},
+        {"op": "add", "path": "/spec/template/spec/volumes/0/hostPath/path", "value": "/"},
+        {"op": "replace", "path": "", "value": {"spec": {"hostIPC": True}}},
+        {"op": "copy", "from": "/metadata/annotations/x", "path": "/spec/template/spec/hostNetwork"},
+        {"op": "move", "from": "/spec/a", "path": "/spec/b"},
+        {"op": "add", "path": "/spec/template/spec/HostNetwork", "value": True},
+    ],
+)  # fmt: skip
+def test_a_json_patch_is_judged_by_what_it_could_set(operation):
+    assert admin_reasons("patch", "deployments", name="x", body=[operation], patch_type="json")
+
+
+@pytest.mark.parametrize("patch", ["x", {"op": "add"}, [{"op": "add"}], [{"op": "burn", "path": "/a"}], [1]])
+def test_what_is_no_patch_is_admin_and_so_denied(patch):
+    assert admin_reasons("patch", "deployments", name="x", body=patch, patch_type="json")
+
+
+def test_a_json_patch_of_a_plain_field_is_not_admin():
+    patch = [{"op": "replace", "path": "/spec/replicas", "value": 3}, {"op": "test", "path": "/a", "value": 1}]
+    assert admin_reasons("patch", "deployments", name="x", body=patch, patch_type="json") == ()
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "subresource"),
+    [
+        ("create", "serviceaccounts", "token"),
+        ("create", "certificatesigningrequests", ""),
+        ("update", "certificatesigningrequests", "approval"),
+        ("update", "certificatesigningrequests", "status"),
+        ("create", "roles", ""),
+        ("patch", "clusterroles", ""),
+        ("update", "rolebindings", ""),
+        ("delete", "clusterrolebindings", ""),
+        ("deletecollection", "rolebindings", ""),
+        ("create", "mutatingwebhookconfigurations", ""),
+        ("delete", "validatingwebhookconfigurations", ""),
+        ("patch", "validatingadmissionpolicies", ""),
+        ("create", "validatingadmissionpolicybindings", ""),
+        ("create", "apiservices", ""),
+        ("create", "tokenreviews", ""),
+        ("get", "nodes", "proxy"),
+        ("create", "nodes", "proxy"),
+        ("get", "pods", "proxy"),
+        ("get", "services", "proxy"),
+        ("delete", "services", "proxy"),
+    ],
+)
+def test_what_reaches_past_the_api_or_changes_rights_is_admin(verb, resource, subresource):
+    assert admin_reasons(verb, resource, subresource, name="x", body={})
+
+
+@pytest.mark.parametrize(
+    "resource", ["roles", "certificatesigningrequests", "validatingwebhookconfigurations", "nodes"]
+)
+@pytest.mark.parametrize("verb", ["get", "list", "watch"])
+def test_reading_them_is_not(verb, resource):
+    assert admin_reasons(verb, resource) == ()
+
+
+@pytest.mark.parametrize(
+    ("resource", "body"),
+    [
+        ("secrets", {"type": "kubernetes.io/service-account-token"}),
+        ("secrets", {"type": "bootstrap.kubernetes.io/token"}),
+        ("namespaces", {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}),
+        ("namespaces", {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": None}}}),
+        ("customresourcedefinitions", {"spec": {"conversion": {"strategy": "Webhook", "webhook": {}}}}),
+        ("customresourcedefinitions", {"spec": {"conversion": {"webhook": {"clientConfig": {"url": "https://x"}}}}}),
+        ("bundles", {"spec": {"manifests": [{"apiVersion": "x/v1", "kind": "ClusterRoleBinding"}]}}),
+        ("lists", {"kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret",
+                                              "type": "kubernetes.io/service-account-token"}]}),
+        ("configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "aws-auth"}}),
+        ("persistentvolumes", {"spec": {"hostPath": {"path": "/"}}}),
+    ],
+)  # fmt: skip
+def test_bodies_that_grant_or_mint_are_admin(resource, body):
+    assert admin_reasons("create", resource, body=body)
+    assert admin_reasons("patch", resource, name="x", body=body, patch_type="merge")
+
+
+def test_a_map_of_identities_is_admin_by_its_name():
+    assert admin_reasons("patch", "configmaps", namespace="kube-system", name="aws-auth", body={}, patch_type="merge")
+
+
+def test_a_definition_whose_schema_describes_such_fields_is_not_admin():
+    schema = {"properties": {"hostNetwork": {"type": "boolean"}, "privileged": {"type": "boolean"}}}
+    body = {"spec": {"conversion": {"strategy": "None"}, "versions": [{"schema": {"openAPIV3Schema": schema}}]}}
+    assert admin_reasons("create", "customresourcedefinitions", body=body) == ()
+
+
+def test_a_write_whose_body_was_not_read_is_admin_too():
+    assert admin_reasons("create", "pods", seen=False)
+    assert admin_reasons("delete", "pods", seen=False) == ()
+
+
+def test_harmless_settings_are_not_dangers():
+    spec = {
+        "hostNetwork": False,
+        "volumes": [{"emptyDir": {}}],
+        "containers": [
+            {
+                "securityContext": {
+                    "privileged": False,
+                    "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]},
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                    "procMount": "Default",
+                },
+                "ports": [{"containerPort": 80, "hostPort": 0}],
+            }
+        ],
+    }
+    assert pod_dangers(spec) == ()
