@@ -168,7 +168,9 @@ class Entrance(asyncssh.SSHServer):
         return forward.listen_unix(self.link, listen_path)
 
     def tun_requested(self, unit: int | None) -> bool:
+        forward.refuse_device(self._logged_in, "tun")
         return False
 
     def tap_requested(self, unit: int | None) -> bool:
+        forward.refuse_device(self._logged_in, "tap")
         return False

@@ -18,6 +18,7 @@ from onrecord.policies.model import Command
 from onrecord.policies.verdict import Allow
 from onrecord.recordings.auditor import Auditor, Decision, OpenSession
 from onrecord.recordings.decision import Waiting
+from onrecord.shims.ssh.destinations import Protected
 from onrecord.shims.ssh.upstream import Upstream, UpstreamError
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ class Link:
         host: Upstream,
         recordings: RecordingsConfig,
         masks: Masks,
+        protected: Protected,
     ) -> None:
         self.connection, self.opened, self.auditor = connection, opened, auditor
         self.resource, self.user, self.recordings, self.masks = resource, user, recordings, masks
+        self.protected = protected
         self._host = host
         self._upstream: asyncio.Task[asyncssh.SSHClientConnection] | None = None
         self._tasks: set[asyncio.Task[None]] = set()

@@ -20,6 +20,7 @@ from onrecord.recordings.datapath import DataPath
 from onrecord.recordings.records import RefusalRecord
 from onrecord.recordings.refusals import Refusals
 from onrecord.shims.ssh.authority import KeyIdentities, host_certificate
+from onrecord.shims.ssh.destinations import Protected
 from onrecord.shims.ssh.entrance import IDENTITY, Entrance
 from onrecord.shims.ssh.hostkeys import gateway_key
 from onrecord.shims.ssh.link import Link
@@ -196,6 +197,7 @@ class Server:
             host=self._hosts[resource.name],
             recordings=config.recordings,
             masks=masks or no_masks(b""),
+            protected=Protected(config),
         )
 
     def _refuse(

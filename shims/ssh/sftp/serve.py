@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, cast
 import asyncssh
 
 from onrecord.policies.errors import OnrecordError
+from onrecord.policies.files import plants
 from onrecord.policies.masking import no_masks
 from onrecord.policies.model import SftpCommand
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.ssh.channel import FAILED
-from onrecord.shims.ssh.planting import plants
 from onrecord.shims.ssh.sftp.core import Settings
 from onrecord.shims.ssh.sftp.relay import Relay
 from onrecord.shims.ssh.transport import PACKET, WINDOW
@@ -94,7 +94,7 @@ class _Channel:
         client = str(link.connection.get_extra_info("client_version", ""))
         masks = link.masks
         return Settings(
-            plants=plants,
+            plants=lambda path: plants(path) is not None,
             masks=masks if masks.detectors is not None or masks.json_paths else None,
             no_masks=lambda: no_masks(b""),
             capture=link.recordings.body_limit,
