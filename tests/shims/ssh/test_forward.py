@@ -146,7 +146,8 @@ def test_a_remote_tunnel_is_a_command_and_each_connection_another(make_lab: LabM
     far = free_port()
     lab = make_lab(forwards=[f"127.0.0.1:{far}"])
     with tunnel(lab.client(), "-R", f"127.0.0.1:{far}:127.0.0.1:{echo}"):
-        assert exchange(far, b"from the host") == b"from the host"
+        # the host listens a moment before the gateway knows that it does
+        wait_until(lambda: exchange(far, b"from the host") == b"from the host", timeout=60, what="the tunnel")
     rows = tunnels(lab, 2)
     assert [row["detail"]["direction"] for row in rows] == ["remote", "remote"]
     assert rows[1]["outcome"]["sample"]["received"] == len(b"from the host")
