@@ -94,6 +94,7 @@ PLANTS: tuple[tuple[str, str], ...] = (
      "/var/run/docker.sock /run/containerd/", "a container host's own"),
     ("/var/log/audit/ /var/log/auth.log* /var/log/secure* /var/log/wtmp* /var/log/btmp* /var/log/lastlog* /run/utmp "
      "/var/run/utmp /var/log/journal/ ~/.bash_history ~/.zsh_history", "an audit trail"),
+    ("/etc/", "a setting of the system"),
     ("/ /etc /usr /home /var /lib /bin /sbin /var/spool /var/lib ~", "the folder itself, with all that is in it"),
 )  # fmt: skip
 

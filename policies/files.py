@@ -39,6 +39,41 @@ def plants(path: str) -> str | None:
     return _first(path, _PLANT_RULES)
 
 
+def plants_below(path: str) -> str | None:
+    """Why writing anything below the folder `path` may plant code or access.
+
+    Rules for any folder do not count: of those only the files' own names tell.
+    """
+    why = plants(path)
+    if why or len(path) > _LIMIT:
+        return why
+    for spelling in normalise(path):
+        parts = tuple(spelling.rstrip("/").split("/")) if spelling != "/" else ("",)
+        if parts in (("",), ("~",), (".",)):
+            return "the folder itself, with all that is in it"
+        for pattern, _, reason in _PLANT_RULES:
+            size = len(parts)
+            if pattern[0] != "**" and len(pattern) > size and _equal(parts, pattern[:size]):
+                return f"below it lies what is {reason}"
+    return None
+
+
+def secrets_below(path: str, *, deep: bool = False) -> str | None:
+    """Why the folder `path` holds secrets: itself, or with `deep` anywhere below. Rules for any folder do not count."""
+    if len(path) > _LIMIT:
+        return None
+    for spelling in normalise(path):
+        parts = tuple(spelling.rstrip("/").split("/")) if spelling != "/" else ("",)
+        parts = ("~", *parts) if parts[0] not in ("", "~") else parts
+        parts = ("~",) if parts == ("~", ".") else parts
+        for pattern, _, reason in _SECRET_RULES:
+            size = len(parts)
+            inside = len(pattern) > size if deep else len(pattern) == size + 1 and size > 1 and parts[1:] != ("etc",)
+            if pattern[0] != "**" and inside and _equal(parts, pattern[:size]):
+                return f"a folder with {reason}"
+    return None
+
+
 def secret_file(path: str) -> str | None:
     """Why `path` holds a secret; None where no rule says so. `*.pub` and `known_hosts` are none."""
     name = path.rstrip("/").rpartition("/")[2]
@@ -62,7 +97,7 @@ def normalise(path: str) -> tuple[str, ...]:
             below = below[3:]
         text = f"~/{below}" if below not in ("", ".") else "~"
         if climbed:
-            return (text, below or "/", f"/{below}")
+            return (text, below or "/", f"/{below}", f"~/{below.partition('/')[2]}")
         return (text,)
     for alias in ("/proc/self/root", "/proc/1/root", "/proc/thread-self/root"):
         if text == alias or text.startswith(alias + "/"):
@@ -138,7 +173,8 @@ def _one(given: str, pattern: str) -> bool:
         return False
     if not given.startswith(".") and pattern.startswith("."):
         return False  # a leading dot is matched only by a written one
-    return _overlap(given, pattern)
+    # Of a rule only its leading star stands for anything here: else `*.log` would be said to match `credentials.*`.
+    return _overlap(given, pattern[:1] + pattern[1:].replace("*", ""))
 
 
 @functools.lru_cache(maxsize=8192)

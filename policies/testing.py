@@ -26,7 +26,9 @@ from onrecord.policies.model import (
     Rule,
     Run,
     Session,
+    SftpCommand,
     SqlCommand,
+    SshCommand,
 )
 from onrecord.policies.policy_set import PolicyFile, PolicySet, read_source
 from onrecord.policies.verdict import Verdict, combine
@@ -34,7 +36,7 @@ from onrecord.policies.verdict import Verdict, combine
 if TYPE_CHECKING:
     pass
 
-__all__ = ["answer", "decide", "http", "session", "sql"]
+__all__ = ["answer", "decide", "http", "session", "sftp", "sql", "ssh"]
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -129,6 +131,43 @@ def http(
         headers=tuple(fields.items()),
         content_type=fields.get("content-type", ""),
         body=body.encode() if isinstance(body, str) else body,
+    )
+
+
+def ssh(
+    line: str,
+    *,
+    resource: str = "app1",
+    groups: Sequence[str] = ("agents",),
+    default: Rule = "deny",
+    user: str = "deploy",
+    within: Session | None = None,
+) -> SshCommand:
+    """The command that the shell command line `line` becomes when it is run over SSH as `user`."""
+    from onrecord.policies.shell import command_of
+
+    return command_of(line, within or session(resource, type="ssh", groups=groups, default=default), user=user)
+
+
+def sftp(
+    operation: str,
+    path: str,
+    *,
+    target: str = "",
+    action: Action = "read",
+    resource: str = "app1",
+    groups: Sequence[str] = ("agents",),
+    default: Rule = "deny",
+    within: Session | None = None,
+) -> SftpCommand:
+    """A file operation over SFTP, such as `sftp("open", "/etc/shadow")`."""
+    return SftpCommand(
+        session=within or session(resource, type="ssh", groups=groups, default=default),
+        action=action,
+        text=f"{operation} {path}" + (f" {target}" if target else ""),
+        operation=operation,
+        path=path,
+        target=target,
     )
 
 

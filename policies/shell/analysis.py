@@ -34,16 +34,19 @@ class ShellAnalysis(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
 
 
-def analyse(line: str) -> ShellAnalysis:
-    """What `line` does. Never raises: what cannot be read is unknown, with the reason."""
+def analyse(line: str, *, terminal: bool = False) -> ShellAnalysis:
+    """What `line` does. Never raises: what cannot be read is unknown, with the reason.
+
+    `terminal`: its output is a terminal, so that some programs open a pager.
+    """
     if len(line) > SIZE:
         return ShellAnalysis(reasons=(f"unknown: longer than {SIZE} characters",))
-    return _analyse(line)
+    return _analyse(line, terminal)
 
 
 @functools.lru_cache(maxsize=512)
-def _analyse(line: str) -> ShellAnalysis:
-    found = Found()
+def _analyse(line: str, terminal: bool) -> ShellAnalysis:
+    found = Found(terminal=terminal)
     try:
         Walker(found).code(line)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, UnicodeError) as error:
@@ -66,9 +69,11 @@ def _analyse(line: str) -> ShellAnalysis:
     )
 
 
-def command_of(line: str, session: Session, *, user: str = "", interactive: bool = False) -> SshCommand:
+def command_of(
+    line: str, session: Session, *, user: str = "", interactive: bool = False, terminal: bool = False
+) -> SshCommand:
     """The command that `line` is in `session`, run on the host as `user`, as policies see it."""
-    found = analyse(line)
+    found = analyse(line, terminal=terminal)
     return SshCommand(
         session=session,
         action=found.action,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
-from onrecord.policies.files import plants
+from onrecord.policies.files import plants, plants_below
 from onrecord.policies.model import Action
 from onrecord.policies.shell.words import Word
 
@@ -18,7 +18,8 @@ _INNOCENT = frozenset({"/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr", 
 class Found:
     """The sum of all commands of a line. `cwds`: where relative paths may start; "" is where the line starts."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, terminal: bool = False) -> None:
+        self.terminal = terminal
         self.argv: list[tuple[str, ...]] = []
         self.programs: set[str] = set()
         self.read: set[str] = set()
@@ -78,9 +79,9 @@ class Found:
         for path in self.paths(word):
             if path in _INNOCENT:
                 continue
-            self.judge("write")
+            self.judge("write", f"writes {path}")
             self.written.add(path)
-            why = plants(path) or (plants(path + "/*") if below else None)
+            why = plants(path) or (plants_below(path) if below else None)
             if why:
                 self.judge("admin", f"writes {path}: {why}")
 

@@ -121,6 +121,8 @@ def parse_options(  # noqa: C901 - getopt_long is one loop
                     parsed.problems.append(f"option {name} lacks its value")
                     continue
                 value, at = words[at], at + 1
+            if value is not None and (value.many or value.glob) and not calm:
+                parsed.problems.append(f"{value.text} could become several words")
             parsed.options.append((name, option, value))
             continue
         place = 1
@@ -140,7 +142,7 @@ def parse_options(  # noqa: C901 - getopt_long is one loop
                         parsed.problems.append(f"option {name} lacks its value")
                         continue
                     value, at = words[at], at + 1
-                if value is not None and value.many and not calm:
+                if value is not None and (value.many or value.glob) and not calm:
                     parsed.problems.append(f"{value.text} could become several words")
             parsed.options.append((name, option, value))
     return parsed

@@ -8,7 +8,7 @@ from tree_sitter import Node
 
 from onrecord.policies.shell.errors import ShellError
 from onrecord.policies.shell.found import Found
-from onrecord.policies.shell.options import Program, operand_roles, parse_options
+from onrecord.policies.shell.options import Parsed, Program, operand_roles, parse_options
 from onrecord.policies.shell.specials import SPECIALS
 from onrecord.policies.shell.table import PROGRAMS
 from onrecord.policies.shell.tree import WORDS, Tree
@@ -334,7 +334,7 @@ class Walker:
         name = words[0]
         if not name.static or name.glob or name.many or not name.text:
             found.unknown(f"a program that is known only when it runs: {name.text}")
-            self._guess(words[1:])
+            self.guess(words[1:])
             return
         found.programs.add(name.text)
         folder, _, base = name.text.rpartition("/")
@@ -342,11 +342,11 @@ class Walker:
         row = PROGRAMS.get(base) if not folder or folder in _BIN else None
         if row is None or (name.home and folder == ""):
             found.unknown(f"program {name.text} is not in the table")
-            self._guess(words[1:])
+            self.guess(words[1:])
             return
         self._known(row, base, words, stdin)
 
-    def _guess(self, words: list[Word]) -> None:
+    def guess(self, words: list[Word]) -> None:
         """Words of a program that is not known: what looks like a file is noted for policies, the action is not."""
         for word in words:
             if not word.text.startswith("-") and (word.home or "/" in word.text or "." in word.text):
@@ -363,7 +363,7 @@ class Walker:
             return
         self.plain(row, words)
 
-    def plain(self, row: Program, words: list[Word]) -> None:
+    def plain(self, row: Program, words: list[Word]) -> Parsed:
         """A program of which its row says all."""
         found = self.found
         name = words[0].text
@@ -371,19 +371,20 @@ class Walker:
         for problem in parsed.problems:
             found.unknown(f"{name}: {problem}")
         if parsed.problems:
-            self._guess(words[1:])
+            self.guess(words[1:])
         for option, known, value in parsed.options:
             if known.effect:
                 found.judge(known.effect, f"{name} {option}")  # type: ignore[arg-type]
             if value is not None:
                 self.role(known.role, value, name)
         self.operands(row.operands, parsed.operands, name)
+        return parsed
 
     def operands(self, spec: str, words: list[Word], name: str) -> None:
         roles = operand_roles(spec, len(words))
         if roles is None:
             self.found.unknown(f"{name}: more operands than are known")
-            self._guess(words)
+            self.guess(words)
             return
         for role, word in zip(roles, words, strict=True):
             self.role(role, word, name)

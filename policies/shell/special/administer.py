@@ -45,6 +45,8 @@ def administer(walker: Walker, row: Program, words: list[Word], stdin: str | Non
         after = rest[1:]
         options = [word.text for word in after if word.text.startswith("-")]
         operands = [word.text for word in after if not word.text.startswith("-")]
+        if walker.found.terminal and name == "systemctl" and not any(word.text == "--no-pager" for word in words):
+            walker.found.unknown("systemctl opens a pager, which runs commands: add --no-pager")
         shown = name != "ip" or not operands or (operands[0] in _LISTS and len(operands) <= 3)
         if shown and all(option in _QUIET for option in options):
             return
@@ -58,6 +60,21 @@ def administer(walker: Walker, row: Program, words: list[Word], stdin: str | Non
                     walker.found.programs.add(inner.text)
                 if inner.static and " " in inner.text:
                     walker.code(inner.text, f"in {name}")
+
+
+def opaque(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
+    """What its row says of it is all that matters; words that are not plain may hide more."""
+    if not all(word.static and not word.many for word in words):
+        walker.found.unknown(f"{words[0].text} with words that are known only when it runs")
+    walker.guess(words[1:])
+
+
+def date(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
+    """date: an operand is a format after `+`, else the time to set."""
+    parsed = walker.plain(row, words)
+    for word in parsed.operands:
+        if not word.text.startswith("+") or word.many:
+            walker.found.judge("admin", "date sets the clock")
 
 
 def package(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
@@ -110,6 +127,18 @@ def monitor(walker: Walker, row: Program, words: list[Word], stdin: str | None) 
         walker.found.unknown(f"{words[0].text} takes commands from keys")
 
 
+def journal(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
+    """journalctl: on a terminal it opens a pager, which runs commands from keys."""
+    parsed = parse_options(row.options, words[1:])
+    for problem in parsed.problems:
+        walker.found.unknown(f"journalctl: {problem}")
+    if not parsed.has("--no-pager"):
+        walker.found.unknown("journalctl opens a pager, which runs commands: add --no-pager")
+    for word in parsed.operands:
+        if not word.static:
+            walker.found.unknown(f"journalctl: {word.text} is known only when it runs")
+
+
 def grep(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
     """The first operand is the pattern, unless an option gives one; `-r` without files reads the folder."""
     found = walker.found
@@ -148,5 +177,5 @@ def sort(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> 
 
 SPECIALS = {
     "service": administer, "container": administer, "netadmin": administer, "package": package, "signal": signal,
-    "ps": processes, "monitor": monitor, "grep": grep, "sort": sort,
+    "ps": processes, "journal": journal, "opaque": opaque, "date": date, "monitor": monitor, "grep": grep, "sort": sort,
 }  # fmt: skip

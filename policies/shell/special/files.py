@@ -187,7 +187,9 @@ def compress(walker: Walker, row: Program, words: list[Word], stdin: str | None)
             continue
         found.deletes(word)
         ends = [".gz", ".bz2", ".xz", ".zst", ".lzma"]
-        if base.startswith("un") or parsed.has("-d", "--decompress", "--uncompress"):
+        if base in {"gunzip", "bunzip2", "unxz", "unzstd", "unlzma"} or parsed.has(
+            "-d", "--decompress", "--uncompress"
+        ):
             text = re.sub(r"\.(?:gz|bz2|xz|zst|lzma|tgz|txz|Z|z)$", "", word.text)
             found.writes(Word(text=text, static=word.static, home=word.home))
         else:
@@ -201,7 +203,7 @@ def split(walker: Walker, row: Program, words: list[Word], stdin: str | None) ->
     for word in parsed.operands[:1]:
         walker.found.reads(word)
     prefix = parsed.operands[1] if len(parsed.operands) > 1 else Word(text="x")
-    walker.found.writes(Word(text=prefix.text + "*", static=prefix.static, home=prefix.home, glob=True))
+    walker.found.writes(Word(text=prefix.text + "aa", static=prefix.static, home=prefix.home))
 
 
 SPECIALS = {

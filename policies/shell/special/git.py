@@ -79,6 +79,8 @@ def git(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> N
     if not rest:
         return
     command, *words_after = rest
+    if found.terminal and not any(word.text in {"--no-pager", "-P"} for word in words[1 : len(words) - len(rest)]):
+        found.unknown("git opens a pager on a terminal, which runs commands: add --no-pager")
     known = _KNOWN.get(command.text) if command.static else None
     if command.static and command.text in {"branch", "remote", "stash", "worktree", "config"}:
         _listing(walker, command.text, words_after)
@@ -124,6 +126,8 @@ def _listing(walker: Walker, command: str, words: list[Word]) -> None:
         return
     if command == "config":
         walker.found.judge("admin", "git config may name programs that git runs")
+        if texts and not texts[0].startswith("-") and all(word.static for word in words):
+            return
     walker.found.unknown(f"git {command} {' '.join(texts)[:80]}")
 
 

@@ -101,21 +101,21 @@ def transfer(walker: Walker, row: Program, words: list[Word], stdin: str | None)
     parsed = parse_options(row.options, words[1:])
     for problem in parsed.problems:
         found.unknown(f"{name}: {problem}")
-    found.judge("write")
+    far_side = name == "scp" and parsed.has("-f", "-t")
+    if not (far_side and not parsed.has("-t")):
+        found.judge("write")
     for option, known, value in parsed.options:
         if known.effect:
             found.judge(known.effect, f"{name} {option}")  # type: ignore[arg-type]
         if value is not None:
             walker.role(known.role, value, name)
     operands = parsed.operands
-    if name == "scp" and parsed.has("-f", "-t"):
+    if far_side:
         for word in operands:
             if parsed.has("-t"):
                 found.writes(word, below=parsed.has("-r") or parsed.has("-d"))
             else:
                 found.reads(word)
-        if parsed.has("-f") and not parsed.has("-t"):
-            found.actions.discard("write")
         return
     for index, word in enumerate(operands):
         last = index == len(operands) - 1 and len(operands) > 1

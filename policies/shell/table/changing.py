@@ -31,9 +31,9 @@ ROWS = (
             action="write"),
     Program("chown chgrp", "-cfhHLPRv --changes --recursive --verbose --from: --reference:read --no-dereference" + _ASK,
             "data write*", action="admin", why="gives files to others"),
-    Program("chattr setfacl setcap setfattr chcon restorecon", "", "unknown*", action="admin", why="changes rights"),
+    Program("chattr setfacl setcap setfattr chcon restorecon", special="opaque", action="admin", why="changes rights"),
     Program("mkfifo", "-m: --mode:", "write*", action="write"),
-    Program("mknod", "", "unknown*", action="admin", why="makes devices"),
+    Program("mknod", special="opaque", action="admin", why="makes devices"),
     Program("mktemp", "-dqut -p: --directory --dry-run --quiet --suffix: --tmpdir?", "data", action="write"),
     Program("dd", special="dd", action="write"),
     Program("split csplit", "-deux -a: -b: -C: -l: -n: --bytes: --lines: --number: --numeric-suffixes? --suffix-length: "

@@ -6,6 +6,6 @@ ROWS = (
     Program("psql mysql mariadb mysqldump pg_dump pg_dumpall pg_restore createdb dropdb createuser dropuser redis-cli "
             "valkey-cli mongo mongosh mongodump mongorestore sqlplus cqlsh influx clickhouse-client clickhouse duckdb "
             "sqlcmd bcp etcdctl rabbitmqctl kafka-topics.sh memcached ldapsearch ldapmodify ldapadd ldapdelete "
-            "mysqladmin pg_ctl pg_basebackup initdb vacuumdb reindexdb", "", "unknown*", action="unknown",
+            "mysqladmin pg_ctl pg_basebackup initdb vacuumdb reindexdb", special="opaque", action="unknown",
             why="acts on a database and may run commands"),
 )  # fmt: skip

@@ -24,20 +24,20 @@ ROWS = (
             "--partial --inplace --stats --verbose --recursive --times --links --perms --owner --group --omit-dir-times "
             "--human-readable --itemize-changes --numeric-ids --bwlimit: --size-only --update --quiet --info: "
             "--max-size: --min-size: --chmod:unknown", special="transfer"),
-    Program("sftp ftp lftp tftp smbclient rsh rlogin rexec rcp", "", "unknown*", action="unknown",
+    Program("sftp ftp lftp tftp smbclient rsh rlogin rexec rcp", special="opaque", action="unknown",
             why="carries anything to another host"),
     Program("nc ncat netcat nc.openbsd nc.traditional socat telnet openssl cryptcat pwncat chisel ngrok "
             "stunnel proxychains ssh-keyscan", special="dial", action="unknown"),
     Program("ping ping6 traceroute tracepath mtr arping", "-46nqAbBDdfLOrRUvV -c: -i: -W: -w: -s: -I: -t: -m:", "dial",
             action="write", why="speaks to another host"),
-    Program("nmap masscan tcpdump tshark dumpcap", "", "unknown*", action="unknown", why="may run scripts or write files"),
+    Program("nmap masscan tcpdump tshark dumpcap", special="opaque", action="unknown", why="may run scripts or write files"),
     Program("git", special="git"),
     Program("git-upload-pack git-upload-archive", "--strict --timeout: --stateless-rpc --advertise-refs", "read"),
     Program("git-receive-pack", "--stateless-rpc", "below", action="write"),
     Program("hg svn cvs bzr fossil", "", special="interpreter"),
-    Program("sftp-server internal-sftp", "", "unknown*", action="unknown", why="serves files past the decision on each"),
+    Program("sftp-server internal-sftp", special="opaque", action="unknown", why="serves files past the decision on each"),
     Program("ip ifconfig route iptables ip6tables nft ufw firewall-cmd nmcli ethtool iw tc brctl bridge wg", "",
             special="netadmin"),
-    Program("ssh-keygen ssh-add ssh-agent ssh-copy-id gpg gpg2 gpg-agent keytool certbot age", "", "unknown*",
+    Program("ssh-keygen ssh-add ssh-agent ssh-copy-id gpg gpg2 gpg-agent keytool certbot age", special="opaque",
             action="admin", why="makes or moves keys"),
 )  # fmt: skip

@@ -80,10 +80,10 @@ ROWS = (
     Program("jq", "-acCeMnrRsSj --arg: --argjson: --compact-output --raw-output --raw-input --slurp --null-input --exit-status "
             "--sort-keys --tab --indent: --join-output --color-output --monochrome-output", "data read*"),
     Program("which", "-as", "data*"),
-    Program("journalctl", "-abefklmnqrx -b? -n? -u: -p: -o: -S: -U: -g: -t: -k --unit: --since: --until: --lines? --output: "
+    Program("journalctl", special="journal", options="-abefklmnqrx -b? -n? -u: -p: -o: -S: -U: -g: -t: -k --unit: --since: --until: --lines? --output: "
             "--priority: --no-pager --follow --reverse --boot? --catalog --grep: --identifier: --utc --quiet --all "
-            "--no-hostname --no-full --full --user-unit: --list-boots --disk-usage --dmesg", "data*"),
-    Program("dmesg", "-HTtxkulrfeLdP -l: -f: -S --human --ctime --level: --facility: --kernel --userspace --raw --notime "
+            "--no-hostname --no-full --full --user-unit: --list-boots --disk-usage --dmesg"),
+    Program("dmesg", "-TtxkulrfeLdP -l: -f: -S --ctime --level: --facility: --kernel --userspace --raw --notime "
             "--nopager --reltime --decode --color? --json -J", ""),
     Program("ss netstat", "-0146abdeghilmMnNopPrsStTuUVwxZ --all --listening --numeric --processes --tcp --udp --unix "
             "--summary --extended --options --resolve --ipv4 --ipv6 --route --interfaces --statistics --programs "
@@ -107,6 +107,6 @@ ROWS = (
     Program("nm size objdump readelf ldd", "", "unknown*"),
     Program("cpuid hostid", ""),
     Program("date", "-uRI -I? -d: -r:read -s:=admin --date: --iso-8601? --rfc-3339: --rfc-email --utc --universal "
-            "--reference:read --set:=admin" + _ASK, "clock"),
+            "--reference:read --set:=admin" + _ASK, "data*", special="date"),
     Program("hostname", "-aAdfiIsy --fqdn --short --ip-address --all-ip-addresses --domain --long" + _ASK, ""),
 )  # fmt: skip

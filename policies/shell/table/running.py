@@ -30,7 +30,9 @@ ROWS = (
             special="su", action="admin", why="runs as another user"),
     Program("pkexec", "--user:", special="wrap", action="admin", why="runs as another user"),
     Program("setpriv capsh start-stop-daemon", "", special="wrap", action="admin", why="changes rights"),
-    Program("chroot nsenter unshare", "-aCimnpruUfF -t: -S: -G: -w? --target: --mount? --root? --pid? --net? --ipc? --uts? "
+    Program("chroot", "--userspec: --groups: --skip-chdir", "data", special="wrap", action="admin",
+            why="leaves the system's confines"),
+    Program("nsenter unshare", "-aCimnpruUfF -t: -S: -G: -w? --target: --mount? --root? --pid? --net? --ipc? --uts? "
             "--user? --userspec: --groups: --fork", special="wrap", action="admin", why="leaves the system's confines"),
     Program("systemd-run systemd-inhibit", "-Gpt -u: -p: --scope --user --unit: --property: --wait --pipe --quiet",
             special="wrap", action="admin", why="runs under the service manager"),
@@ -38,7 +40,7 @@ ROWS = (
             special="wrap", action="unknown"),
     Program("script", "-aefq -c:code --command:code -O:write -I:write -B:write --append --quiet --return --flush", "write",
             action="unknown", why="opens a shell"),
-    Program("scriptreplay logsave", "", "unknown*", action="unknown"),
+    Program("scriptreplay logsave", special="opaque", action="unknown"),
     Program("strace ltrace", "-cfFhiqrtTvwy -e: -o:write -p: -s: -u: -E:unknown", special="wrap", action="unknown"),
     Program("gdb valgrind perf bpftrace rr lldb", "", special="interpreter", action="admin", why="runs code in processes"),
     Program("watch", "-bcdegtpxr -n: --interval: --differences? --no-title", "code*", action="unknown"),
@@ -46,7 +48,7 @@ ROWS = (
             "--max-args: --max-procs: --replace? --max-lines? --verbose", special="xargs"),
     Program("parallel", "-0k -j: --jobs: --keep-order --null", special="xargs"),
     Program("entr", "", special="wrap", action="unknown"),
-    Program("run-parts", "", "unknown*", action="unknown", why="runs a folder of programs"),
+    Program("run-parts", special="opaque", action="unknown", why="runs a folder of programs"),
     Program("at batch", "-f:read -q: -t:", "data*", action="admin", why="runs code later"),
     Program("crontab", "-elri -u:", "read", action="admin", why="runs code later"),
     Program("python python2 python3 pypy pypy3 perl ruby node nodejs deno bun php lua luajit tclsh wish expect R Rscript "
