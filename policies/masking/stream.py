@@ -57,6 +57,11 @@ class StreamCleaner:
         self._held.clear()
         return rest
 
+    @property
+    def within_key(self) -> bool:
+        """Whether what is held may belong to a private key."""
+        return b"PRIVATE" in self._held
+
     def _in_key(self, start: int, end: int) -> bool:
         segment = self._held[start:end]
         if b"PRIVATE" not in segment:

@@ -19,14 +19,10 @@ MAX_HELD = 256 * 1024
 
 # What the beginning of a secret can look like: a word, or groups of digits.
 _OPEN = re.compile(rb"[\w.%+@/=~-]+(?:[ -][\d]+)*[ -]?\Z")
-_DIGITS = re.compile(rb"(?:\d[\d -]*)\Z")
 
 
 class Cleaning:
-    """One channel's output. `deliver` gets what may go out; it may raise, and then nothing more is delivered.
-
-    `found` counts findings by detector.
-    """
+    """One channel's output. `deliver` gets what may go out; it may raise, and then nothing more is delivered."""
 
     def __init__(self, detectors: Detectors, deliver: Callable[[bytes], None], *, terminal: bool, strict: bool) -> None:
         self._detectors, self._deliver = detectors, deliver
@@ -34,7 +30,7 @@ class Cleaning:
         self._cleaner = StreamCleaner(detectors.clean)
         self._held = bytearray()
         self._timer: asyncio.TimerHandle | None = None
-        self.found: dict[str, int] = {}
+        self._found: dict[str, int] = {}
 
     def feed(self, data: bytes) -> None:
         """Take output of the host. Raises MaskError where too much has no line's end."""
@@ -56,7 +52,7 @@ class Cleaning:
         self._stop_timer()
         rest = bytes(self._held)
         self._held.clear()
-        self._deliver(self._clean(rest, last=True))
+        self._deliver(self._clean(rest) + self._flush())
 
     def stop(self) -> None:
         """Nothing more is wanted."""
@@ -74,16 +70,33 @@ class Cleaning:
         del self._held[: len(ready)]
         if ready:
             try:
-                self._deliver(self._clean(ready))
+                self._deliver(self._clean(ready, rest=True))
             except OnrecordError:
                 self._held.clear()
 
-    def _clean(self, data: bytes, *, last: bool = False) -> bytes:
-        clean = self._cleaner.feed(data)
-        if last:
-            clean += self._cleaner.finish()
-        self.found = self._cleaner.found
+    def _clean(self, data: bytes, *, rest: bool = False) -> bytes:
+        """`data` without what is masked; with `rest` nothing is held back, but for a private key that is not whole."""
+        cleaner = self._cleaner
+        clean = cleaner.feed(data)
+        if rest and not cleaner.within_key:
+            clean += self._flush()
         return clean
+
+    def _flush(self) -> bytes:
+        """What the cleaner holds; the next one begins anew."""
+        cleaner, self._cleaner = self._cleaner, StreamCleaner(self._detectors.clean)
+        clean = cleaner.finish()
+        for name, count in cleaner.found.items():
+            self._found[name] = self._found.get(name, 0) + count
+        return clean
+
+    @property
+    def found(self) -> dict[str, int]:
+        """How many findings there were, by detector."""
+        total = dict(self._found)
+        for name, count in self._cleaner.found.items():
+            total[name] = total.get(name, 0) + count
+        return total
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
