@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,9 @@ from tests.recordings.admin.office import Office
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> Iterator[Office]:  # type: ignore[misc]  # in the test's loop
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
     """With roles for all: dba approves, staff views, security audits, sre operates."""
     roles = 'roles = { viewer = ["staff"], approver = ["dba"], auditor = ["security"], operator = ["sre"] }'
     found = Office(tmp_path, more=f"[admin]\n{roles}\n")
-    yield found  # type: ignore[misc]
+    yield found
     found.close()
