@@ -24,7 +24,7 @@ from tests.policies.identity.provider import Provider, install, new_key
 from tests.recordings.admin.office import ORIGIN, Office
 
 CALLBACK = f"{ORIGIN}/login/callback"
-ACCOUNTS = {
+ACCOUNTS: dict[str, dict[str, Any]] = {
     "dana": {"groups": ["dba"], "acr": "urn:mfa", "email": "dana@example.com"},
     "paul": {"groups": ["dba"], "acr": "urn:password"},
     "olga": {"groups": ["dba"], "acr": "urn:mfa", "age": 250},

@@ -65,7 +65,8 @@ async def test_a_pressed_button_decides_nothing_and_forgeries_are_on_record(tmp_
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         good = signed(body)
         assert (await client.post("/notify/slack", content=body, headers=kind | good)).status_code == 200
-        for bad in (good, signed(body, secret="other"), signed(body, at=time.time() - 1000), {}):
+        none: dict[str, str] = {}
+        for bad in (good, signed(body, secret="other"), signed(body, at=time.time() - 1000), none):
             assert (await client.post("/notify/slack", content=body, headers=kind | bad)).status_code == 401
     assert office.state_of(id) == "pending"
     reasons = [record["detail"] for record in office.journal() if record["kind"] == "REFUSAL"]
