@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from onrecord.policies.errors import OnrecordError
 from onrecord.recordings.auditor import Decision
+from onrecord.recordings.typed import Lines, Shown, Typed
 from onrecord.shims.ssh.relay import Relay
-from onrecord.shims.ssh.typed import Lines, Shown, Typed
 
 if TYPE_CHECKING:
     from onrecord.shims.ssh.channel import ClientSession

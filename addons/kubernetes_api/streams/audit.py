@@ -6,8 +6,7 @@ forward is by the addon. What it returns may be delivered; what it raises ends t
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from onrecord.addons.kubernetes_api.streams.errors import StreamError
@@ -19,13 +18,11 @@ from onrecord.policies.masking import Masks, StreamCleaner
 from onrecord.policies.model import Outcome, body_text
 from onrecord.recordings.auditor import Auditor, Decision, elapsed_ms
 from onrecord.recordings.records import Direction
+from onrecord.recordings.typed import Lines, Shown, Typed
 
+DEFAULT_COLUMNS = 80
 TERMINAL_LIMIT = 64 * 1024 * 1024  # bytes of a terminal that are kept
-_TAIL = 200
-_PROMPT = re.compile(
-    r"(?i)(?:passwor[dt]|passphrase|passcode|\bpin\b|secret|token|verification code|one-time)[^\r\n]{0,60}[:?>]\s*\Z"
-)
-_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[()][0-9A-Za-z]|[=>78])")
+HIDDEN = "typed, not echoed: not kept"
 
 
 @dataclass(slots=True)
@@ -68,7 +65,8 @@ class StreamAudit:
         self._channels: dict[tuple[int, bool], _Channel] = {}
         self._ports: dict[int, Account] = {}
         self._streams: dict[int, Account] = {}
-        self._tail = ""
+        self._typed = Typed() if opening.tty else None
+        self._lines = Lines(DEFAULT_COLUMNS) if opening.tty else None
         self.account = Account(decision)
         self.error_stream: int | None = None
 
@@ -127,6 +125,8 @@ class StreamAudit:
 
     def finish(self, reason: str) -> None:
         """The connection is over, for `reason`. Never raises where its outcome is on record. Raises StoreError."""
+        if self._typed is not None:
+            self._shown(self._typed.finish())
         for account in self._ports.values():
             self._finish(account, "ok", "", None, reason)
         if self.account.finished:
@@ -155,6 +155,8 @@ class StreamAudit:
                     data={"columns": columns, "rows": rows},
                     channel="resize",
                 )
+                if self._lines is not None:
+                    self._lines.resize(columns)
                 yield Data(event.stream, "resize", size_json(columns, rows))
             return
         if event.kind == "error" and not self.is_forward:
@@ -164,10 +166,37 @@ class StreamAudit:
             yield event
             return
         channel = self._channel(event.stream, event.kind, from_client=from_client)
+        if self._typed is not None and event.kind == "stdin":
+            self._keys(event.data)
+            yield event
+            return
+        if self._typed is not None and self._lines is not None:
+            for line in self._lines.output(event.data):
+                self._auditor.chunk(self.account.decision, "to_upstream", 0, data=line, note="line", channel="line")
+            self._shown(self._typed.output(event.data))
         data = event.data if channel.cleaner is None else channel.cleaner.feed(event.data)
         if data:
             self._record(self._streams.get(event.stream, self.account), channel, data)
             yield Data(event.stream, event.kind, data)
+
+    def _keys(self, data: bytes) -> None:
+        """What is typed on a terminal: that it was is on record before it goes, its text as far as it is echoed."""
+        if self._typed is None or self._lines is None:
+            return
+        self._auditor.chunk(self.account.decision, "to_upstream", 0, note=f"typed {len(data)}", channel="terminal")
+        self._lines.typed(data)
+        self._shown(self._typed.typed(data))
+        self.account.to_upstream += len(data)
+
+    def _shown(self, found: Iterable[Shown]) -> None:
+        for shown in found:
+            parts = [(len(shown.text), body_text(shown.text), "")] if shown.text else []
+            if shown.hidden:
+                parts.append((shown.hidden, None, HIDDEN))
+            for size, data, note in parts:
+                self._auditor.chunk(
+                    self.account.decision, "to_upstream", size, data=data, note=note, channel="terminal"
+                )
 
     def _released(self, stream: int) -> Iterator[Event]:
         channel = self._channels.get((stream, False))
@@ -183,14 +212,9 @@ class StreamAudit:
     def _record(self, account: Account, channel: _Channel, data: bytes) -> None:
         kept = data[: channel.room]
         note = channel.note
-        if channel.name == "terminal":
-            if channel.direction == "to_client":
-                self._tail = (self._tail + data[-_TAIL:].decode("utf-8", "replace"))[-_TAIL:]
-            elif _PROMPT.search(_ESCAPES.sub("", self._tail)):
-                kept, note = b"", "typed at a prompt for a secret: not recorded"
         channel.room -= len(kept)
         digest = ""
-        if len(kept) < len(data) and not note.startswith("typed"):
+        if len(kept) < len(data):
             keyed = account.decision.opened.digest()
             keyed.update(data)
             digest = keyed.hexdigest()
@@ -257,6 +281,8 @@ class StreamAudit:
             detectors, found = self._detectors, self.account.masked
             payload = clean_status(payload, lambda text: detectors.clean(text, found), as_json=self._as_json)
             error = None if error is None else detectors.clean(error, {})
+        if self._typed is not None:
+            self._shown(self._typed.finish())
         self._finish(self.account, "ok" if error is None else "error", ended.code, error, "")
         yield Data(event.stream, "error", payload)
 

@@ -207,15 +207,18 @@ def test_a_prompt_on_a_terminal_is_let_go_after_a_moment() -> None:
     assert bench.auditor.data("terminal") == "$ "
 
 
-def test_what_is_typed_at_a_prompt_for_a_secret_is_not_recorded() -> None:
+def test_what_is_typed_and_not_echoed_is_not_recorded() -> None:
     bench = Bench(query="tty=true")
-    bench.server_says(b"\x01[sudo] password for ann: ")
+    bench.server_says(b"\x01Kennwort: ")
     bench.client_says(b"\x00hunter2\r")
     bench.server_says(b"\x01\r\n$ ")
     bench.client_says(b"\x00ls\r")
+    bench.server_says(b"\x01ls\r\nbin\r\n$ ")
     typed = [one for one in bench.auditor.chunks if one["direction"] == "to_upstream"]
-    assert [one["data"] for one in typed] == [None, "ls\r"]
-    assert typed[0]["digest"] == ""
+    assert "hunter2" not in repr(typed)
+    assert [one["data"] for one in typed if one.get("data") and one["channel"] == "terminal"] == ["\r", "ls\r"]
+    assert [one["size"] for one in typed if "not echoed" in one["note"]] == [7]
+    assert typed[0]["note"] == "typed 8"
     assert bench.server_hears() == [b"\x00hunter2\r", b"\x00ls\r"]
 
 

@@ -1,4 +1,4 @@
-"""shims/ssh/typed.py: what typed text is shown by its echo, however it is cut."""
+"""recordings/typed.py: what typed text is shown by its echo, however it is cut."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onrecord.shims.ssh.typed import Lines, Typed
+from onrecord.recordings.typed import Lines, Typed
 
 
 def shown(*steps: tuple[str, bytes]) -> tuple[bytes, int]:
