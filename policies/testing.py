@@ -21,6 +21,7 @@ from onrecord.policies.model import (
     HttpCommand,
     Identity,
     IdentityKind,
+    KubeCommand,
     Resource,
     ResourceType,
     Rule,
@@ -36,7 +37,7 @@ from onrecord.policies.verdict import Verdict, combine
 if TYPE_CHECKING:
     pass
 
-__all__ = ["answer", "decide", "http", "session", "sftp", "sql", "ssh"]
+__all__ = ["answer", "decide", "http", "kubernetes", "session", "sftp", "sql", "ssh"]
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -168,6 +169,59 @@ def sftp(
         operation=operation,
         path=path,
         target=target,
+    )
+
+
+def kubernetes(
+    verb: str,
+    resource: str,
+    *,
+    group: str = "",
+    version: str = "v1",
+    subresource: str = "",
+    namespace: str = "",
+    name: str = "",
+    body: object = None,
+    patch_type: str = "",
+    argv: Sequence[str] = (),
+    dry_run: bool = False,
+    action: Action | None = None,
+    cluster: str = "prod",
+    groups: Sequence[str] = ("agents",),
+    default: Rule = "deny",
+    within: Session | None = None,
+) -> KubeCommand:
+    """The command of a Kubernetes request; `resource` may hold the subresource: `pods/exec`. `cluster` is the gateway's
+    resource. `action` follows from the rest."""
+    from onrecord.policies.kubernetes import admin_reasons
+
+    resource, _, inner = resource.partition("/")
+    subresource = subresource or inner
+    reasons = admin_reasons(
+        verb, resource, subresource, namespace=namespace, name=name, body=body, patch_type=patch_type
+    )
+    metadata = body.get("metadata") if isinstance(body, Mapping) else None
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    reads = verb in {"get", "list", "watch"} and subresource not in {"exec", "attach", "portforward"}
+    where = f"{namespace}/{name}".strip("/")
+    return KubeCommand(
+        session=within or session(cluster, type="kubernetes", groups=groups, default=default),
+        action=action or ("admin" if reasons else "read" if reads else "write"),
+        text=f"{verb} {resource}{'/' if subresource else ''}{subresource} {where}".rstrip(),
+        verb=verb,
+        group=group,
+        version=version,
+        resource=resource,
+        subresource=subresource,
+        namespace=namespace,
+        name=name,
+        body=body,
+        argv=tuple(argv),
+        dry_run=dry_run,
+        patch_type=patch_type,
+        labels=tuple((str(key), str(value)) for key, value in labels.items()) if isinstance(labels, Mapping) else (),
+        admin_because=reasons,
+        reads_secrets=reads and resource == "secrets" and not group,
     )
 
 
