@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from onrecord.recordings.console.desk import Desk
+from onrecord.recordings.console.proofs import Proofs
 from onrecord.recordings.console.screens.timeline import TimelineScreen
 from onrecord.recordings.console.settings import Settings, SettingsError, load_settings, save_settings
 from onrecord.recordings.console.themes import DARK, THEMES
@@ -36,7 +37,7 @@ class ConsoleApp(App[None]):
     ) -> None:
         super().__init__()
         self.desk = Desk(store)
-        self.state = state
+        self.proofs = Proofs(store, state) if state is not None else None
         self._filter = filter
         self._settings_path = settings
         self.settings = Settings()
@@ -58,6 +59,8 @@ class ConsoleApp(App[None]):
 
     async def on_unmount(self) -> None:
         self.desk.close()
+        if self.proofs is not None:
+            self.proofs.close()
 
     def _fatal_error(self) -> None:
         """Say only where it was: Textual's own prints the values of local variables, which may be recorded bytes."""

@@ -67,6 +67,11 @@ class Prover:
         return self._tree.size
 
     @property
+    def total(self) -> int:
+        """Records stored."""
+        return self._count()
+
+    @property
     def damaged(self) -> bool:
         """Whether anything is not as it was signed."""
         return bool(self._bad) or self._broken is not None or self.cut

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -12,12 +13,15 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
+from textual.worker import WorkerCancelled
 
 from onrecord.policies.errors import OnrecordError, StoreError
+from onrecord.recordings.console.badges import Badge
 from onrecord.recordings.console.conditions import Condition, compile_query
 from onrecord.recordings.console.desk import Desk
 from onrecord.recordings.console.drawing import draw
 from onrecord.recordings.console.language import FilterError, parse, quoted
+from onrecord.recordings.console.proofs import Proofs
 from onrecord.recordings.console.rows import Key, Row
 from onrecord.recordings.console.screens import actions
 from onrecord.recordings.console.source import (
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from onrecord.recordings.console.app import ConsoleApp
 
 PAGE = 200
+PROVING = 0.2  # seconds of hashing between two looks at the screen
 TICK = 0.25  # seconds between two looks for what is new
 SLOW_TICK = 8  # ticks between two counts
 ARRIVALS = 500
@@ -112,6 +117,10 @@ class TimelineScreen(Screen[None]):
         else:
             self.load(None)
         self.set_interval(TICK, self._tick)
+        if self.console_app.proofs is None:
+            self.timeline.unchecked = Badge.NO_KEY
+        else:
+            self._prove(self.console_app.proofs)
 
     @property
     def timeline(self) -> Timeline:
@@ -357,6 +366,25 @@ class TimelineScreen(Screen[None]):
         strip.show(counted, low, high)
         groups.show(runs)
 
+    @work(group="prove")
+    async def _prove(self, proofs: Proofs) -> None:
+        """Hash the store in the other process, and ask it for what is on the screen."""
+        pause = 0.0
+        while True:
+            progress = await proofs.advance(PROVING)
+            if progress.problem:
+                self.timeline.unchecked = Badge.NO_KEY
+                self.top_line.say(proofs=progress.text)
+                self.say(progress.problem)
+                return
+            self.top_line.say(proofs=progress.text)
+            pause = min(1.0, pause + 0.1) if progress.done else 0.0
+            wanted = self.timeline.unproved()
+            if wanted:
+                self.timeline.learn(await proofs.check(wanted))
+                self._name_record()
+            await asyncio.sleep(pause)
+
     # -- the detail
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
@@ -388,9 +416,13 @@ class TimelineScreen(Screen[None]):
             return
         self._drawn = (row.key.seq, mode, width)
         self.detail.show(lines)
-        badge = self.timeline.badge(row)
-        head = f"{badge.sign} {row.id}   {'  '.join(f'[{name}]' if name == mode else name for name in MODES)}"
-        self.query_one("#head", Static).update(head)
+        self._name_record()
+
+    def _name_record(self) -> None:
+        row = self.current
+        if row is not None and self._drawn is not None:
+            modes = "  ".join(f"[{name}]" if name == self._mode else name for name in MODES)
+            self.query_one("#head", Static).update(f"{self.timeline.badge(row).sign} {row.id}   {modes}")
 
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
         if event.lines is self.timeline:
@@ -490,4 +522,8 @@ class TimelineScreen(Screen[None]):
     async def settled(self) -> None:
         """Until nothing is being fetched or drawn any more: for tests and measurements."""
         await asyncio.sleep(0)
-        await self.workers.wait_for_complete()
+        while waiting := [worker for worker in self.workers if worker.group != "prove" and not worker.is_finished]:
+            with contextlib.suppress(WorkerCancelled):  # another one took its place
+                await self.workers.wait_for_complete(waiting)
+        while self._changed or self._ticking:
+            await asyncio.sleep(0.02)

@@ -6,13 +6,14 @@ from rich.segment import Segment
 from textual.message import Message
 
 from onrecord.recordings.console.badges import Badge
-from onrecord.recordings.console.rows import Key, Row
+from onrecord.recordings.console.rows import Key, Proof, Row
 from onrecord.recordings.console.source import place_of
 from onrecord.recordings.console.themes import Palette
 from onrecord.recordings.console.widgets.lines import Lines, fit
 from onrecord.recordings.views import iso_time
 
 KEPT = 3000  # lines in memory; beyond it the end farther from the cursor is let go
+KEPT_BADGES = 50_000
 NEAR_END = 60  # lines from an end at which the next page is asked for
 
 
@@ -32,7 +33,8 @@ class Timeline(Lines):
         super().__init__(id=id)
         self.rows: list[Row] = []
         self.begins = self.ends = True  # whether the first and the last line are the first and the last of all
-        self.badges: dict[int, Badge] = {}  # by the record's number
+        self.unchecked = Badge.UNKNOWN
+        self.badges: dict[Proof, Badge] = {}  # what was found of the very bytes that a line was made from
 
     @property
     def count(self) -> int:
@@ -98,6 +100,23 @@ class Timeline(Lines):
         if self.current and self.current.key != key:
             self.post_message(self.Moved(self))
 
+    def unproved(self) -> list[Proof]:
+        """What the visible lines rest on and nothing certain is known of."""
+        settled = (Badge.PROVED, Badge.BAD, Badge.UNPROVED)
+        return list(
+            dict.fromkeys(
+                proof for row in self.shown() for proof in row.proofs if self.badges.get(proof) not in settled
+            )
+        )
+
+    def learn(self, found: dict[Proof, Badge]) -> None:
+        """What is known of records."""
+        if len(self.badges) > KEPT_BADGES:
+            self.badges.clear()
+        if any(self.badges.get(proof) is not badge for proof, badge in found.items()):
+            self.badges |= found
+            self.refresh()
+
     def open_rows(self) -> list[int]:
         """Numbers of the visible commands whose outcome is still to come."""
         return [row.key.seq for row in self.shown() if row.open]
@@ -119,7 +138,7 @@ class Timeline(Lines):
 
     def badge(self, row: Row) -> Badge:
         """The worst of what is known of the records that the line was made from."""
-        return max((self.badges.get(proof.seq, Badge.UNKNOWN) for proof in row.proofs), default=Badge.UNKNOWN)
+        return max((self.badges.get(proof, self.unchecked) for proof in row.proofs), default=Badge.UNKNOWN)
 
     def segments(self, index: int, width: int, colours: Palette) -> list[Segment]:
         row = self.rows[index]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from onrecord.policies.model import Outcome
 from onrecord.recordings.console.app import ConsoleApp
+from onrecord.recordings.console.badges import Badge
 from onrecord.recordings.console.screens.timeline import TimelineScreen
 from tests.recordings.console.story import (
     EVIL,
@@ -292,6 +294,50 @@ async def test_a_record_that_cannot_be_read_is_shown_as_that(tmp_path):
             await settle(pilot)
     story.journal.close()
     story.ingest.close()
+
+
+async def proved(pilot, app: ConsoleApp) -> list[Badge]:
+    """The badges, once each is certain."""
+    for _ in range(600):
+        await pilot.pause(0.1)
+        rows = main(app).timeline.rows
+        badges = [main(app).timeline.badge(row) for row in rows]
+        if badges and Badge.UNKNOWN not in badges:
+            return badges
+    raise AssertionError(screen_text(app))
+
+
+async def test_every_record_has_its_badge(tmp_path):
+    story = shop_story(tmp_path)
+    story.store()
+    app = console(story, proofs=True)
+    async with app.run_test(size=(100, 30)) as pilot:
+        assert set(await proved(pilot, app)) == {Badge.PROVED}
+        await settle(pilot)
+        text = screen_text(app)
+        assert text.count("✓ 11-22 18:35") == 7
+        assert "proved" in text.splitlines()[0]
+        story.command(story.session(), "SELECT 'later'")
+        story.store()
+        await settle(pilot)
+        assert set(await proved(pilot, app)) == {Badge.PROVED}
+    story.close()
+
+
+async def test_an_altered_record_has_a_bad_badge_and_what_is_behind_it_none(tmp_path):
+    story = shop_story(tmp_path)
+    story.close()
+    with closing(sqlite3.connect(story.path, isolation_level=None)) as connection:
+        connection.execute(
+            "UPDATE records SET leaf = CAST(replace(leaf, 'DELETE FROM orders', 'SELECT 1') AS BLOB) WHERE seq = 3"
+        )
+    app = console(story, proofs=True)
+    async with app.run_test(size=(100, 30)) as pilot:
+        badges = await proved(pilot, app)
+        assert badges[1] is Badge.BAD
+        assert Badge.PROVED not in badges[1:]
+        await settle(pilot)
+        assert "ALTERED" in screen_text(app).splitlines()[0]
 
 
 async def test_themes_change_by_key(story, tmp_path: Path):
