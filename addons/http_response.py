@@ -67,7 +67,14 @@ class HttpResponses:
             self._examine(flow, exchange, response)
         except Exception as error:
             self._abort(exchange, f"the answer was not delivered: {_why(error)}")
-            raise
+            if type(error) is not ValueError:
+                raise
+            reason, record = f"the answer was not delivered: {error}", exchange.decision.id
+            is_head = flow.request.method == "HEAD"
+            refusal = exchange.dialect.refusal(
+                502, policy="onrecord:gateway", reason=reason, record=record, head=is_head
+            )
+            answer(flow, refusal)
 
     def _examine(self, flow: http.HTTPFlow, exchange: Exchange, response: http.Response) -> None:
         """Raises ValueError for an answer that may not be delivered."""
