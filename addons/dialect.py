@@ -12,6 +12,8 @@ from onrecord.addons.http_head import HeadError
 from onrecord.addons.problem import problem
 from onrecord.policies.model import Action, Command
 from onrecord.policies.verdict import Ruling
+from onrecord.recordings.approvals.bound import Bound
+from onrecord.recordings.decision import Approved
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -25,12 +27,14 @@ class Asked(NamedTuple):
     """A request as a command.
 
     `detail` is its detail as JSON, `extra` one more ruling, `body` what goes upstream instead of the body that came.
+    `bound` is what an approval of it binds to, where it is not what holds for all of HTTP.
     """
 
     command: Command
     detail: bytes
     extra: Ruling | None = None
     body: bytes | None = None
+    bound: Bound | None = None
 
 
 class Dialect:
@@ -100,9 +104,19 @@ class Dialect:
         record: str = "",
         detail: str = "",
         head: bool = False,
+        approval: Approved | None = None,
     ) -> http.Response:
         """The answer to a refused request."""
-        return problem(status, policy=policy, reason=reason, hint=hint, record=record, detail=detail, head=head)
+        return problem(
+            status,
+            policy=policy,
+            reason=reason,
+            hint=hint,
+            record=record,
+            detail=detail,
+            head=head,
+            approval=approval,
+        )
 
 
 PLAIN = Dialect()

@@ -30,6 +30,7 @@ from mitmproxy.proxy.layers.http._events import (
 
 ANSWER = "onrecord.answer"
 LIMIT = "onrecord.body_limit"
+STREAM = "onrecord.stream"
 
 Commands = Generator[commands.Command, Any, Any]
 
@@ -65,11 +66,21 @@ def is_answered(flow: http.HTTPFlow) -> bool:
     return ANSWER in flow.metadata
 
 
+def has_left(flow: http.HTTPFlow) -> bool:
+    """Whether the client has closed its connection, or (HTTP/2) reset this stream, while a hook of the flow waits."""
+    if not flow.client_conn.connected:
+        return True
+    stream = flow.metadata.get(STREAM)
+    waiting = getattr(stream, "_paused_event_queue", ())
+    return any(isinstance(event, RequestProtocolError) for event in waiting)
+
+
 _check_killed = HttpStream.check_killed
 
 
 def check_killed(self: HttpStream, emit_error_hook: bool) -> Commands:
     """Called by HttpStream behind every hook."""
+    self.flow.metadata[STREAM] = self
     response = self.flow.metadata.pop(ANSWER, None)
     if response is not None:
         started = self.flow.response is not None and bool(self.flow.response.stream)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable
+from functools import partial
 
 from mitmproxy import http
 
 from onrecord.addons.credentials import Credential
 from onrecord.addons.decoding import CodingError, decode_body
 from onrecord.addons.dialect import PLAIN, Dialect
-from onrecord.addons.early_answer import LIMIT, answer, is_answered
+from onrecord.addons.early_answer import LIMIT, answer, has_left, is_answered
 from onrecord.addons.egress import Destinations, RefusedDestinationError, Route
 from onrecord.addons.exchange import KEY, Exchange, exchange_of
 from onrecord.addons.http_head import Head, HeadError, check_opening, check_request_line, read_head
@@ -26,13 +29,18 @@ from onrecord.policies.config import KubernetesResource
 from onrecord.policies.errors import SecretError
 from onrecord.policies.model import Action
 from onrecord.policies.secrets import Secrets
+from onrecord.recordings.approvals.bound import DATA, Bound
 from onrecord.recordings.auditor import Auditor, Decision, RefusedError
+from onrecord.recordings.decision import Approved
 from onrecord.recordings.records import RefusalRecord
 
 log = logging.getLogger(__name__)
 
 PROTOCOL = "onrecord:protocol"
 IDENTITY = b"identity"
+LOOK = 0.5  # seconds between two looks whether a client that waits is still there
+_UNBOUND = (DATA, "credentials that the client itself sends")
+_STREAMED = (*_UNBOUND, "the body, which is passed on as it comes")
 
 
 class HttpRequests:
@@ -228,7 +236,10 @@ class HttpRequests:
         if asked.body is not None:
             flow.request.data.content = asked.body
             exchange.to_upstream = len(asked.body)
-        decision = self._auditor.submit(exchange.opened, asked.command, detail=asked.detail, extra=asked.extra)
+        bound = asked.bound or partial(_bound, exchange, body, stream=stream)
+        decision = self._auditor.submit(
+            exchange.opened, asked.command, detail=asked.detail, extra=asked.extra, bound=bound
+        )
         if isinstance(decision, Decision):
             return self._settle(flow, exchange, decision, stream=stream)
         return self._settle_later(flow, exchange, decision, stream=stream)
@@ -236,8 +247,21 @@ class HttpRequests:
     async def _settle_later(
         self, flow: http.HTTPFlow, exchange: Exchange, pending: Awaitable[Decision], *, stream: bool
     ) -> None:
-        decision = await pending
-        more = self._settle(flow, exchange, decision, stream=stream)
+        """Wait as long as the client does: a human may have to decide."""
+        waiting = asyncio.ensure_future(pending)
+        while not waiting.done():
+            try:
+                await asyncio.wait({waiting}, timeout=LOOK)
+            except asyncio.CancelledError:
+                waiting.cancel("the connection was closed")
+                raise
+            if not waiting.done() and has_left(flow):
+                waiting.cancel("the client left")
+        if waiting.cancelled():
+            reason = "the client left while the request waited for approval"
+            self._answer(flow, 403, "onrecord:approval", reason, "", "")  # nobody reads it; nothing is forwarded
+            return
+        more = self._settle(flow, exchange, waiting.result(), stream=stream)
         if more is not None:
             await more
 
@@ -249,7 +273,19 @@ class HttpRequests:
             verdict = decision.ruling.verdict
             reason, hint = getattr(verdict, "reason", "refused"), getattr(verdict, "hint", "")
             policy = decision.ruling.policy
-            self._answer(flow, refusal_status(policy), policy, reason, hint, decision.id, detail=decision.message)
+            self._answer(
+                flow,
+                refusal_status(policy),
+                policy,
+                reason,
+                hint,
+                decision.id,
+                detail=decision.message,
+                approval=decision.approval,
+            )
+            return None
+        if decision.approval is not None and has_left(flow):
+            self._abort(flow, exchange, "the client left before the approved request was sent")
             return None
         if exchange.peer.blocked:
             self._abort(flow, exchange, exchange.peer.blocked)
@@ -363,7 +399,16 @@ class HttpRequests:
         )
 
     def _answer(
-        self, flow: http.HTTPFlow, status: int, policy: str, reason: str, hint: str, record: str, *, detail: str = ""
+        self,
+        flow: http.HTTPFlow,
+        status: int,
+        policy: str,
+        reason: str,
+        hint: str,
+        record: str,
+        *,
+        detail: str = "",
+        approval: Approved | None = None,
     ) -> None:
         is_head = flow.request.data.method == b"HEAD"
         peer = self._peers.get(flow.client_conn.id)
@@ -371,9 +416,28 @@ class HttpRequests:
         answer(
             flow,
             dialect.refusal(
-                status, policy=policy, reason=reason, hint=hint, record=record, detail=detail, head=is_head
+                status,
+                policy=policy,
+                reason=reason,
+                hint=hint,
+                record=record,
+                detail=detail,
+                head=is_head,
+                approval=approval,
             ),
         )
+
+
+def _bound(exchange: Exchange, body: bytes | None, *, stream: bool) -> Bound:
+    """What an approval binds to: the request as it came, whatever of it its command tells."""
+    head = [exchange.method, exchange.target, exchange.head.content_type]
+    content = hashlib.sha256("\0".join(head).encode("utf-8", "surrogateescape") + b"\0" + (body or b"")).hexdigest()
+    return Bound(
+        exact=not stream,
+        keep=True,
+        rests_on=(("the request as it came", f"sha256:{content}"),),
+        unbound=_STREAMED if stream else _UNBOUND,
+    )
 
 
 def _text(flow: http.HTTPFlow) -> str:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
@@ -133,6 +134,7 @@ class Peers:
                 client=peer.client,
                 login=peer.login,
             )
+            opened.on_kill = partial(self.kill, peer.id)
             peer.sessions[name] = opened
         return opened
 

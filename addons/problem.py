@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 from mitmproxy import http
 
+from onrecord.recordings.decision import Approved
+
 _TITLES = {
     400: "Bad request",
     403: "Refused by policy",
@@ -37,6 +39,7 @@ def problem(
     record: str = "",
     detail: str = "",
     head: bool = False,
+    approval: Approved | None = None,
 ) -> http.Response:
     """The response to a refused request. `head`: the request was HEAD, so no body may follow."""
     title = _TITLES.get(status, "Refused")
@@ -51,6 +54,7 @@ def problem(
             "reason": reason,
             "hint": hint,
             "record": record,
+            **({"approval": {"id": approval.id, "state": approval.state}} if approval is not None else {}),
         }
     )
     fields = [
@@ -59,6 +63,7 @@ def problem(
         (b"cache-control", b"no-store"),
         (b"onrecord-record", record.encode()),
     ]
+    fields += approval_fields(approval)
     if status == 407:
         fields.append((b"proxy-authenticate", CHALLENGE))
     return http.Response(
@@ -71,3 +76,13 @@ def problem(
         timestamp_start=0.0,
         timestamp_end=0.0,
     )
+
+
+def approval_fields(approval: Approved | None) -> list[tuple[bytes, bytes]]:
+    """Header fields that name an approval, and say when to ask again."""
+    if approval is None or not approval.id:
+        return []
+    fields = [(b"onrecord-approval", approval.id.encode())]
+    if approval.retry_after:
+        fields.append((b"retry-after", str(approval.retry_after).encode()))
+    return fields

@@ -30,6 +30,7 @@ from onrecord.policies.kubernetes import admin_reasons
 from onrecord.policies.model import Action, KubeCommand
 from onrecord.policies.secrets import Secrets
 from onrecord.policies.verdict import Deny, Ruling
+from onrecord.recordings.decision import Approved
 
 MASK_POLICY = "onrecord:masking"
 _READS = frozenset({"get", "list", "watch"})
@@ -232,8 +233,18 @@ class Kubernetes(Dialect):
         record: str = "",
         detail: str = "",
         head: bool = False,
+        approval: Approved | None = None,
     ) -> http.Response:
-        return status(code, policy=policy, reason=reason, hint=hint, record=record, detail=detail, head=head)
+        return status(
+            code,
+            policy=policy,
+            reason=reason,
+            hint=hint,
+            record=record,
+            detail=detail,
+            head=head,
+            approval=approval,
+        )
 
 
 def _request_of(exchange: Exchange) -> KubeRequest:

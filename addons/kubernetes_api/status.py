@@ -5,6 +5,9 @@ from __future__ import annotations
 import msgspec
 from mitmproxy import http
 
+from onrecord.addons.problem import approval_fields
+from onrecord.recordings.decision import Approved
+
 # apimachinery/pkg/apis/meta/v1: StatusReason
 _REASONS = {
     400: "BadRequest",
@@ -29,6 +32,7 @@ def status(
     record: str = "",
     detail: str = "",
     head: bool = False,
+    approval: Approved | None = None,
 ) -> http.Response:
     """The response. `details.causes` holds policy, record and hint apart, for programs."""
     message = detail or f"{policy}: {reason}" + (f" ({hint})" if hint else "") + (
@@ -37,6 +41,11 @@ def status(
     causes = [{"reason": name, "message": text} for name, text in (("Policy", policy), ("Hint", hint)) if text]
     if record:
         causes.append({"reason": "Record", "message": record})
+    details: dict[str, object] = {"causes": causes}
+    if approval is not None and approval.id:
+        causes.append({"reason": "Approval", "message": approval.id})
+        if approval.retry_after:
+            details["retryAfterSeconds"] = approval.retry_after
     content = msgspec.json.encode(
         {
             "kind": "Status",
@@ -45,7 +54,7 @@ def status(
             "status": "Failure",
             "message": message,
             "reason": _REASONS.get(code, "Forbidden"),
-            "details": {"causes": causes},
+            "details": details,
             "code": code,
         }
     )
@@ -54,6 +63,7 @@ def status(
         (b"content-length", str(len(content)).encode()),
         (b"cache-control", b"no-store"),
         (b"onrecord-record", record.encode()),
+        *approval_fields(approval),
     ]
     return http.Response(
         http_version=b"HTTP/1.1",

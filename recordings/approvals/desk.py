@@ -183,7 +183,9 @@ class Desk:
     # ------------------------------------------------------------------ what the data path asks
 
     def _hold(self, peer: Peer, message: HoldRequest) -> HoldAnswer:
-        request = replace(message.request, digest=self._mute(message.request.digest))
+        request = message.request
+        rests_on = tuple((name, self._mute(digest)) for name, digest in request.rests_on)
+        request = replace(request, digest=self._mute(request.digest), rests_on=rests_on)
         now = self._clock()
         known = self._approvals.get(request.id)
         if known is not None and (known.request.digest, known.request.policies) != (request.digest, request.policies):
