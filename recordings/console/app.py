@@ -37,6 +37,7 @@ class ConsoleApp(App[None]):
     ) -> None:
         super().__init__()
         self.desk = Desk(store)
+        self.state = state
         self.proofs = Proofs(store, state) if state is not None else None
         self._filter = filter
         self._settings_path = settings

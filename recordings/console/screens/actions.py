@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from onrecord.policies.errors import OnrecordError
 from onrecord.recordings.console.copying import copy, formats
+from onrecord.recordings.console.score import EventScore, FilmScore
 from onrecord.recordings.console.screens.dialogs import AskDialog, ChoiceDialog, Option, TextDialog
+from onrecord.recordings.console.screens.replay import ReplayScreen
 from onrecord.recordings.display.neutral import clean
 from onrecord.recordings.display.records import fact_table, render_verdict
+from onrecord.recordings.export.material import Archive
+from onrecord.recordings.export.writing import FORMATS, Format, render, write_file
+from onrecord.recordings.replay import events
+from onrecord.recordings.terminal.film import Film
+from onrecord.recordings.terminal.pieces import has_channels, pieces
 
 if TYPE_CHECKING:
     from onrecord.recordings.console.screens.timeline import TimelineScreen
+    from onrecord.recordings.console.source import Source
     from onrecord.recordings.views import View
 
 
@@ -73,6 +83,62 @@ async def copy_as(screen: TimelineScreen) -> None:
     await screen.app.push_screen_wait(TextDialog(f"Copied as {name}", Text(clean(text, lines=True))))
 
 
+async def play(screen: TimelineScreen) -> None:
+    """The command's terminal, where it ran on one; else the whole session that it belongs to."""
+    row = screen.current
+    if row is None or (row.kind in ("refusal", "unreadable") and not row.session):
+        screen.say("there is nothing to play: this belongs to no session")
+        return
+
+    def load(source: Source) -> FilmScore | EventScore:
+        view = source.show(row.id)
+        if has_channels(view):
+            return FilmScore(Film(pieces(view)))
+        return EventScore(events(source, row.session or row.id))
+
+    score = await screen.desk.draw.call(load)
+    title = f"{row.who} on {row.place}  {row.line}"
+    await screen.app.push_screen_wait(ReplayScreen(title, score))
+
+
+async def export(screen: TimelineScreen) -> None:
+    """Ask what and in which format, then where to, and write it."""
+    row = screen.current
+    if row is None:
+        screen.say("no record is chosen")
+        return
+    subjects = [Option(row.id, "this command", row.line)]
+    if row.session:
+        subjects.append(Option(row.session, "its session", row.session))
+    if row.run:
+        subjects.append(Option(row.run, "its run", clean(row.run)))
+    id = await screen.app.push_screen_wait(ChoiceDialog("Export", subjects))
+    if id is None:
+        return
+    hints = {
+        "jsonl": "one JSON object a command", "html": "one page that opens anywhere, with its proofs",
+        "cast": "asciicast, of what ran on a terminal", "har": "HTTP Archive, of HTTP requests",
+        "ocsf": "events for a SIEM",
+    }  # fmt: skip
+    format = await screen.app.push_screen_wait(
+        ChoiceDialog("Format", [Option(name, name, hints[name]) for name in FORMATS])
+    )
+    if format is None:
+        return
+    name = await screen.app.push_screen_wait(AskDialog("Write to the file", f"onrecord-{id[-12:]}.{format}"))
+    if not name:
+        return
+    path, store, state = _file(name), screen.desk.path, screen.console_app.state
+
+    def write() -> None:
+        with Archive(store) as archive:
+            write_file(path, render(archive, archive.subject(id), cast("Format", format), store, state), force=False)
+
+    screen.say("exporting …")
+    await asyncio.to_thread(write)
+    screen.say(f"written: {path}")
+
+
 async def saved_filters(screen: TimelineScreen) -> None:
     """Choose one of the saved filters."""
     filters = screen.console_app.settings.filters
@@ -104,3 +170,7 @@ async def save_filter(screen: TimelineScreen) -> None:
         screen.say(str(error), bad=True)
         return
     screen.say("saved" if name.strip() else "removed")
+
+
+def _file(name: str) -> Path:
+    return Path(name).expanduser()

@@ -66,7 +66,9 @@ class TimelineScreen(Screen[None]):
         Binding("l", "live", "Live"),
         Binding("v", "view", "View"),
         Binding("w", "why", "Why"),
+        Binding("p", "play", "Play"),
         Binding("y", "copy", "Copy"),
+        Binding("e", "export", "Export"),
         Binding("r", "runs", "Runs"),
         Binding("s", "same", "Only this session", show=False),
         Binding("f", "saved", "Saved filters", show=False),
@@ -465,6 +467,12 @@ class TimelineScreen(Screen[None]):
     def action_copy(self) -> None:
         self._open(actions.copy_as)
 
+    def action_play(self) -> None:
+        self._open(actions.play)
+
+    def action_export(self) -> None:
+        self._open(actions.export)
+
     def action_saved(self) -> None:
         self._open(actions.saved_filters)
 
@@ -525,5 +533,5 @@ class TimelineScreen(Screen[None]):
         while waiting := [worker for worker in self.workers if worker.group != "prove" and not worker.is_finished]:
             with contextlib.suppress(WorkerCancelled):  # another one took its place
                 await self.workers.wait_for_complete(waiting)
-        while self._changed or self._ticking:
+        while self._changed or self._ticking:  # noqa: ASYNC110  # a timer ends it
             await asyncio.sleep(0.02)

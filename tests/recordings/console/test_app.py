@@ -296,6 +296,28 @@ async def test_a_record_that_cannot_be_read_is_shown_as_that(tmp_path):
     story.ingest.close()
 
 
+async def test_a_record_is_exported_from_here(story, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    app = console(story, filter="text~customers", proofs=True)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(pilot)
+        await pilot.press("e")
+        await pilot.pause(0.2)
+        await pilot.press("down", "down", "enter")  # its run
+        await pilot.pause(0.2)
+        await pilot.press("down", "enter")  # html
+        await pilot.pause(0.2)
+        await pilot.press("enter")
+        for _ in range(200):
+            await pilot.pause(0.05)
+            if list(tmp_path.glob("*.html")):
+                break
+    (path,) = tmp_path.glob("*.html")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "unfiltered DELETE on orders" in path.read_text()
+    assert "Records and their paths" in path.read_text()
+
+
 async def proved(pilot, app: ConsoleApp) -> list[Badge]:
     """The badges, once each is certain."""
     for _ in range(600):
