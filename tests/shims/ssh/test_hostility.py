@@ -1,0 +1,246 @@
+"""A hostile peer on the wire: junk, floods, windows, names. The gateway goes on, and nothing passes."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+import asyncssh
+import pytest
+from asyncssh.connection import SSHClientConnection
+from asyncssh.packet import Boolean, String, UInt32
+
+from onrecord.scripts.parts.openssh import OpenSshPart
+from onrecord.shims.ssh import algorithms
+from tests.shims.ssh.conftest import Lab, LabMaker
+
+
+async def connect(lab: Lab, login: str = "app1", **options: Any) -> SSHClientConnection:
+    setup = lab.gateway.setup
+    found: SSHClientConnection = await asyncssh.connect(
+        "127.0.0.1",
+        setup.ssh_port,
+        username=login,
+        password=setup.mint("devin"),
+        known_hosts=([asyncssh.import_public_key(lab.host_key)], [], []),
+        config=None,
+        client_keys=None,
+        agent_path=None,
+        **options,
+    )
+    return found
+
+
+async def works(lab: Lab) -> bool:
+    async with await connect(lab) as connection:
+        done = await connection.run("echo fine")
+    return done.stdout == "fine\n"
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"SSH-1.5-old\r\n",
+        b"x" * 100_000,
+        b"SSH-2.0-x\r\n" + struct.pack(">I", 0xFFFFFFFF) + b"\x00" * 64,
+        b"SSH-2.0-x\r\n" + struct.pack(">IB", 12, 4) + b"\x00" * 64,
+        b"SSH-2.0-x\r\n" + struct.pack(">IBB", 12, 4, 20) + b"\xff" * 4096,
+        b"SSH-2.0-OpenSSH_9\r\n" + struct.pack(">IBB", 12, 4, 21) + b"\x00" * 256,
+        b"\x00" * 1000,
+    ],
+)
+async def test_junk_on_the_wire_ends_its_connection_only(make_lab: LabMaker, junk: bytes):
+    lab = make_lab()
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", lab.gateway.setup.ssh_port), timeout=30) as sock:
+            sock.sendall(junk)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(65536):
+                pass
+    assert await works(lab)
+
+
+async def test_a_client_that_never_logs_in_is_sent_away(make_lab: LabMaker):
+    lab = make_lab(gateway={"handshake_timeout": "2 s"})
+    with socket.create_connection(("127.0.0.1", lab.gateway.setup.ssh_port), timeout=60) as sock:
+        while sock.recv(65536):
+            pass
+    assert await works(lab)
+
+
+async def test_six_wrong_tokens_end_the_connection(make_lab: LabMaker):
+    lab = make_lab()
+    tries = 0
+
+    class Client(asyncssh.SSHClient):
+        def password_auth_requested(self) -> str:
+            nonlocal tries
+            tries += 1
+            return "wrong"
+
+        def kbdint_auth_requested(self) -> None:
+            return None
+
+    with pytest.raises(asyncssh.DisconnectError):
+        await asyncssh.connect(
+            "127.0.0.1", lab.gateway.setup.ssh_port, username="app1", client_factory=Client, known_hosts=None,
+            config=None, client_keys=None, agent_path=None,
+        )  # fmt: skip
+    assert tries == 7
+    assert await works(lab)
+
+
+@pytest.mark.parametrize("algorithm", ["diffie-hellman-group14-sha1", "diffie-hellman-group1-sha1"])
+async def test_old_key_exchanges_are_not_spoken(make_lab: LabMaker, algorithm: str):
+    lab = make_lab()
+    with pytest.raises(asyncssh.KeyExchangeFailed):
+        await connect(lab, kex_algs=[algorithm])
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("encryption_algs", "aes128-cbc"),
+        ("encryption_algs", "3des-cbc"),
+        ("encryption_algs", "arcfour"),
+        ("mac_algs", "hmac-sha1"),
+        ("mac_algs", "hmac-md5"),
+        ("compression_algs", "zlib@openssh.com"),
+    ],
+)
+async def test_weak_algorithms_are_not_spoken(make_lab: LabMaker, field: str, name: str):
+    lab = make_lab()
+    options: dict[str, Any] = {field: [name]}
+    if field == "mac_algs":
+        options["encryption_algs"] = ["aes128-ctr"]
+    with pytest.raises(asyncssh.KeyExchangeFailed):
+        await connect(lab, **options)
+
+
+def test_nothing_weak_is_in_the_lists():
+    every = " ".join([*algorithms.KEX, *algorithms.CIPHERS_OUT, *algorithms.MACS_OUT, *algorithms.SIGNATURES])
+    for weak in ("sha1", "cbc", "arcfour", "md5", "dss", "group1-", "umac-64", "ssh-rsa ", "none"):
+        assert weak not in every + " "
+
+
+async def test_strict_key_exchange_is_in_force(make_lab: LabMaker):
+    """Against Terrapin (CVE-2023-48795): sequence numbers begin anew with the keys."""
+    lab = make_lab()
+    async with await connect(lab) as connection:
+        assert connection._strict_kex
+
+
+async def test_a_flood_of_channels_is_bounded(make_lab: LabMaker):
+    with OpenSshPart(settings=("MaxSessions 1000",)) as host:
+        lab = make_lab(host=host)
+        async with await connect(lab) as connection:
+            opened = 0
+
+            async def more() -> None:
+                nonlocal opened
+                for _ in range(400):
+                    await connection.create_session(asyncssh.SSHClientSession, "sleep 30")
+                    opened += 1
+
+            with pytest.raises(asyncssh.ChannelOpenError, match="too many channels"):
+                await more()
+            assert opened >= 64
+        assert await works(lab)
+
+
+async def test_a_flood_of_requests_is_bounded(make_lab: LabMaker):
+    lab = make_lab()
+    async with await connect(lab) as connection:
+        channel, _ = await connection.create_session(asyncssh.SSHClientSession, "sleep 30")
+        for number in range(20_000):
+            channel._send_request(b"env", String(b"A%d" % number), String(b"x" * 100))
+            channel._send_request(b"window-change", UInt32(number), UInt32(0xFFFFFFFF), UInt32(0), UInt32(0))
+            channel._send_request(b"signal", String(b"\xff\x00" * 10))
+            channel._send_request(b"no-such-request", want_reply=False)
+        channel.abort()
+    assert await works(lab)
+
+
+async def test_more_data_than_the_window_ends_the_connection(make_lab: LabMaker):
+    lab = make_lab()
+    async with await connect(lab) as connection:
+        channel, _ = await connection.create_session(asyncssh.SSHClientSession, "sleep 30", encoding=None)
+        channel._send_window = 1 << 40
+        channel.write(b"x" * (64 * 1024 * 1024))
+        await connection.wait_closed()
+    assert await works(lab)
+
+
+async def test_a_second_exec_on_a_channel_does_not_run(make_lab: LabMaker):
+    lab = make_lab()
+    async with await connect(lab) as connection:
+        channel, _ = await connection.create_session(asyncssh.SSHClientSession, "sleep 2")
+        assert not await channel._make_request(b"exec", String(b"echo second"))
+        assert not await channel._make_request(b"shell")
+        assert not await channel._make_request(b"subsystem", String(b"sftp"))
+    assert [row["text"] for row in lab.commands(finished=1)] == ["sleep 2"]
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (b"", "empty"),
+        (b"  ", "empty"),
+        (b"echo a\x00b", "NUL"),
+        (b"echo \xff\xfe", "no UTF-8"),
+        (b"a" * 200_000, "over"),
+    ],
+)
+async def test_command_lines_that_cannot_be_decided_are_refused_and_on_record(
+    make_lab: LabMaker, command: bytes, shown: str
+):
+    lab = make_lab()
+
+    class Session(asyncssh.SSHClientSession[bytes]):
+        status: int | None = None
+
+        def exit_status_received(self, status: int) -> None:
+            self.status = status
+
+    async with await connect(lab) as connection:
+        channel = asyncssh.channel.SSHClientChannel(
+            connection, connection._loop, "strict", None, "strict", 1 << 20, 1 << 15
+        )
+        await channel._open(b"session")
+        session = Session()
+        channel._session = session  # type: ignore[assignment]
+        assert await channel._make_request(b"exec", String(command))
+        channel._recv_paused = False
+        channel._flush_recv_buf()
+        await channel.wait_closed()
+        assert session.status == 126
+    (row,) = lab.commands(finished=1)
+    assert shown in row["verdict"]["reason"]
+    assert await works(lab)
+
+
+async def test_unknown_global_and_channel_requests_are_refused(make_lab: LabMaker):
+    lab = make_lab()
+    async with await connect(lab) as connection:
+        for name in (b"tcpip-forward", b"streamlocal-forward@openssh.com", b"no-such@example.com"):
+            arguments = [String(b"127.0.0.1"), UInt32(0)] if name == b"tcpip-forward" else [String(b"/tmp/x")]
+            kind, _ = await connection._make_global_request(name, *arguments)
+            assert kind == 82, name  # SSH_MSG_REQUEST_FAILURE
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await connection.create_tun(asyncssh.SSHTunTapSession)
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await connection.open_connection("127.0.0.1", 1)
+        channel, _ = await connection.create_session(asyncssh.SSHClientSession, "sleep 1")
+        assert not await channel._make_request(
+            b"x11-req", Boolean(False), String(b"MIT-MAGIC-COOKIE-1"), String(b"00"), UInt32(0)
+        )
+
+
+@pytest.mark.parametrize("login", ["root+x@", "app1\x00", "app1\n", "a" * 1000, "", "app1+\u202eroot", "app1/../x"])
+async def test_names_that_play_tricks_open_nothing(make_lab: LabMaker, login: str):
+    lab = make_lab()
+    with pytest.raises((asyncssh.DisconnectError, ValueError)):
+        await connect(lab, login)
+    assert await works(lab)
