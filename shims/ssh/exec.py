@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onrecord.shims.ssh.commands import exec_command
+from onrecord.shims.ssh.copies.serve import run_copy
 from onrecord.shims.ssh.terminal import relay_for
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ async def run_exec(link: Link, client: ClientSession, text: str) -> None:
     if problem:
         shown = text[:2000].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
         client.refuse_unsupported(shown, problem)
+        return
+    if await run_copy(link, client, text):
         return
     command = exec_command(link.opened.session, text, link.user, interactive=client.pty is not None)
     decision = await link.submit(command, client)
