@@ -15,7 +15,8 @@ TALK = b"T1 0 1 0\nD0755 0 d\nC0644 5 f\nhello\0C0600 0 empty\n\0E\nC0644 3 g\na
 
 
 def said(data: bytes, steps: list[int]) -> list[Said]:
-    sender, found = Sender(), []
+    sender = Sender()
+    found: list[Said] = []
     for step in [*steps, len(data)]:
         sender.feed(data[:step])
         data = data[step:]
