@@ -55,7 +55,15 @@ def _trouble(database: Database) -> None:
     database.execute("CREATE INDEX commands_in_trouble ON commands (at) WHERE verdict <> 'allow' OR status <> 'ok'")
 
 
-STEPS: tuple[Callable[[Database], None], ...] = (_initial, _trouble)
+def _approvals(database: Database) -> None:
+    """The steps of each approval."""
+    database.execute(
+        "CREATE TABLE approvals (seq INTEGER PRIMARY KEY, approval BLOB NOT NULL, event TEXT NOT NULL) STRICT"
+    )
+    database.execute("CREATE INDEX approvals_by_id ON approvals (approval)")
+
+
+STEPS: tuple[Callable[[Database], None], ...] = (_initial, _trouble, _approvals)
 VERSION = len(STEPS)
 
 SchemaRow = tuple[str, str, str, str | None]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from onrecord.recordings.frames import HEADER, NO_ID, Kind
+from onrecord.recordings.frames import HEADER, NO_ID, Kind, id_bytes
 from onrecord.recordings.records import RefusalRecord
 
 TEXT_LIMIT = 16 * 1024
@@ -61,6 +61,13 @@ class _Session(msgspec.Struct):
     login: str = ""
 
 
+class _Approval(msgspec.Struct):
+    approval: str
+    event: str
+    reason: str = ""
+    request: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class _Chunk(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -69,6 +76,7 @@ _read_command = msgspec.json.Decoder(_Command).decode
 _read_outcome = msgspec.json.Decoder(_Outcome).decode
 _read_session = msgspec.json.Decoder(_Session).decode
 _read_chunk = msgspec.json.Decoder(_Chunk).decode
+_read_approval = msgspec.json.Decoder(_Approval).decode
 _read_refusal = msgspec.json.Decoder(RefusalRecord).decode
 _read_any = msgspec.json.Decoder().decode
 
@@ -85,6 +93,7 @@ class Projection:
         self._sessions: list[tuple[object, ...]] = []
         self._ends: list[tuple[int, bytes]] = []
         self._chunks: list[tuple[bytes, int]] = []
+        self._approvals: list[tuple[int, bytes, str]] = []
         self._texts: list[tuple[int, str]] = []
         self.opened: list[bytes] = []
         self.ended: list[bytes] = []
@@ -109,6 +118,8 @@ class Projection:
             self.ended.append(session)
         elif kind == Kind.REFUSAL:
             self._add_refusal(seq, id, at, payload)
+        elif kind == Kind.APPROVAL:
+            self._add_approval(seq, payload)
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Insert what was collected, inside the caller's transaction."""
@@ -123,6 +134,8 @@ class Projection:
             many("UPDATE sessions SET ended = ? WHERE id = ? AND ended IS NULL", self._ends)
         if self._chunks:
             many("INSERT INTO chunks VALUES (?, ?)", self._chunks)
+        if self._approvals:
+            many("INSERT INTO approvals VALUES (?, ?, ?)", self._approvals)
         if self._texts:
             many("INSERT INTO search (rowid, text) VALUES (?, ?)", self._texts)
         self.__init__()  # type: ignore[misc]  # start over empty
@@ -185,6 +198,14 @@ class Projection:
         )  # fmt: skip
         words = [record.what, record.text, record.reason, record.detail, record.client, subject or "", behalf or ""]
         self._texts.append((seq, "\n".join(words)[:TEXT_LIMIT]))
+
+    def _add_approval(self, seq: int, payload: bytes) -> None:
+        try:
+            record = _read_approval(payload)
+            self._approvals.append((seq, id_bytes(record.approval), record.event))
+            self._text(seq, record.reason, _words(record.request))
+        except _UNREADABLE:
+            self._approvals.append((seq, b"", "unreadable"))
 
     def _text(self, seq: int, head: str, more: list[str]) -> None:
         """What a search over record `seq` finds: `head`, then the words of `more`, bounded."""

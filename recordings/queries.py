@@ -10,7 +10,8 @@ from typing import Any, Self
 import msgspec
 
 from onrecord.policies.errors import OnrecordError, StoreError
-from onrecord.recordings.frames import NO_ID, Kind, id_text
+from onrecord.recordings.approvals.history import approval_part, approval_record
+from onrecord.recordings.frames import NO_ID, Kind, id_bytes, id_text
 from onrecord.recordings.store import open_reader
 from onrecord.recordings.views import (
     Leaf,
@@ -185,7 +186,7 @@ class Reader:
         return ordered if filters.limit is None else ordered[max(0, len(ordered) - filters.limit) :]
 
     def find(self, text: str) -> tuple[str, int]:
-        """What a unique beginning or end of an id names: "command", "session" or "record", and its number.
+        """What a unique beginning or end of an id names: "command", "session", "approval" or "record", and its number.
 
         Raises NotFoundError.
         """
@@ -197,6 +198,10 @@ class Reader:
                 found[id] = (what, seq)  # of two commands with one id the later stands: it is the refused one
         if not found:
             found = self._find_by_end(text)
+        if not found:
+            sql = "SELECT approval, min(seq) FROM approvals WHERE approval >= ? AND approval <= ? GROUP BY 1 LIMIT 3"
+            for id, seq in self._connection.execute(sql, (low, high)):
+                found[id] = ("approval", seq)
         if not found and len(text.replace("-", "")) == 32:
             sql = "SELECT seq FROM records WHERE substr(leaf, 7, 16) = ? LIMIT 1"
             for (seq,) in self._connection.execute(sql, (low,)):
@@ -223,6 +228,9 @@ class Reader:
         what, seq = self.find(text)
         if what == "session":
             return self.session_of(seq)
+        if what == "approval":
+            (raw,) = self._connection.execute("SELECT approval FROM approvals WHERE seq = ?", (seq,)).fetchone()
+            return approval_record(id_text(raw), self.approval_leaves(id_text(raw)))
         if what == "command":
             (outcome,) = self._connection.execute("SELECT outcome FROM commands WHERE seq = ?", (seq,)).fetchone()
             view = self._command(seq, outcome, whole=True)
@@ -308,6 +316,9 @@ class Reader:
             return None
         ending = None if outcome is None else self.leaf(outcome)
         view = command_view(leaf, self._session_leaf(leaf.session), ending)
+        verdict = leaf.get("verdict")
+        if isinstance(verdict, dict) and isinstance(verdict.get("approval"), str) and verdict["approval"]:
+            view["approval"] = approval_part(verdict["approval"], self.approval_leaves(verdict["approval"]))
         if whole and leaf.kind == Kind.COMMAND:
             chunks = self.chunks(leaf.command)
             if chunks:
@@ -328,6 +339,33 @@ class Reader:
         if leaf is None or row is None:
             raise NotFoundError("the session is not in the store any more: run `onrecord verify`")
         return session_view(leaf, None if row[0] is None else self.leaf(row[0]), row[1])
+
+    def approval_leaves(self, approval: str) -> list[Leaf]:
+        """The records of one approval, in order."""
+        try:
+            raw = id_bytes(approval)
+        except ValueError:
+            return []
+        rows = self._connection.execute("SELECT seq FROM approvals WHERE approval = ? ORDER BY seq", (raw,)).fetchall()
+        return [leaf for (seq,) in rows if (leaf := self.leaf(seq)) is not None]
+
+    def approvals(self, filters: Filters) -> list[View]:
+        """The newest approvals on record, with every step, oldest first; verdict, kind and session do not count."""
+        sql = "SELECT approval, min(seq) FROM approvals WHERE approval <> x'' GROUP BY approval ORDER BY 2 DESC"
+        found: list[View] = []
+        for raw, _ in self._connection.execute(sql).fetchall():
+            view = approval_record(id_text(raw), self.approval_leaves(id_text(raw)))
+            who = view["identity"] or {}
+            if filters.run not in (None, view["run"]) or filters.resource not in (None, view["resource"]):
+                continue
+            if filters.identity not in (None, who.get("subject"), who.get("on_behalf_of")):
+                continue
+            if filters.since is not None and (view["requested_at"] or "") < iso_time(filters.since):
+                continue
+            found.append(view)
+            if filters.limit is not None and len(found) >= filters.limit:
+                break
+        return found[::-1]
 
     def _session_leaf(self, id: bytes) -> Leaf | None:
         if id == NO_ID:

@@ -77,6 +77,12 @@ class _Session(msgspec.Struct):
     login: str = ""
 
 
+class _Approval(msgspec.Struct):
+    approval: str
+    event: str
+    reason: str = ""
+
+
 class _SessionEnd(msgspec.Struct):
     reason: str
 
@@ -102,6 +108,7 @@ _SHAPES = {
         Kind.CHUNK: _Chunk,
         Kind.SESSION: _Session,
         Kind.SESSION_END: _SessionEnd,
+        Kind.APPROVAL: _Approval,
         Kind.REFUSAL: _Refusal,
     }.items()
 }

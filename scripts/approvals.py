@@ -32,13 +32,29 @@ def approvals(
     token: HumanToken = None,
     url: UrlOption = None,
     pending: Annotated[bool, typer.Option("--pending", help="Only what waits for a decision.")] = False,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="From the record, with every step; needs no login and no gateway.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List held commands, newest last; with an id show everything that whoever decides must see.
 
     Example: onrecord approvals --pending
     """
-    from onrecord.scripts.approvals_screen import print_approval, print_approvals
+    from onrecord.scripts.approvals_screen import print_approval, print_approvals, print_recorded
+
+    if recorded:
+        from onrecord.policies.config import load_config
+        from onrecord.recordings.queries import Filters, Reader
+
+        with Reader(load_config(config).recordings.store) as reader:
+            views = [reader.show(id)] if id is not None else reader.approvals(Filters())
+        if as_json:
+            for view in views:
+                sys.stdout.write(json_line(view))
+        else:
+            print_recorded(views)
+        return
 
     def show(client: AdminClient) -> None:
         if id is not None:

@@ -77,6 +77,22 @@ def print_approval(view: View) -> None:
     console().print(Group(*parts))
 
 
+def print_recorded(views: list[View]) -> None:
+    """`approvals --recorded`: each approval and its steps."""
+    if not views:
+        console().print(Text("no approvals are on record", style="dim"))
+    for view in views:
+        head = Text(f"{view['id']} ", style="cyan")
+        head.append(f"{view['state']} ", style=_STYLES.get(view["state"], "dim"))
+        head.append(f"{_who(view) if view['identity'] else '–'} on {clean(view['resource'] or '–')}: ")
+        head.append(clean(view["text"])[:400])
+        console().print(head)
+        for step in view["steps"]:
+            by = step["by"]["subject"] if isinstance(step.get("by"), dict) else ""
+            line = f"  {step['at'][:19]} {step['event']}" + (f" by {by}" if by else "")
+            console().print(Text(clean(line + (f": {step['reason']}" if step.get("reason") else "")), style="dim"))
+
+
 def print_kills(views: list[View]) -> None:
     """The table of `kills`."""
     if not views:

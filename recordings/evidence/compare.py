@@ -17,6 +17,7 @@ _TABLES = (
     ("sessions", "SELECT * FROM sessions WHERE seq >= ? AND seq < ? ORDER BY seq"),
     ("commands", "SELECT * FROM commands WHERE seq >= ? AND seq < ? ORDER BY seq"),
     ("chunks", "SELECT seq, command FROM chunks WHERE seq >= ? AND seq < ? ORDER BY command, seq"),
+    ("approvals", "SELECT * FROM approvals WHERE seq >= ? AND seq < ? ORDER BY seq"),
 )
 _ALL = (0, 2**63 - 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -181,5 +182,23 @@ def test_the_log_tells_who_decided(desk: Desk) -> None:
         desk.onrecord("approve", waiting["id"], "--reason", "fine", token=desk.token())
         held.join()
     (view,) = wait_until(lambda: [one for one in desk.log() if f"{desk.table} WHERE id = 9" in one["text"]])
+    view_id = view["id"]
     assert view["verdict"]["type"] == "hold"
     assert view["outcome"]["status"] == "ok"
+    told = wait_until(
+        lambda: (view := json.loads(desk.onrecord("show", view_id, "--json").stdout)["approval"])["at"] and view
+    )
+    assert told == {
+        "id": waiting["id"],
+        "state": "used",
+        "approvers": ["dba"],
+        "decided_by": "alice",
+        "at": told["at"],
+        "reason": "fine",
+    }
+    recorded = json.loads(desk.onrecord("approvals", waiting["id"], "--recorded", "--json").stdout)
+    assert [step["event"] for step in recorded["steps"] if step["event"] != "preview"] in (
+        ["requested", "granted", "consumed", "used"],
+        ["requested", "granted", "used", "consumed"],
+    )
+    assert desk.onrecord("verify").returncode == 0
