@@ -7,6 +7,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from onrecord.recordings.display.kubernetes import Changes
 from onrecord.recordings.replay import Event
 from onrecord.recordings.views import View
 from onrecord.scripts.screen import console, render_command, render_outcome, render_sample, render_verdict, who
@@ -70,6 +71,7 @@ class ReplayScreen:
         self._start = sequence[0].at if sequence else 0.0
         self._console = console()
         self._chunked: set[str] = set()
+        self._changes = Changes()
 
     def play(self, event: Event) -> None:
         """Print one event."""
@@ -104,6 +106,10 @@ class ReplayScreen:
             outcome = dict(view["outcome"])
             if view["id"] in self._chunked:
                 outcome["sample"] = None  # its parts were shown when they came
+            changed = self._changes.learn(view)
+            if changed is not None:
+                outcome["sample"] = None  # the object as it is now
+                screen.print(Padding(changed, (0, 0, 0, 2)))
             if outcome["status"] != "refused":
                 screen.print(Padding(render_outcome(outcome), (0, 0, 1, 2)))
 

@@ -16,6 +16,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from onrecord.recordings.display.kubernetes import render_request
 from onrecord.recordings.display.neutral import clean
 from onrecord.recordings.views import View
 
@@ -101,6 +102,8 @@ def render_command(view: View) -> RenderableType:
             for i, value in enumerate(values, 1)
         ]
         return Group(shown, fact_table(facts))
+    if view["kind"] == "kubernetes":
+        return render_request(view)
     return Text(text or "–")
 
 

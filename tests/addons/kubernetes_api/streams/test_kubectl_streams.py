@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import json
 import os
 import pty
 import re
@@ -13,6 +14,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -253,6 +255,43 @@ def test_a_shell_on_a_terminal_with_a_resize_is_recorded_whole(kubectl: Cluster)
     recorded = channel(kubectl, text, "terminal")
     assert "27 91" in recorded
     assert "exit 5\r" in recorded
+
+
+def onrecord(parts: Cluster, *arguments: str) -> str:
+    """What an `onrecord` command prints about this gateway's store."""
+    done = subprocess.run(
+        [sys.executable, "-m", "onrecord.scripts.main", *arguments, "-c", str(parts.gateway.setup.path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **parts.gateway.setup.env, "COLUMNS": "160"},
+    )
+    return done.stdout if done.returncode == 0 else ""
+
+
+def test_a_session_is_replayed_from_the_store(kubectl: Cluster) -> None:
+    shell = Terminal(
+        kubectl, "exec", "-it", "web", "--", "sh", "-c", "stty size; echo on-a-terminal", columns=77, rows=21
+    )
+    shell.expect("on-a-terminal")
+    shell.end()
+    kubectl.run("label", "pod", "web", f"replayed=by-{kubectl.program.count('1.20')}", "--overwrite")
+    text = "kubectl exec web -n shop -c app -i -t -- sh -c 'stty size; echo on-a-terminal'"
+    kubectl.gateway.outcome(text)
+    id = [record.id for record in kubectl.gateway.records(Kind.COMMAND) if record.payload["text"] == text][-1]
+
+    def replayed() -> str:
+        out = onrecord(kubectl, "replay", id, "--no-wait")
+        return out if "on-a-terminal\n" in out and "ok" in out else ""
+
+    out = str(wait_until(replayed, timeout=60, what="the command in the store"))
+    assert "  21 77" in out.splitlines()
+    assert "/api/v1/namespaces/shop/pods/web/exec?" in out.replace("\n", "")
+    cast = onrecord(kubectl, "export", id, "--format", "cast")
+    assert json.loads(cast.splitlines()[0])["version"] in (2, 3)
+    assert "on-a-terminal" in cast
+    run = json.loads(onrecord(kubectl, "show", id, "--json"))["run"]
+    assert '+      "replayed": ' in onrecord(kubectl, "replay", run, "--no-wait")
 
 
 @contextlib.contextmanager
