@@ -58,6 +58,10 @@ def agent_environment(config: Config, token: str) -> dict[str, str]:
         variables |= _proxy_variables(config, gateway.http, token)
     if gateway.http is not None or gateway.postgres is not None:
         variables |= _ca_variables(config)
+    if gateway.http is not None:
+        from onrecord.scripts.agent_kube import kube_environment
+
+        variables |= kube_environment(config, gateway.state / "ca" / GATEWAY_CA)
     if gateway.postgres is not None:
         variables |= {
             "PGHOST": _certified(config, gateway.postgres.host),

@@ -18,6 +18,7 @@ from onrecord.addons.kubernetes_api.body import KubeBody, read_body
 from onrecord.addons.kubernetes_api.credentials import ClusterCredential
 from onrecord.addons.kubernetes_api.impersonation import attempts, impersonation, stripped
 from onrecord.addons.kubernetes_api.masking import HandedOut, ObjectMask, holds_mask, mask_secrets, without_secrets
+from onrecord.addons.kubernetes_api.preview import Previews
 from onrecord.addons.kubernetes_api.request import KubeRequest, KubeRequestError, read_request
 from onrecord.addons.kubernetes_api.status import status
 from onrecord.addons.kubernetes_api.streams.errors import StreamError
@@ -49,7 +50,7 @@ class Kubernetes(Dialect):
     """One cluster's. `credential` is the same object that puts the token into requests."""
 
     def __init__(self, config: KubernetesResource, secrets: Secrets, masks: ResponseMasks) -> None:
-        self._config, self._masks = config, masks
+        self._config, self._masks, self._secrets = config, masks, secrets
         self.cluster = ClusterCredential(config, secrets)
         self._handed_out = HandedOut()
 
@@ -71,6 +72,8 @@ class Kubernetes(Dialect):
             raise HeadError(error.status, error.reason, error.hint) from None
         command = self._command(exchange, request, parsed, seen=body is not None or request.verb in _READS)
         exchange.request = request
+        if exchange.opened.preview is None:
+            exchange.opened.preview = Previews(self._config, self.cluster, self._secrets, exchange.route.host).of
         if parsed.content_type:
             kind = (b"Content-Type", parsed.content_type.encode())
             head.fields[:] = [kind if field[0].lower() == b"content-type" else field for field in head.fields]
