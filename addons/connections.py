@@ -91,6 +91,11 @@ class Connections:
             return self._refuse(peer, text, error.status, PROTOCOL, error.reason, error.hint)
         except (HostError, ValueError) as error:
             return self._refuse(peer, text, 400, PROTOCOL, str(error))
+        if head.proxy_authorization is None and peer.identity is None and peer.tunnel is None:
+            peer.tunnel = self._destinations.find_for_later(host, port)
+            if peer.tunnel is not None:
+                peer.inside = True
+                return None
         try:
             identity = await self._identity.identify(peer, head.proxy_authorization, text)
         except NotAuthenticatedError as error:

@@ -10,7 +10,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from onrecord.addons.addresses import HostError, IpAddress, is_public, normalise_host, split_authority, unwrap
-from onrecord.policies.config import Address, Config, HttpResource
+from onrecord.policies.config import Address, Config, HttpResource, KubernetesResource
 from onrecord.policies.errors import DecodeError
 from onrecord.policies.model import Identity, Resource
 
@@ -71,9 +71,7 @@ class Destinations:
 
     def find(self, host: str, port: int, scheme: str, identity: Identity) -> Route:
         """The route to a normalised `host`. Raises RefusedDestinationError."""
-        config = self._hosts.get((host, port))
-        if config is None and port in (80, 443):
-            config = self._hosts.get((host, None))
+        config = self._config_of(host, port)
         if config is None:
             return self._find_egress(host, port, scheme)
         if config.groups and not set(config.groups) & set(identity.groups):
@@ -87,6 +85,23 @@ class Destinations:
             raise RefusedDestinationError(
                 f"{config.name} is reached over TLS only", f"use https://{host}", resource=config.name
             )
+        return self._route(config, scheme, host, port)
+
+    def find_for_later(self, host: str, port: int) -> Route | None:
+        """The route to a cluster, whose clients say inside of the tunnel who they are; None for all others.
+
+        Nothing may pass on it before `find` has been asked with their identity.
+        """
+        config = self._config_of(host, port)
+        return self._route(config, "https", host, port) if isinstance(config, KubernetesResource) else None
+
+    def _config_of(self, host: str, port: int) -> HttpResource | None:
+        config = self._hosts.get((host, port))
+        if config is None and port in (80, 443):
+            config = self._hosts.get((host, None))
+        return config
+
+    def _route(self, config: HttpResource, scheme: str, host: str, port: int) -> Route:
         resource = self._resources[config.name]
         if config.upstream_host:
             upstream_port = config.upstream_port or (443 if config.upstream_scheme == "https" else 80)

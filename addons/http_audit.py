@@ -107,7 +107,7 @@ class HttpRequests:
                 return self._identify_then(flow, peer, None, error)
             self._refuse(flow, peer, error.status, PROTOCOL, error.reason, error.hint)
             return None
-        if peer.tunnel is None or peer.identity is None:
+        if peer.tunnel is None or peer.identity is None or peer.inside:
             return self._identify_then(flow, peer, head, None)
         if head.proxy_authorization is not None and not self._check_inside(flow, peer, head.proxy_authorization):
             return None
@@ -168,14 +168,21 @@ class HttpRequests:
     # --- who and where
 
     async def _identify_then(self, flow: http.HTTPFlow, peer: Peer, head: Head | None, error: HeadError | None) -> None:
-        value = flow.request.headers.get("proxy-authorization")
+        value = flow.request.headers.get("authorization" if peer.inside else "proxy-authorization")
         try:
-            await self._identity.identify(
+            identity = await self._identity.identify(
                 peer, value.encode("utf-8", "surrogateescape") if value else None, _text(flow)
             )
         except NotAuthenticatedError as refused:
-            self._answer(flow, refused.status, "onrecord:identity", str(refused), refused.hint, refused.record)
+            status = 401 if peer.inside and refused.status == 407 else refused.status
+            self._answer(flow, status, "onrecord:identity", str(refused), refused.hint, refused.record)
             return
+        if peer.inside and peer.tunnel is not None:  # opened before anyone was known
+            try:
+                self._destinations.find(peer.tunnel.host, peer.tunnel.port, "https", identity)
+            except RefusedDestinationError as refused:
+                self._refuse(flow, peer, 403, refused.policy, refused.reason, refused.hint, refused.resource)
+                return
         if error is not None or head is None:
             reason = error or HeadError(400, "no head")
             self._refuse(flow, peer, reason.status, PROTOCOL, reason.reason, reason.hint)

@@ -38,6 +38,7 @@ class Peer:
     certificate: str | None = None
     tunnel: Route | None = None
     tls_inside: bool = False
+    inside: bool = False  # who it is, its requests inside the tunnel say: Kubernetes clients send a Bearer token there
     blocked: str = ""
     sessions: dict[str, OpenSession] = field(default_factory=dict)
     pinned: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)

@@ -93,6 +93,8 @@ class ProxyIdentity:
             raise NotAuthenticatedError(403, "this connection belongs to another identity", record, "open a new one")
         if self._peers.get(peer.id) is not peer:
             raise NotAuthenticatedError(407, "the connection is gone", "")
+        if peer.identity is not None and peer.is_same_token(token) and peer.identity == identity:
+            return peer.identity  # another request of this connection was faster
         self._peers.identify(peer, identity, token, login, self._auditor)
         return identity
 

@@ -1,8 +1,8 @@
 """The kubeconfig with which an agent's `kubectl` and client libraries go through the gateway.
 
-It is beside the gateway's keys in `state/kube` and holds no secret: the way leads over HTTPS_PROXY, which carries the
-token as for every other tool. Its user's token is a placeholder (kubectl would ask for a user otherwise); the gateway
-puts the cluster's credential in its place.
+It is beside the gateway's keys in `state/kube` and holds no secret. Its credential plugin hands over the agent's own
+token, which is in the environment as for every other tool, each time that it is asked; the gateway takes the token for
+the agent's word of who it is, and puts the cluster's credential in its place.
 """
 
 from __future__ import annotations
@@ -17,43 +17,65 @@ from onrecord.policies.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from onrecord.policies.config import Config
 
-PLACEHOLDER = "the-gateway-puts-its-own-credential-here"  # as it says: it opens nothing
+TOKEN = "ONRECORD_KUBE_TOKEN"  # noqa: S105  # a variable's name
+TOKEN_FILE = "ONRECORD_TOKEN_FILE"  # noqa: S105
+
+PLUGIN = f"""#!/bin/sh
+# A client-go credential plugin: the agent's own token, from the file that {TOKEN_FILE} names or from {TOKEN}.
+if [ -n "${TOKEN_FILE}" ]; then token=$(cat "${TOKEN_FILE}") || exit 1; else token="${TOKEN}"; fi
+case "$token" in *[!A-Za-z0-9._~+/=-]*|"") echo "no token in {TOKEN_FILE} or {TOKEN}" >&2; exit 1 ;; esac
+version=client.authentication.k8s.io/v1beta1
+printf '{{"apiVersion":"%s","kind":"ExecCredential","status":{{"token":"%s"}}}}' "$version" "$token"
+"""
 
 
-def kube_environment(config: Config, ca: Path) -> dict[str, str]:
-    """KUBECONFIG, where there is a cluster; writes the file. Raises ConfigError."""
+def kube_environment(config: Config, ca: Path, proxy: str, token: str) -> dict[str, str]:
+    """KUBECONFIG and the token for its plugin, where there is a cluster; writes the files. Raises ConfigError.
+
+    `proxy` is the proxy's URL without a credential.
+    """
     clusters = [one for one in config.resources.values() if isinstance(one, KubernetesResource) and _server(one)]
     if not clusters:
         return {}
     path = config.gateway.state / "kube" / "config"
     try:
         path.parent.mkdir(mode=0o755, exist_ok=True)
-        content = json.dumps(kubeconfig(clusters, ca), indent=2) + "\n"
-        if not path.exists() or path.read_text() != content:
-            temporary = path.with_name(".config.new")
-            temporary.write_text(content)
-            temporary.chmod(0o644)
-            temporary.replace(path)
+        plugin = path.parent / "credential"
+        _write(plugin, PLUGIN, 0o755)
+        _write(path, json.dumps(kubeconfig(clusters, ca, proxy, plugin), indent=2) + "\n", 0o644)
     except OSError as error:
         text = f"cannot write the kubeconfig: {error.strerror}"
         raise ConfigError([Problem(str(path), text, "run as the gateway's user")]) from None
-    return {"KUBECONFIG": str(path)}
+    return {"KUBECONFIG": str(path), TOKEN: token}
 
 
-def kubeconfig(clusters: list[KubernetesResource], ca: Path) -> dict[str, Any]:
+def kubeconfig(clusters: list[KubernetesResource], ca: Path, proxy: str, plugin: Path) -> dict[str, Any]:
     """One context a cluster, named as the resource; the first is the current one. JSON is YAML."""
+    way = {"certificate-authority": str(ca), "proxy-url": proxy}
+    exec = {
+        "apiVersion": "client.authentication.k8s.io/v1beta1",  # what 1.20 and the newest both speak
+        "command": str(plugin),
+        "interactiveMode": "Never",
+        "provideClusterInfo": False,
+    }
     return {
         "apiVersion": "v1",
         "kind": "Config",
         "preferences": {},
         "current-context": clusters[0].name,
-        "clusters": [
-            {"name": one.name, "cluster": {"server": _server(one), "certificate-authority": str(ca)}}
-            for one in clusters
-        ],
-        "users": [{"name": "agent", "user": {"token": PLACEHOLDER}}],
+        "clusters": [{"name": one.name, "cluster": {"server": _server(one), **way}} for one in clusters],
+        "users": [{"name": "agent", "user": {"exec": exec}}],
         "contexts": [{"name": one.name, "context": {"cluster": one.name, "user": "agent"}} for one in clusters],
     }
+
+
+def _write(path: Path, content: str, mode: int) -> None:
+    if path.exists() and path.read_text() == content:
+        return
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(content)
+    temporary.chmod(mode)
+    temporary.replace(path)
 
 
 def _server(resource: KubernetesResource) -> str:

@@ -61,7 +61,8 @@ def agent_environment(config: Config, token: str) -> dict[str, str]:
     if gateway.http is not None:
         from onrecord.scripts.agent_kube import kube_environment
 
-        variables |= kube_environment(config, gateway.state / "ca" / GATEWAY_CA)
+        proxy = _proxy_url(config, gateway.http)
+        variables |= kube_environment(config, gateway.state / "ca" / GATEWAY_CA, proxy, token)
     if gateway.postgres is not None:
         variables |= {
             "PGHOST": _certified(config, gateway.postgres.host),
@@ -85,11 +86,15 @@ def merged(base: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, s
 
 
 def _proxy_variables(config: Config, listener: Address, token: str) -> dict[str, str]:
-    tls = config.gateway.tls is not None and not is_loopback(listener.host)
-    host = _certified(config, listener.host) if tls else _reachable(listener.host)
-    url = f"{'https' if tls else 'http'}://{PROXY_USER}:{quote(token, safe='')}@{Address(host, listener.port)}"
+    url = _proxy_url(config, listener, f"{PROXY_USER}:{quote(token, safe='')}@")
     names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
     return {**dict.fromkeys(names, url), "NO_PROXY": "", "no_proxy": "", "NODE_USE_ENV_PROXY": "1"}
+
+
+def _proxy_url(config: Config, listener: Address, login: str = "") -> str:
+    tls = config.gateway.tls is not None and not is_loopback(listener.host)
+    host = _certified(config, listener.host) if tls else _reachable(listener.host)
+    return f"{'https' if tls else 'http'}://{login}{Address(host, listener.port)}"
 
 
 def _reachable(host: str) -> str:

@@ -46,9 +46,14 @@ class Cluster:
     folder: Path
     program: str = KUBECTL
 
-    def kubeconfig(self, *, namespace: str = "shop", token: str = "", server: str = "") -> Path:
-        """A kubeconfig that goes through the gateway's proxy; its user's token is worth nothing to the cluster."""
-        path = self.folder / f"kubeconfig-{namespace}"
+    def kubeconfig(self, *, namespace: str = "shop", token: str = "", server: str = "", inside: bool = False) -> Path:
+        """A kubeconfig that goes through the gateway's proxy; its user's token is worth nothing to the cluster.
+
+        `inside`: the proxy's URL holds no credential, the user's token is the agent's own.
+        """
+        own = token or self.gateway.token
+        proxy = self.gateway.proxy(own)
+        path = self.folder / f"kubeconfig-{namespace}{'-inside' if inside else ''}"
         document = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -58,12 +63,12 @@ class Cluster:
                     "name": "prod",
                     "cluster": {
                         "server": server or f"https://{HOST}",
-                        "proxy-url": self.gateway.proxy(token or None),
+                        "proxy-url": proxy.replace(f"agent:{own}@", "") if inside else proxy,
                         "certificate-authority": str(self.gateway.ca),
                     },
                 }
             ],
-            "users": [{"name": "agent", "user": {"token": "agents-own-token"}}],
+            "users": [{"name": "agent", "user": {"token": own if inside else "agents-own-token"}}],
             "contexts": [{"name": "prod", "context": {"cluster": "prod", "user": "agent", "namespace": namespace}}],
         }
         path.write_text(json.dumps(document))

@@ -83,7 +83,7 @@ def test_typed_calls_pages_watches_and_refusals(parts: Cluster) -> None:
     script = parts.folder / "client.py"
     script.write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script), str(parts.kubeconfig())],
+        [sys.executable, "-W", "ignore", str(script), str(parts.kubeconfig(inside=True))],
         capture_output=True,
         text=True,
         timeout=100,
