@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {
     "HTTP": ROOT / "tests/addons/enforcement_http.json",
+    "Kubernetes": ROOT / "tests/addons/kubernetes_api/enforcement_kubernetes.json",
     "Kubernetes: exec, attach, cp, port-forward": ROOT / "tests/addons/kubernetes_api/streams/enforcement_streams.json",
     "PostgreSQL": ROOT / "tests/shims/postgres/enforcement_postgres.json",
 }
