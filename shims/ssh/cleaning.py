@@ -13,7 +13,7 @@ from collections.abc import Callable
 from onrecord.policies.errors import OnrecordError
 from onrecord.policies.masking import Detectors, MaskError, StreamCleaner
 
-ECHO = 0.015  # seconds
+ECHO = 0.008  # seconds; the whole detour stays under 20 ms
 PROMPT = 0.1
 MAX_HELD = 256 * 1024
 

@@ -227,14 +227,15 @@ class Relay:
             self.client.channel.write(data, datatype)
 
     def output_ended(self) -> None:
-        """The host will send no more output; it may still run."""
+        """The host will send no more output; it may still run.
+
+        The client hears of it with the exit status only: at the end of file OpenSSH closes a channel whose input has
+        ended too, and then a status could not follow.
+        """
         try:
             self._finish_cleaning()
         except OnrecordError as error:
             self._fail(error)
-            return
-        if self.closes and not self.finished and self.client.open:
-            self.client.channel.write_eof()
 
     def host_closed(self, error: Exception | None) -> None:
         """The host's channel is closed, and all of its output was delivered here."""

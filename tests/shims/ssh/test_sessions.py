@@ -39,6 +39,15 @@ def test_sixty_four_channels_share_one_connection_to_the_host(make_lab: LabMaker
     assert len({row["session"] for row in rows}) == 1
 
 
+def test_the_exit_status_reaches_a_client_whose_input_has_ended(make_lab: LabMaker, tmp_path: Path):
+    lab = make_lab()
+    client = lab.client(ControlPath=str(tmp_path / "mux"), ControlMaster="auto", ControlPersist="30")
+    for _ in range(30):
+        assert client.run("app1@gateway", "exit 7").returncode == 7
+    client.run("-O", "exit", "app1@gateway")
+    assert {row["outcome"]["code"] for row in lab.commands(finished=30)} == {"7"}
+
+
 def test_half_closed_standard_input_lets_output_go_on(make_lab: LabMaker):
     lab = make_lab()
     done = lab.client().run("app1@gateway", "cat >/dev/null; sleep 1; echo after", stdin=b"x" * 300_000)
@@ -118,8 +127,8 @@ def test_a_host_that_goes_away_ends_the_session(make_lab: LabMaker):
         with terminal(lab.client(), "-T", "app1@gateway", "echo on; sleep 2; kill -9 $PPID; sleep 5") as screen:
             screen.wait("on")
             assert screen.end() == 255
-    (row,) = lab.commands(finished=1)
-    assert row["outcome"]["status"] == "aborted"
+        (row,) = lab.commands(finished=1)
+        assert row["outcome"]["status"] == "aborted"
 
 
 def test_one_connection_that_breaks_hurts_no_other(make_lab: LabMaker):
