@@ -49,7 +49,7 @@ _ON_PATH: dict[str, tuple[bool, Action]] = {
     "mkdir": (False, "write"),
 }
 _PLANTING_FOLDERS = frozenset((b".ssh", b".git", b".config", b".local"))
-_LOOK_AGAIN = 0.25  # seconds of waiting for a decision after which a path is resolved once more
+LOOK_AGAIN = 0.25  # seconds of waiting for a decision after which a path is resolved once more
 _MASKS_HINT = "read it with a program whose output is masked (cat, grep), or ask for an exception"
 
 
@@ -558,7 +558,7 @@ class Relay(Core):
         if not decision.allowed:
             self._refuse(request.id, decision)
             return None
-        if time.monotonic() - asked > _LOOK_AGAIN and await leads() != places:
+        if time.monotonic() - asked > LOOK_AGAIN and await leads() != places:
             error = "the path leads elsewhere than when the decision was asked for"
             self._finish(decision, "refused", error=error)
             self._status(request.id, wire.PERMISSION_DENIED, f"onrecord: {error}")

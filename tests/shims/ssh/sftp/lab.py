@@ -212,7 +212,7 @@ class _Channel(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.relay.client_eof()
-        return True
+        return False  # a client that closes its end is gone
 
     def end(self, reason: str) -> None:
         self._lab.ends.append(reason)
