@@ -14,6 +14,7 @@ error is `{"error": "…"}` with 400, 401, 403, 404, 409 (the state does not all
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
@@ -29,6 +30,8 @@ from onrecord.policies.errors import IdentityError
 from onrecord.policies.identity import Authenticator
 from onrecord.recordings.approvals.views import View, approval_view, approver_view, kill_view
 from onrecord.recordings.control.admin import AdminChannel, DecisionError, Shown
+
+_log = logging.getLogger("onrecord.admin")
 
 MAX_BODY = 64 * 1024
 _STATUS = {"forbidden": 403, "conflict": 409, "not_found": 404, "trouble": 503}
@@ -60,12 +63,12 @@ def api_routes(admin: AdminChannel, authenticator: Authenticator, config: Config
         Route("/api/whoami", api.guarded(api.whoami), methods=["GET"]),
         Route("/api/approvals", api.guarded(api.approvals), methods=["GET"]),
         Route("/api/approvals/{id}", api.guarded(api.approval), methods=["GET"]),
-        Route("/api/approvals/{id}/approve", api.guarded(api.approve), methods=["POST"]),
-        Route("/api/approvals/{id}/deny", api.guarded(api.deny), methods=["POST"]),
-        Route("/api/approvals/{id}/revoke", api.guarded(api.revoke), methods=["POST"]),
+        Route("/api/approvals/{id}/approve", api.guarded(api.approve, recorded=True), methods=["POST"]),
+        Route("/api/approvals/{id}/deny", api.guarded(api.deny, recorded=True), methods=["POST"]),
+        Route("/api/approvals/{id}/revoke", api.guarded(api.revoke, recorded=True), methods=["POST"]),
         Route("/api/kills", api.guarded(api.kills), methods=["GET"]),
-        Route("/api/kills", api.guarded(api.kill), methods=["POST"]),
-        Route("/api/kills/{id}", api.guarded(api.lift), methods=["DELETE"]),
+        Route("/api/kills", api.guarded(api.kill, recorded=True), methods=["POST"]),
+        Route("/api/kills/{id}", api.guarded(api.lift, recorded=True), methods=["DELETE"]),
     ]
 
 
@@ -86,12 +89,17 @@ class _Api:
     def __init__(self, admin: AdminChannel, authenticator: Authenticator, config: Config) -> None:
         self._admin, self._authenticator, self._config = admin, authenticator, config
 
-    def guarded(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-        """`handler` behind a human's token; what it raises becomes an answer."""
+    def guarded(self, handler: Handler, *, recorded: bool = False) -> Callable[[Request], Awaitable[Response]]:
+        """`handler` behind a human's token; what it raises becomes an answer.
+
+        `recorded`: an agent's attempt goes on to the recorder, which refuses it and puts it on record.
+        """
 
         async def endpoint(request: Request) -> Response:
             try:
                 who = await self._who(request)
+                if not recorded:
+                    check_human(who)
                 return await handler(request, who)
             except _Problem as error:
                 return _answer({"error": str(error)}, error.status)
@@ -112,8 +120,8 @@ class _Api:
         try:
             who = await self._authenticator.login(token.strip(), client=client, via=via)
         except IdentityError as error:
+            _log.warning("a token from %s was not accepted: %s", client, error.detail)
             raise _Problem(401, str(error)) from None
-        check_human(who)
         return who
 
     async def whoami(self, request: Request, who: Approver) -> Response:  # noqa: ARG002
