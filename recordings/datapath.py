@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from onrecord import __version__
 from onrecord.policies.config import Config, ResourceConfig, SecretRef
-from onrecord.policies.engine import PolicyEngine
 from onrecord.policies.errors import ControlError
-from onrecord.policies.identity import Authenticator
 from onrecord.policies.redaction import RedactingFilter, Redactor
 from onrecord.policies.secrets import Secrets
 from onrecord.recordings.approvals.holds import Holds
@@ -28,6 +27,10 @@ from onrecord.recordings.journal import Journal
 from onrecord.recordings.process import harden
 from onrecord.recordings.quotas import Quotas
 from onrecord.recordings.records import PolicyRecord, ProcessRecord
+
+if TYPE_CHECKING:
+    from onrecord.policies.engine import PolicyEngine
+    from onrecord.policies.identity import Authenticator
 
 CONTROL_SOCKET = "control.sock"
 JOURNALS = "journal"
@@ -61,6 +64,9 @@ async def open_datapath(config: Config, process: str, types: set[str]) -> DataPa
     Raises SecretError, StoreError, PolicyError where the policies cannot be used, or ControlError where the recorder
     does not answer in 30 s.
     """
+    from onrecord.policies.engine import PolicyEngine  # here: `onrecord log` needs neither, and they are slow to import
+    from onrecord.policies.identity import Authenticator
+
     harden()
     redactor = Redactor()
     secrets = Secrets()

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING
 
 from onrecord.policies.errors import StoreError
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 _INITIAL = """
 CREATE TABLE records (seq INTEGER PRIMARY KEY, link BLOB NOT NULL, leaf BLOB NOT NULL) STRICT;
@@ -71,6 +73,8 @@ SchemaRow = tuple[str, str, str, str | None]
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a database to this version, each step in its own transaction. Raises StoreError for a newer one."""
+    from sqlite_utils import Database  # here: it is slow to import, and readers only need the version
+
     database = Database(connection)
     version = schema_version(connection)
     if version > VERSION:

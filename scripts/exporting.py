@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from onrecord.policies.errors import OnrecordError, StoreError
-from onrecord.recordings.export.material import Archive
-from onrecord.recordings.export.writing import Format, render, write_file
-from onrecord.recordings.queries import NotFoundError
 from onrecord.scripts.terminal import quiet_pipe
 
 ConfigOption = Annotated[Path, typer.Option("-c", "--config", help="The gateway's configuration.")]
@@ -19,6 +16,7 @@ StoreOption = Annotated[
     Path | None, typer.Option("--store", help="A store file, instead of the configuration's; no proofs then.")
 ]
 OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="The file to write; else standard output.")]
+Format = Literal["jsonl", "html", "cast", "har", "ocsf"]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file where there is one.")]
 
 
@@ -35,6 +33,10 @@ def export(
 
     Example: onrecord export 01a20521 --format html -o incident.html
     """
+    from onrecord.recordings.export.material import Archive
+    from onrecord.recordings.export.writing import render, write_file
+    from onrecord.recordings.queries import NotFoundError
+
     path, state = _places(config, store)
     if output is None and format == "html" and sys.stdout.isatty():
         raise OnrecordError("export: a page of HTML is not for a terminal: give -o FILE")
@@ -61,8 +63,11 @@ def prove(
 
     Example: onrecord prove 01a20521 -o proof.json
     """
+    from onrecord.recordings.export.material import Archive
     from onrecord.recordings.export.proofs import proof_lines
     from onrecord.recordings.export.proofs import prove as make
+    from onrecord.recordings.export.writing import write_file
+    from onrecord.recordings.queries import NotFoundError
 
     path, state = _places(config, None)
     if state is None:

@@ -33,6 +33,7 @@ class Timeline(Lines):
         super().__init__(id=id)
         self.rows: list[Row] = []
         self.begins = self.ends = True  # whether the first and the last line are the first and the last of all
+        self.drawn = False  # whether a line was ever painted
         self.unchecked = Badge.UNKNOWN
         self.badges: dict[Proof, Badge] = {}  # what was found of the very bytes that a line was made from
 
@@ -141,6 +142,7 @@ class Timeline(Lines):
         return max((self.badges.get(proof, self.unchecked) for proof in row.proofs), default=Badge.UNKNOWN)
 
     def segments(self, index: int, width: int, colours: Palette) -> list[Segment]:
+        self.drawn = True
         row = self.rows[index]
         at = iso_time(row.key.at)
         badge = self.badge(row)
