@@ -207,6 +207,10 @@ class Protected:
             seen |= await resolve(dialler)
         return own_ones(seen)
 
+    def is_own_socket(self, path: str) -> bool:
+        """Whether a Unix socket lies among the gateway's own files."""
+        return path.startswith(f"{self._config.gateway.state}/")
+
     def socket_of(self, path: str) -> str:
         """The PostgreSQL resource that a Unix socket may belong to, by its port, or ""."""
         match = _POSTGRES_SOCKET.fullmatch(path.rpartition("/")[2])

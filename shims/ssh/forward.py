@@ -148,6 +148,8 @@ async def _open_unix(link: Link, path: str) -> SshEnd:
         normal_socket(path)
     except DestinationError as error:
         raise _refused(link, command, str(error), UNSUPPORTED) from None
+    if link.protected.is_own_socket(path):
+        raise _refused(link, command, "it leads to the gateway itself", FORWARD)
     resource = link.protected.socket_of(path)
     if resource:
         reason = f"it may lead past the gateway to resource {resource}"

@@ -15,6 +15,7 @@ from onrecord.policies.errors import DecodeError
 
 MAX_LINE = 8192
 MAX_DEPTH = 256
+MAX_HELD = 8 * 1024 * 1024
 _ENTRY = re.compile(rb"([CD])([0-7]{4,5}) (\d{1,19}) ([^\n]+)\n", re.DOTALL)
 _TIMES = re.compile(rb"T\d{1,12} \d{1,7} \d{1,12} \d{1,7}\n")
 
@@ -74,8 +75,10 @@ class Sender:
         return self._left > 0 or self._closing
 
     def feed(self, data: bytes) -> None:
-        """More bytes."""
+        """More bytes. Raises ScpError where nobody takes them."""
         self._held += data
+        if len(self._held) > MAX_HELD:
+            raise ScpError("the sender does not wait for answers")
 
     def next(self) -> Said | None:
         """The next thing that was wholly said; None until there is more. Raises ScpError."""

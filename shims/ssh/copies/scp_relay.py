@@ -62,6 +62,14 @@ class _ScpRelay(Relay):
 
     # the sender's words
 
+    def _heard(self, data: bytes) -> None:
+        try:
+            self._sender.feed(data)
+        except OnrecordError as error:
+            self._stop(error)
+            return
+        self._pump()
+
     def _pump(self) -> None:
         try:
             while self._deciding is None and not self.finished:
@@ -74,6 +82,7 @@ class _ScpRelay(Relay):
 
     def _take(self, said: Entry | Line | Content | Done) -> None:
         if isinstance(said, Entry):
+            self.client.channel.pause_reading()
             self._deciding = self.link.spawn(self._decide(said))
             return
         if isinstance(said, Content):
@@ -130,6 +139,7 @@ class _ScpRelay(Relay):
             return
         finally:
             self._deciding = None
+            self.client.channel.resume_reading()
         self._pump()
 
     def _action(self, entry: Entry, place: bytes) -> tuple[Action, str]:
@@ -195,16 +205,22 @@ class ScpUpload(_ScpRelay):
         super().__init__(link, client, decision, copy, look)
         self._target = target
         self._target_is_folder: bool | None = None
+        self._eof = False
         self._expected: deque[Callable[[bytes], None] | None] = deque([None])  # the first answer says: begin
         self._own: deque[bytes] = deque()
         self._ending: deque[Transfer] = deque()
 
     def data_received(self, data: bytes) -> None:
-        self._sender.feed(data)
-        self._pump()
+        self._heard(data)
 
     def eof_received(self) -> None:
+        self._eof = True
         if self._deciding is None:
+            super().eof_received()
+
+    def _pump(self) -> None:
+        super()._pump()
+        if self._eof and self._deciding is None:
             super().eof_received()
 
     def _pass(self, raw: bytes) -> None:
@@ -284,8 +300,7 @@ class ScpDownload(_ScpRelay):
         if datatype is not None or self.finished:
             super().output(data, datatype)
             return
-        self._sender.feed(data)
-        self._pump()
+        self._heard(data)
 
     def _pass(self, raw: bytes) -> None:
         self._deliver(raw, None)

@@ -48,6 +48,8 @@ async def run_copy(link: Link, client: ClientSession, text: str) -> bool:
     try:
         look = await Look.at(await link.upstream())
         resolved = await _resolved(look, copy)
+        if copy.kind != "scp":
+            look.close()
         decision = await link.submit(_command(plain, copy, resolved), client)
         if not decision.allowed:
             client.refuse(decision)
@@ -63,6 +65,19 @@ async def run_copy(link: Link, client: ClientSession, text: str) -> bool:
         if look is not None:
             look.close()
     return True
+
+
+def judged(command: SshCommand) -> SshCommand:
+    """A line that is not recognised as a copy: where it runs scp's far side all the same, its files are not known."""
+    for argv in command.argv:
+        if argv and posixpath.basename(argv[0]) == "scp" and any(_far_side(word) for word in argv[1:]):
+            also_admin = command.also_admin or command.action == "admin"
+            return msgspec.structs.replace(command, action="unknown", also_admin=also_admin)
+    return command
+
+
+def _far_side(word: str) -> bool:
+    return word.startswith("-") and not word.startswith("--") and not {"t", "f"}.isdisjoint(word)
 
 
 def _relay(

@@ -167,3 +167,29 @@ def test_copies_that_cannot_be_searched_are_refused_where_masks_apply(make_lab: 
     assert b"onrecord:masking" in done.stderr
     done = run(client, "rsync", "-a", f"app1@gateway:{source}/", f"{tmp_path}/back/")
     assert b"onrecord:masking" in done.stderr
+
+
+@pytest.mark.parametrize("line", ['scp -t "{}"', "sh -c 'scp -t {}'", "env scp -pt {}", "/usr/bin/scp -t {}"])
+def test_another_spelling_of_scps_far_side_is_unknown(make_lab: LabMaker, tmp_path: Path, line: str):
+    lab = make_lab(unknown="deny")
+    done = lab.client().run("app1@gateway", line.format(tmp_path), stdin=b"C0644 2 .bashrc\nx\n\0")
+    assert done.returncode == 126, done.stderr
+    assert not (tmp_path / ".bashrc").exists()
+
+
+def test_a_client_that_does_not_wait_for_answers_gets_no_file_past_the_decision(make_lab: LabMaker, tmp_path: Path):
+    lab = make_lab(policies=[policy(tmp_path, 'return Deny("no") if command.path.endswith("/bad") else None')])
+    talk = b"C0644 2 good\nab\0C0644 3 bad\nC0644 1 x\ny\0"
+    done = lab.client().run("app1@gateway", f"scp -d -t {tmp_path}", stdin=talk)
+    assert b"no" in done.stderr
+    assert (tmp_path / "good").read_bytes() == b"ab"
+    assert not (tmp_path / "bad").exists()
+
+
+def test_names_that_lead_out_of_the_target_end_the_copy(make_lab: LabMaker, tmp_path: Path):
+    lab = make_lab()
+    (tmp_path / "d").mkdir()
+    for name in (b"../out", b"..", b"a/b"):
+        done = lab.client().run("app1@gateway", f"scp -d -t {tmp_path}/d", stdin=b"C0644 2 " + name + b"\nab\0")
+        assert done.returncode != 0
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.name in ("out", "b")) == []
