@@ -16,6 +16,8 @@ from onrecord.policies.sql.wordlists import words as word_list
 
 SIZE = 32 * 1024  # characters of text
 NODES = 6000
+# Before the parser sees the text: its time grows with the square of some repetitions.
+MARKS = 2000
 DEPTH = 60
 
 _BASH = Language(tree_sitter_bash.language())
@@ -40,6 +42,7 @@ _LOOSE = frozenset({"variable_assignment", "program", "heredoc_redirect"})
 
 _GAP = re.compile(r"(?:[ \t\n]|\\\n)*")
 _LINE_GAP = re.compile(r"(?:[ \t]|\\\n)*")
+_MARKS = re.compile(r"[|&;<>(){}$`\"']")
 _BAD = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
@@ -52,6 +55,8 @@ class Tree:
             raise ShellError(f"longer than {SIZE} characters")
         if _BAD.search(text):
             raise ShellError("control characters or bytes that are not UTF-8")
+        if len(_MARKS.findall(text)) > MARKS or text.count("|") > MARKS // 4:
+            raise ShellError("more operators than are read")
         self.source = text.encode()
         self.root = Parser(_BASH).parse(self.source).root_node
         if self.root.has_error:

@@ -81,7 +81,10 @@ def package(walker: Walker, row: Program, words: list[Word], stdin: str | None) 
     """Listing what is installed reads; all else may run what it installs."""
     name = words[0].text.rpartition("/")[2]
     texts = [word.text for word in words[1:]]
-    reads = (
+    asked = texts[1:] if all(not text.startswith("-") for text in texts[1:]) else None
+    if name == "apt" and texts == ["list", "--installed"]:
+        asked = []
+    reads = asked is not None and (
         (name == "dpkg" and len(texts) <= 2 and texts[:1] in (["-l"], ["-L"], ["-s"], ["-S"]))
         or (name == "rpm" and len(texts) <= 2 and texts[:1] in (["-q"], ["-qa"], ["-qi"], ["-ql"], ["-qf"]))
         or (name in {"pip", "pip3"} and texts in (["list"], ["freeze"], ["--version"]))
@@ -139,6 +142,21 @@ def journal(walker: Walker, row: Program, words: list[Word], stdin: str | None) 
             walker.found.unknown(f"journalctl: {word.text} is known only when it runs")
 
 
+def getent(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
+    """getent: a database of names, most of them files in /etc."""
+    parsed = walker.plain(row, words)
+    for word in parsed.operands[:1]:
+        walker.found.reads(Word(text=f"/etc/{word.text}", static=word.static))
+
+
+def jq(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
+    """jq: a filter that brings in modules runs code from files."""
+    parsed = walker.plain(row, words)
+    for word in parsed.operands[:1]:
+        if not word.static or re.search(r"\b(?:import|include)\b", word.text):
+            walker.found.unknown("a jq filter that is known only when it runs, or brings in modules")
+
+
 def grep(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
     """The first operand is the pattern, unless an option gives one; `-r` without files reads the folder."""
     found = walker.found
@@ -177,5 +195,5 @@ def sort(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> 
 
 SPECIALS = {
     "service": administer, "container": administer, "netadmin": administer, "package": package, "signal": signal,
-    "ps": processes, "journal": journal, "opaque": opaque, "date": date, "monitor": monitor, "grep": grep, "sort": sort,
+    "ps": processes, "journal": journal, "opaque": opaque, "getent": getent, "jq": jq, "date": date, "monitor": monitor, "grep": grep, "sort": sort,
 }  # fmt: skip

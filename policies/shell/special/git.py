@@ -122,7 +122,11 @@ def _listing(walker: Walker, command: str, words: list[Word]) -> None:
         return
     if command == "config" and texts in (["-l"], ["--list"]):
         return
-    if command != "config" and all(word.static and word.text in allowed for word in words):
+    if (
+        command != "config"
+        and (words or command in {"branch", "remote"})
+        and all(word.static and word.text in allowed for word in words)
+    ):
         return
     if command == "config":
         walker.found.judge("admin", "git config may name programs that git runs")

@@ -37,7 +37,9 @@ def wrap(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> 
         while operands and _ASSIGNMENT.match(operands[0].text):
             judge_variable(walker.found, operands[0].text.partition("=")[0])
             operands = operands[1:]
-    if operands:
+    if len(operands) > 1 and operands[0].text in {"-c", "--command"}:  # flock FILE -c CODE
+        walker.role("code", operands[1], name)
+    elif operands:
         walker.run(operands, stdin=stdin)
     elif parsed.problems:
         walker.found.unknown(f"{name}: what it runs is not clear")
@@ -69,6 +71,8 @@ def shell(walker: Walker, row: Program, words: list[Word], stdin: str | None) ->
         return
     if name.rpartition("/")[2] not in {"sh", "bash", "dash", "ash"}:
         found.unknown(f"{name} reads code by rules of its own")
+    if parsed.has("-O"):
+        found.unknown(f"{name} -O changes how code is read")
     if parsed.has("-i", "-l", "--login", "-s"):
         found.unknown(f"{name} as an interactive or login shell")
     operands = parsed.operands

@@ -64,7 +64,7 @@ ROWS = (
     Program("uname", "-asnrvmpio --all --kernel-name --nodename --kernel-release --machine --operating-system" + _ASK),
     Program("lsb_release", "-acdirsv --all --short --description --id --release --codename"),
     Program("getconf", "-a", "data*"),
-    Program("getent", "-s: --service:", "data*"),
+    Program("getent", "-s:unknown --service:unknown", "data*", special="getent"),
     Program("lscpu lsmem lspci lsusb", "-abceJkmnpstvx --all --bytes --json --online --verbose" + _ASK, ""),
     Program("lsblk", "-abdDefilJmnOpPrStzJ -o: -e: -I: -x: --all --bytes --fs --json --list --noheadings --output: "
             "--paths --raw --topology" + _ASK, "data*"),
@@ -78,7 +78,7 @@ ROWS = (
     Program("echo", inert=True),
     Program("pwd", "-LP"),
     Program("jq", "-acCeMnrRsSj --arg: --argjson: --compact-output --raw-output --raw-input --slurp --null-input --exit-status "
-            "--sort-keys --tab --indent: --join-output --color-output --monochrome-output", "data read*"),
+            "--sort-keys --tab --indent: --join-output --color-output --monochrome-output", "data read*", special="jq"),
     Program("which", "-as", "data*"),
     Program("journalctl", special="journal", options="-abefklmnqrx -b? -n? -u: -p: -o: -S: -U: -g: -t: -k --unit: --since: --until: --lines? --output: "
             "--priority: --no-pager --follow --reverse --boot? --catalog --grep: --identifier: --utc --quiet --all "

@@ -4,12 +4,12 @@ from onrecord.policies.shell.options import Program
 
 ROWS = (
     Program("find", special="find"),
-    Program("sh bash dash ash ksh mksh zsh fish csh tcsh rbash yash", "-c -exuvfnilsaCbhm -o: -O: --login --norc "
+    Program("sh bash dash ash ksh mksh zsh fish csh tcsh rbash yash", "-c -exuvfnilsaCbhm -o: -O:=unknown --login --norc "
             "--noprofile --posix --version --help", special="shell"),
-    Program("env", "-i0v -u: -C:unknown -S:unknown --ignore-environment --unset: --null --chdir:unknown "
+    Program("env", "-i0v -u:unknown -C:unknown -S:unknown --ignore-environment --unset:unknown --null --chdir:unknown "
             "--split-string:unknown --debug", special="env"),
     Program("command", "-vVp", special="wrap"),
-    Program("builtin exec", "-clp -a:", special="wrap"),
+    Program("builtin exec", "-cl -a:unknown", special="wrap"),
     Program("nohup", "--help --version", special="wrap"),
     Program("nice", "-n: -0123456789 --adjustment:", special="wrap"),
     Program("ionice", "-t -c: -n:", special="wrap"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onrecord.policies.shell import analyse
 
@@ -20,3 +22,36 @@ def test_a_plain_pipeline_is_a_read_with_its_words_and_paths():
 )
 def test_what_cannot_be_read_is_unknown_and_never_raises(line):
     assert analyse(line).action == ("read" if not line else "unknown")
+
+
+@given(st.text(max_size=300))
+def test_no_text_makes_the_analysis_raise(text):
+    found = analyse(text)
+    assert bool(found.reasons) == (found.action != "read")
+
+
+@given(st.text(alphabet="$(){}`'\"\\<>&|;#\n ae=*~[]!", max_size=120))
+def test_no_punctuation_makes_the_analysis_raise(text):
+    analyse(text)
+
+
+@pytest.mark.parametrize(
+    "piece", ["(", "$(", "{ ", "`", "'", '"', "a|", "a && ", "if a; then ", "<(", "a <<E\n", "x=", "a{b,c}", "${x:-"]
+)
+@pytest.mark.parametrize("count", [100, 450, 2000, 16000])
+@pytest.mark.timeout(60)
+def test_nesting_and_length_are_bounded_and_end_as_unknown(piece, count):
+    assert analyse(piece * count).action == "unknown"  # or the time limit of the test
+
+
+def test_many_commands_are_unknown_and_no_more_are_read():
+    found = analyse("ls;" * 1000)
+    assert found.action == "unknown"
+    assert len(found.argv) <= 400
+
+
+def test_a_pager_on_a_terminal_is_unknown():
+    assert analyse("git log").action == "read"
+    assert analyse("git log", terminal=True).action == "unknown"
+    assert analyse("git --no-pager log", terminal=True).action == "read"
+    assert analyse("systemctl status x", terminal=True).action == "unknown"
