@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from onrecord.recordings.console.desk import Desk
+from onrecord.recordings.console.door import DoorOpener
 from onrecord.recordings.console.proofs import Proofs
 from onrecord.recordings.console.screens.timeline import TimelineScreen
 from onrecord.recordings.console.settings import Settings, SettingsError, load_settings, save_settings
@@ -33,11 +34,18 @@ class ConsoleApp(App[None]):
     ]
 
     def __init__(
-        self, store: Path, *, state: Path | None = None, filter: str = "", settings: Path | None = None
+        self,
+        store: Path,
+        *,
+        state: Path | None = None,
+        filter: str = "",
+        settings: Path | None = None,
+        door: DoorOpener | None = None,
     ) -> None:
         super().__init__()
         self.desk = Desk(store)
         self.state = state
+        self.door = door
         self.proofs = Proofs(store, state) if state is not None else None
         self._filter = filter
         self._settings_path = settings

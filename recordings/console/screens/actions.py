@@ -11,7 +11,9 @@ from rich.text import Text
 
 from onrecord.policies.errors import OnrecordError
 from onrecord.recordings.console.copying import copy, formats
+from onrecord.recordings.console.rows import one_line
 from onrecord.recordings.console.score import EventScore, FilmScore
+from onrecord.recordings.console.screens.approvals import ApprovalsScreen
 from onrecord.recordings.console.screens.dialogs import AskDialog, ChoiceDialog, Option, TextDialog
 from onrecord.recordings.console.screens.replay import ReplayScreen
 from onrecord.recordings.display.neutral import clean
@@ -137,6 +139,37 @@ async def export(screen: TimelineScreen) -> None:
     screen.say("exporting …")
     await asyncio.to_thread(write)
     screen.say(f"written: {path}")
+
+
+async def kill(screen: TimelineScreen) -> None:
+    """Stop the session, the run or the identity of the record under the cursor, through the admin API."""
+    row = screen.current
+    opener = screen.console_app.door
+    if row is None or opener is None:
+        screen.say("there is no configuration to reach the admin API by", bad=True)
+        return
+    view = await current_view(screen)
+    subject = str(((view or {}).get("identity") or {}).get("subject") or "")
+    options = [
+        Option(f"{what} {value}", f"{what}", clean(value))
+        for what, value in (("session", row.session), ("run", row.run), ("identity", subject))
+        if value
+    ]
+    chosen = await screen.app.push_screen_wait(ChoiceDialog("Stop at once, and refuse what comes after", options))
+    if chosen is None:
+        return
+    target, _, value = chosen.partition(" ")
+    reason = await screen.app.push_screen_wait(AskDialog(f"Stop {target} {one_line(value)[:50]} — why? (Enter stops)"))
+    if reason is None:
+        return
+    door = await asyncio.to_thread(opener)
+    done = await asyncio.to_thread(door.kill, target, value, reason)
+    screen.say(f"stopped: {target} {value} ({done.get('id')})")
+
+
+async def approvals(screen: TimelineScreen) -> None:
+    """What waits for a human."""
+    await screen.app.push_screen_wait(ApprovalsScreen(screen.desk))
 
 
 async def saved_filters(screen: TimelineScreen) -> None:

@@ -70,6 +70,8 @@ class TimelineScreen(Screen[None]):
         Binding("y", "copy", "Copy"),
         Binding("e", "export", "Export"),
         Binding("r", "runs", "Runs"),
+        Binding("a", "approvals", "Approvals"),
+        Binding("K", "kill", "Kill", key_display="K"),
         Binding("s", "same", "Only this session", show=False),
         Binding("f", "saved", "Saved filters", show=False),
         Binding("F", "save", "Save the filter", show=False),
@@ -91,23 +93,31 @@ class TimelineScreen(Screen[None]):
         self._mode: Mode = "pretty"
         self._drawn: tuple[int, Mode, int] | None = None
         self._changed = True
+        # kept, not queried: a thread's answer may come when the screen is gone
+        self.top_line = Top(clean(desk.path.name), id="top")
+        self.problem = Static("", id="problem", markup=False)
+        self.strip = Trouble(id="trouble")
+        self.groups = Groups(id="groups")
+        self.timeline = Timeline(id="timeline")
+        self.head = Static("", id="head", markup=False)
+        self.detail = Detail(id="detail")
 
     def compose(self) -> ComposeResult:
-        yield Top(clean(self.desk.path.name), id="top")
+        yield self.top_line
         yield Input(
             placeholder="filter: identity:devin verdict:deny since:1h text~drop -kind:http",
             id="filter",
             select_on_focus=False,
         )
-        yield Static("", id="problem", markup=False)
-        yield Trouble(id="trouble")
+        yield self.problem
+        yield self.strip
         with Horizontal(id="middle"):
-            yield Groups(id="groups")
+            yield self.groups
             with Container(id="panes"):
-                yield Timeline(id="timeline")
+                yield self.timeline
                 with Vertical(id="lower"):
-                    yield Static("", id="head", markup=False)
-                    yield Detail(id="detail")
+                    yield self.head
+                    yield self.detail
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
@@ -123,18 +133,6 @@ class TimelineScreen(Screen[None]):
             self.timeline.unchecked = Badge.NO_KEY
         else:
             self._prove(self.console_app.proofs)
-
-    @property
-    def timeline(self) -> Timeline:
-        return self.query_one(Timeline)
-
-    @property
-    def detail(self) -> Detail:
-        return self.query_one(Detail)
-
-    @property
-    def top_line(self) -> Top:
-        return self.query_one(Top)
 
     @property
     def text(self) -> str:
@@ -174,9 +172,8 @@ class TimelineScreen(Screen[None]):
         self.apply(text)
 
     def _complain(self, text: str) -> None:
-        problem = self.query_one("#problem", Static)
-        problem.update(clean(text))
-        problem.display = bool(text)
+        self.problem.update(clean(text))
+        self.problem.display = bool(text)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         if event.input.id == "filter":
@@ -355,7 +352,7 @@ class TimelineScreen(Screen[None]):
 
     async def _count(self) -> None:
         condition = self._condition
-        strip, groups = self.query_one(Trouble), self.query_one(Groups)
+        strip, groups = self.strip, self.groups
         buckets = strip.wanted
 
         def count(source: Source) -> tuple[list[Bucket], int, int, list[Group]]:
@@ -392,7 +389,7 @@ class TimelineScreen(Screen[None]):
     def on_lines_moved(self, event: Lines.Moved) -> None:
         if event.lines is self.timeline:
             row = self.current
-            self.query_one(Trouble).point(row.key.at if row else None)
+            self.strip.point(row.key.at if row else None)
             self.set_timer(_DEBOUNCE, self._redraw_detail)
 
     def _redraw_detail(self) -> None:
@@ -401,7 +398,7 @@ class TimelineScreen(Screen[None]):
         if row is None:
             self._drawn = None
             self.detail.say("")
-            self.query_one("#head", Static).update("")
+            self.head.update("")
             return
         if self._drawn != (row.key.seq, self._mode, width):
             self._draw(row, self._mode, width)
@@ -424,7 +421,7 @@ class TimelineScreen(Screen[None]):
         row = self.current
         if row is not None and self._drawn is not None:
             modes = "  ".join(f"[{name}]" if name == self._mode else name for name in MODES)
-            self.query_one("#head", Static).update(f"{self.timeline.badge(row).sign} {row.id}   {modes}")
+            self.head.update(f"{self.timeline.badge(row).sign} {row.id}   {modes}")
 
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
         if event.lines is self.timeline:
@@ -453,7 +450,7 @@ class TimelineScreen(Screen[None]):
         except StoreError as error:
             self._broken(error)
             return
-        self.query_one(Groups).open(run, sessions)
+        self.groups.open(run, sessions)
 
     # -- keys
 
@@ -472,6 +469,12 @@ class TimelineScreen(Screen[None]):
 
     def action_export(self) -> None:
         self._open(actions.export)
+
+    def action_approvals(self) -> None:
+        self._open(actions.approvals)
+
+    def action_kill(self) -> None:
+        self._open(actions.kill)
 
     def action_saved(self) -> None:
         self._open(actions.saved_filters)
@@ -509,7 +512,7 @@ class TimelineScreen(Screen[None]):
         else:
             self.remove_class("runs-off")
             self.add_class("runs")
-            self.query_one(Groups).focus()
+            self.groups.focus()
         self.call_after_refresh(self._redraw_detail)
 
     def action_same(self) -> None:
