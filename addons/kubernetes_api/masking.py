@@ -11,10 +11,11 @@ import base64
 import binascii
 import contextlib
 import json
+import re
 from collections import OrderedDict
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -234,6 +235,7 @@ def _count(found: dict[str, int], number: int) -> None:
         found["secret"] = found.get("secret", 0) + number
 
 
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -269,50 +271,141 @@ class ObjectMask:
 
     def document(self, data: bytes) -> bytes:
         """One JSON document masked; the same bytes where nothing is. Raises MaskError."""
-        if not data.strip() or not self._may_hit(data):
+        if not data.strip():
             return data
-        if not self._secrets and self._masks is not None and not self._masks.json_paths and len(data) > 4096:
-            pieces = self._in_pieces(data)
-            if pieces is not None:
-                return pieces
-        return self._whole(data)
+        if self._secrets or self._masks is None or self._masks.json_paths:
+            return self._whole(data) if self._secrets or self._masks is not None else data
+        if self._masks.detectors is None or not self._masks.detectors.hit(data):
+            return data
+        pieces = self._in_pieces(data) if len(data) > 4096 else None
+        return self._piece(data) if pieces is None else pieces
 
     def _whole(self, data: bytes) -> bytes:
+        """Decoded, and every value looked at."""
         value = read_document(data)
         before = sum(self.found.values())
         if self._secrets:
             value = mask_secrets(value, self.found)
         if self._masks is not None:
             value = mask_object(value, self._masks, self.found, self._handed_out)
-        if sum(self.found.values()) == before:
-            return data
-        try:
-            return _encode(value)
-        except (ValueError, TypeError, RecursionError):
-            raise MaskError("a masked answer could not be written") from None
+        return data if sum(self.found.values()) == before else _encoded(value)
 
-    def _may_hit(self, data: bytes | msgspec.Raw) -> bool:
-        if self._secrets or (self._masks is not None and self._masks.json_paths):
-            return True
+    def _piece(self, data: bytes) -> bytes:
+        """Decoded only where a string of it is changed, and then only that string is looked at."""
+        changes = self._changes(data)
+        if changes is None:
+            return self._whole(data)
+        if not changes:
+            return data
+        replacing = _Replacing(changes, self._handed_out)
+        try:
+            value = replacing.value(read_document(data))
+        except _KeyChangedError:
+            return self._whole(data)
+        for name, count in replacing.found.items():
+            self.found[name] = self.found.get(name, 0) + count
+        return _encoded(value)
+
+    def _changes(self, data: bytes) -> dict[str, _Change] | None:
+        """The strings in it that are masked. None: something else may be, such as a number.
+
+        Most of what the scanner stops at is nothing: a uid is no card.
+        """
         detectors = self._masks.detectors if self._masks is not None else None
-        return detectors is not None and detectors.hit(data)
+        found: dict[str, _Change] = {}
+        if detectors is None:
+            return found
+        strings = _STRING.finditer(data)
+        token = next(strings, None)
+        for start, end in detectors.spots(data):
+            while token is not None and token.end() <= start:
+                token = next(strings, None)
+            if token is None or token.start() > start or token.end() < end:
+                return None
+            try:
+                text = json.loads(token[0])
+            except ValueError:
+                return None
+            if text not in found:
+                counts: dict[str, int] = {}
+                clean = detectors.clean(text, counts)
+                if clean != text:
+                    found[text] = _Change(clean, counts)
+        return found
 
     def _in_pieces(self, data: bytes) -> bytes | None:
-        """A long list or Table item by item, so that only those that may hit are decoded. None: it is none."""
+        """A long list or Table item by item. None: it is none."""
         try:
             members = _read_members(data)
             name = next((name for name in ("items", "rows") if name in members), "")
             parts = _read_parts(members[name]) if name else []
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
-        if not parts:
+        detectors = self._masks.detectors if self._masks is not None else None
+        if not parts or detectors is None:
             return None
-        made: dict[str, Any] = {}
-        for key, raw in members.items():
-            if key == name:
-                made[key] = [
-                    msgspec.Raw(self._whole(bytes(part))) if self._may_hit(bytes(part)) else part for part in parts
-                ]
-            else:
-                made[key] = msgspec.Raw(self._whole(bytes(raw))) if key != "metadata" and self._may_hit(raw) else raw
+        hit = detectors.hit
+        made: dict[str, Any] = {
+            key: msgspec.Raw(self._piece(bytes(raw))) if key not in (name, "metadata") and hit(memoryview(raw)) else raw
+            for key, raw in members.items()
+        }
+        made[name] = [msgspec.Raw(self._piece(bytes(part))) if hit(memoryview(part)) else part for part in parts]
         return _encode(made)
+
+
+class _Change(NamedTuple):
+    """What stands in a string's place, and what was found in it."""
+
+    clean: str
+    found: dict[str, int]
+
+
+class _KeyChangedError(Exception):
+    """A key is masked, not a value: the whole document must be looked at."""
+
+
+class _Replacing:
+    """Puts changes into a document, but for what identifies objects. `found` counts."""
+
+    def __init__(self, changes: dict[str, _Change], handed_out: HandedOut) -> None:
+        self._changes, self._handed_out = changes, handed_out
+        self.found: dict[str, int] = {}
+
+    def value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            change = self._changes.get(value)
+            return value if change is None else self._changed(change)
+        if isinstance(value, dict):
+            return self._object(value)
+        return [self.value(item) for item in value] if isinstance(value, list) else value
+
+    def _changed(self, change: _Change) -> str:
+        for name, count in change.found.items():
+            self.found[name] = self.found.get(name, 0) + count
+        if REDACTED not in change.clean:
+            self._handed_out.add(change.clean)
+        return change.clean
+
+    def _object(self, value: dict[str, Any], kept: tuple[str, ...] = ("apiVersion", "kind")) -> dict[str, Any]:
+        if not self._changes.keys().isdisjoint(value):
+            raise _KeyChangedError
+        made: dict[str, Any] = {}
+        for key, item in value.items():
+            if key in kept:
+                made[key] = item
+            elif key == "metadata" and isinstance(item, dict):
+                made[key] = self._object(item, _KEPT)
+            else:
+                made[key] = self.value(item)
+        metadata = made.get("metadata")
+        if isinstance(metadata, dict) and "items" not in value and "rows" not in value and made != value:
+            notes = metadata.get("annotations")
+            metadata["annotations"] = {**(notes if isinstance(notes, dict) else {}), MASKED: "values"}
+        return made
+
+
+def _encoded(value: Any) -> bytes:
+    try:
+        return _encode(value)
+    except (ValueError, TypeError, RecursionError):
+        raise MaskError("a masked answer could not be written") from None

@@ -212,3 +212,25 @@ def test_few_values_are_remembered_at_once() -> None:
         seen.add(text)
     assert "a" not in seen
     assert "c" in seen
+
+
+def test_both_ways_through_a_document_mask_the_same() -> None:
+    """One decodes and looks at every value, the other only at the strings that the scanner has found."""
+    texts = ["alice@example.com", "4111 1111 1111 1111", "plain", 'a\n"b@example.com"', "\u00e9 c@example.com", ""]
+    for first in texts:
+        for second in texts:
+            document = {
+                "kind": "ConfigMap",
+                "metadata": {"name": "4111111111111111", "annotations": {"note": first}, "labels": {"a": second}},
+                "data": {"a": first, "b": {"c": [second, 4111111111111111 if first == second else 1]}},
+            }
+            data = json.dumps(document).encode()
+            quick = ObjectMask(detecting("email", "payment_card"), HandedOut(), secrets=False)
+            whole = ObjectMask(detecting("email", "payment_card"), HandedOut(), secrets=False)
+            assert json.loads(quick.document(data)) == json.loads(whole._whole(data))
+
+
+def test_a_key_that_is_masked_is_found_too() -> None:
+    mask = ObjectMask(detecting("email"), HandedOut(), secrets=False)
+    masked = json.loads(mask.document(b'{"kind":"ConfigMap","data":{"erin@example.com":"x"}}'))
+    assert "erin" not in json.dumps(masked)
