@@ -16,6 +16,8 @@ from onrecord.policies.sql.wordlists import words as word_list
 
 _Rule = tuple[tuple[str, ...], bool, str]
 _GLOB = frozenset("*?[")
+_NOTHING = frozenset({"/dev/null", "/dev/zero", "/dev/full", "/dev/stdout", "/dev/stderr", "/dev/tty"})
+_SHARED = "/dev/shm/"  # noqa: S108 - a name to compare with
 _LIMIT = 4096
 _COMPONENTS = 256
 
@@ -36,6 +38,8 @@ _SECRET_RULES = _rules(SECRETS)
 
 def plants(path: str) -> str | None:
     """Why writing `path` plants code or access, or changes who may do what; None where no rule says so."""
+    if path in _NOTHING or (path.startswith(_SHARED) and ".." not in path):
+        return None
     return _first(path, _PLANT_RULES)
 
 

@@ -73,7 +73,7 @@ def command_of(
     line: str, session: Session, *, user: str = "", interactive: bool = False, terminal: bool = False
 ) -> SshCommand:
     """The command that `line` is in `session`, run on the host as `user`, as policies see it."""
-    found = analyse(line, terminal=terminal)
+    found = analyse(line, terminal=terminal or interactive)
     return SshCommand(
         session=session,
         action=found.action,

@@ -86,3 +86,9 @@ def test_a_pattern_of_any_length_is_judged_in_bounded_steps():
     assert plants("*" * 4000) or True
     assert plants("a*" * 2000 + "/" + "*a" * 20) is None or True
     assert plants("x/" * 3000) == "too long to be judged"
+
+
+def test_the_null_device_and_shared_memory_plant_nothing():
+    assert plants("/dev/null") is None
+    assert plants("/dev/shm/x") is None
+    assert plants("/dev/shm/../sda")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onrecord.policies.shell import analyse
+from onrecord.policies.shell import analyse, command_of
+from onrecord.policies.testing import session
 
 
 def test_a_plain_pipeline_is_a_read_with_its_words_and_paths():
@@ -55,3 +56,9 @@ def test_a_pager_on_a_terminal_is_unknown():
     assert analyse("git log", terminal=True).action == "unknown"
     assert analyse("git --no-pager log", terminal=True).action == "read"
     assert analyse("systemctl status x", terminal=True).action == "unknown"
+
+
+def test_a_command_with_a_terminal_is_analysed_as_on_one():
+    within = session("app1", type="ssh")
+    assert command_of("git log", within).action == "read"
+    assert command_of("git log", within, interactive=True).action == "unknown"
