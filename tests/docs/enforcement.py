@@ -12,6 +12,7 @@ SOURCES = {
     "HTTP": ROOT / "tests/addons/enforcement_http.json",
     "Kubernetes": ROOT / "tests/addons/kubernetes_api/enforcement_kubernetes.json",
     "Kubernetes: exec, attach, cp, port-forward": ROOT / "tests/addons/kubernetes_api/streams/enforcement_streams.json",
+    "SSH": ROOT / "tests/shims/ssh/enforcement_ssh.json",
     "PostgreSQL": ROOT / "tests/shims/postgres/enforcement_postgres.json",
 }
 HEAD = """# What is enforced

@@ -91,6 +91,7 @@ def make_lab(tmp_path: Path, sshd: OpenSshPart) -> Iterator[LabMaker]:
                 policies=policies,
                 masks=masks,
                 resources={"app1": _resource(host, fields), **(resources or {})},
+                tables={"admin": {"roles": {"operator": ["admins"]}}},
             )
             if ssh_keys:
                 with setup.path.open("a") as file:
