@@ -38,6 +38,7 @@ from onrecord.shims.postgres.messages import (
     encode_status,
     fatal,
 )
+from onrecord.shims.postgres.preview import Previews
 from onrecord.shims.postgres.relay import Relay
 from onrecord.shims.postgres.responses import check_setting
 from onrecord.shims.postgres.rulings import MaskedRules
@@ -75,6 +76,10 @@ class Server:
             if isinstance(resource, PostgresResource)
         }
         self._catalogs = open_catalogs(config, datapath.secrets)
+        self._previews = {
+            name: Previews(backend.resource, datapath.secrets, self._catalogs.get(name))
+            for name, backend in self._backends.items()
+        }
         self._spools = Spools(config.gateway.state)
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections = 0
@@ -284,6 +289,8 @@ class Server:
         exchange.masking = masking = self._masking(opened.session.identity, resource.name, catalog)
         if not masking.idle:
             opened.clean = masking.clean_record
+        previews, state = self._previews[resource.name], exchange.state
+        opened.preview = lambda command: previews.of(command, state, masking.clean_text)
         if catalog is not None:
             catalog.enter()
         return relay

@@ -69,7 +69,11 @@ class Desk:
         token = self.gateway.setup.mint(subject, on_behalf_of=more.pop("on_behalf_of", "bob@example.com"), **more)
         dsn = f"host=127.0.0.1 port={self.gateway.setup.postgres_port} dbname=orders user=agent sslmode=disable"
         with psycopg.connect(dsn, password=token, autocommit=True) as connection:
-            yield connection
+            try:
+                yield connection
+            except BaseException:
+                connection.pgconn.finish()  # a statement that still waits would wait on
+                raise
 
     def pending(self, count: int = 1) -> list[dict[str, Any]]:
         """What waits at this table, once so much does."""
@@ -80,6 +84,15 @@ class Desk:
                 return listed if len(listed) >= count else []
 
             return wait_until(found)
+
+    def listed(self) -> list[dict[str, Any]]:
+        """What waits at this table now."""
+        with self.client() as client:
+            return [one for one in client.approvals(pending=True) if self.table in one["text"]]
+
+    def view(self, id: str) -> dict[str, Any]:
+        with self.client() as client:
+            return client.approval(id)
 
     def state(self, id: str) -> str:
         with self.client() as client:

@@ -202,3 +202,53 @@ def test_the_log_tells_who_decided(desk: Desk) -> None:
         ["requested", "granted", "used", "consumed"],
     )
     assert desk.onrecord("verify").returncode == 0
+
+
+def test_the_approver_sees_the_plan_and_how_many_rows_match(desk: Desk) -> None:
+    with desk.connection() as connection:
+        held = Running(connection, f"DELETE FROM {desk.table} WHERE id <= 4")
+        (waiting,) = desk.pending()
+        preview = wait_until(lambda: desk.view(waiting["id"])["preview"])
+        assert preview["kind"] == "explain", preview["reason"]
+        assert preview["matched"] == 4
+        assert preview["rows"]
+        assert f"Delete on {desk.table}" in preview["text"]
+        assert "rows that match now: 4" in desk.onrecord("approvals", waiting["id"], token=desk.token()).stdout
+        desk.onrecord("deny", waiting["id"], token=desk.token())
+        held.join()
+        held = Running(connection, f"UPDATE {desk.table} SET note = %s WHERE id > %s", ("it's", 7))
+        (waiting,) = desk.pending()
+        preview = wait_until(lambda: desk.view(waiting["id"])["preview"])
+        assert preview["kind"] == "explain", preview["reason"]
+        desk.onrecord("deny", waiting["id"], token=desk.token())
+        held.join()
+    assert desk.rows() == 10
+
+
+def test_a_preview_never_runs_a_function_of_the_database(desk: Desk) -> None:
+    server = desk.shop.server
+    name = f"abs_{desk.table}"
+    server.sql(
+        f"CREATE FUNCTION {name}(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
+        f"$$ BEGIN PERFORM nextval('{desk.table}_seen'); RETURN 1; END $$",
+        database="shop",
+    )
+    server.sql(f"CREATE SEQUENCE {desk.table}_seen", database="shop")
+    server.sql(f"GRANT ALL ON SEQUENCE {desk.table}_seen TO {desk.shop.user}", database="shop")
+    try:
+        with desk.connection() as connection:
+            held = Running(connection, f"DELETE FROM {desk.table} WHERE id = {name}(1)")
+            error = None
+            found = wait_until(lambda: desk.listed() or not held.thread.is_alive())
+            if isinstance(found, list):
+                preview = wait_until(lambda: desk.view(found[0]["id"])["preview"])
+                assert preview["kind"] == "none"
+                assert name in preview["reason"]
+                desk.onrecord("deny", found[0]["id"], token=desk.token())
+            error = held.join().error
+            assert error is not None
+        (seen,) = server.sql(f"SELECT is_called FROM {desk.table}_seen", database="shop")
+        assert seen[0] in (False, "f")
+    finally:
+        server.sql(f"DROP FUNCTION {name}(int)", database="shop")
+        server.sql(f"DROP SEQUENCE {desk.table}_seen", database="shop")

@@ -55,7 +55,7 @@ class _Connection(_native.Connection):  # type: ignore[misc]
             self._sock.flush()
 
 
-_ERRORS = (pg8000.exceptions.Error, OSError, struct.error, OnrecordError, UnicodeError)
+ERRORS = (pg8000.exceptions.Error, OSError, struct.error, OnrecordError, UnicodeError)
 
 
 class SideConnection:
@@ -74,7 +74,7 @@ class SideConnection:
                 if self._open is None:
                     self._open = self._connect()
                 return _read(self._open)
-            except _ERRORS as error:
+            except ERRORS as error:
                 self.close()
                 if not again or self._ended or isinstance(error, CatalogError):
                     raise CatalogError(reason_of(error)) from None
@@ -85,29 +85,13 @@ class SideConnection:
         try:
             self._open = self._open or self._connect()
             found: list[str] = msgspec.json.decode(_value(self._open, queries.USABLE), type=list[str])
-        except _ERRORS as error:
+        except ERRORS as error:
             self.close()
             raise CatalogError(reason_of(error)) from None
         return found
 
     def _connect(self) -> Any:
-        resource = self._resource
-        own = resource.catalog_user
-        reference = resource.catalog_password if own else resource.password
-        password = self._secrets.resolve(reference) if reference is not None else ""
-        options: dict[str, Any] = {"host": resource.host, "port": resource.port}
-        if resource.host.startswith("/"):
-            options = {"host": None, "unix_sock": f"{resource.host}/.s.PGSQL.{resource.port}"}
-        context = upstream_context(resource, self._secrets)
-        return _Connection(
-            Login(own or resource.user, password, tls=False),
-            database=resource.database,
-            ssl_context=context if context is not None else False,  # None would mean: TLS, but unchecked
-            timeout=TIMEOUT,
-            application_name="onrecord catalog",
-            startup_params=_SETTINGS,
-            **options,
-        )
+        return open_side(self._resource, self._secrets, _SETTINGS, own=True, name="onrecord catalog")
 
     def end(self) -> None:
         """Close for good, from any thread: a read under way fails."""
@@ -122,6 +106,26 @@ class SideConnection:
                 connection._usock.shutdown(2)  # noqa: SLF001  # close() alone waits for a buffer
             with contextlib.suppress(Exception):
                 connection.close()
+
+
+def open_side(resource: PostgresResource, secrets: Secrets, settings: dict[str, str], *, own: bool, name: str) -> Any:
+    """A connection beside those of clients, as `catalog_user` (`own`) or as they are. Raises one of ERRORS."""
+    user = resource.catalog_user if own else ""
+    reference = resource.catalog_password if user else resource.password
+    password = secrets.resolve(reference) if reference is not None else ""
+    options: dict[str, Any] = {"host": resource.host, "port": resource.port}
+    if resource.host.startswith("/"):
+        options = {"host": None, "unix_sock": f"{resource.host}/.s.PGSQL.{resource.port}"}
+    context = upstream_context(resource, secrets)
+    return _Connection(
+        Login(user or resource.user, password, tls=False),
+        database=resource.database,
+        ssl_context=context if context is not None else False,  # None would mean: TLS, but unchecked
+        timeout=TIMEOUT,
+        application_name=name,
+        startup_params=settings,
+        **options,
+    )
 
 
 def _read(connection: Any) -> Catalog:
