@@ -90,8 +90,11 @@ class ReplayScreen:
             head.append(f"{clean(view['kind'])} {clean(view['action'])}", style="dim")
             screen.print(head)
             screen.print(Padding(render_command(view), (0, 0, 0, 2)))
-            if (view["verdict"] or {}).get("type") != "allow":
-                screen.print(Padding(render_verdict(view["verdict"] or {}), (0, 0, 0, 2)))
+            verdict = view["verdict"] or {}
+            if verdict.get("type") == "allow" and not verdict.get("reason"):
+                screen.print(Text(f"  allow by {clean(verdict.get('policy') or '–')}", style="dim green"))
+            else:
+                screen.print(Padding(render_verdict(verdict), (0, 0, 0, 2)))
         elif event.what == "chunk":
             self._chunked.add(view["of"])
             arrow = "→" if view["direction"] == "to_upstream" else "←"

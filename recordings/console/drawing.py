@@ -13,7 +13,8 @@ from onrecord.recordings.console.rows import Row
 from onrecord.recordings.console.source import Source
 from onrecord.recordings.console.widgets.detail import Mode
 from onrecord.recordings.display.neutral import clean
-from onrecord.recordings.display.records import redacted, render_record
+from onrecord.recordings.display.records import render_record
+from onrecord.recordings.display.tables import redacted
 from onrecord.recordings.frames import HEADER
 
 HEX_SHOWN = 16 * 1024

@@ -18,13 +18,12 @@ from rich.text import Text
 
 from onrecord.recordings.display.kubernetes import render_request
 from onrecord.recordings.display.neutral import clean
+from onrecord.recordings.display.tables import Rows, redacted
 from onrecord.recordings.views import View
 
 VERDICTS = {"allow": "green", "deny": "bold red", "hold": "yellow"}
 STATUS = {"ok": "green", "error": "yellow", "refused": "red", "aborted": "magenta"}
-_SHOWN_ROWS = 50
-_SHOWN_COLUMNS = 50
-_SHOWN_CELL = 1000
+_SHOWN_CHUNKS = 40
 _SHOWN_TEXT = 20_000
 _DEEPEST = 6  # nested brackets that sqlglot is asked to follow
 
@@ -85,7 +84,35 @@ def render_record(view: View) -> RenderableType:
     if detail:
         parts.append(Padding(fact_table([(name, _inline(value)) for name, value in detail.items()]), (1, 0, 0, 2)))
     parts += [Text(), _heading("verdict"), Padding(render_verdict(verdict), (0, 0, 0, 2))]
+    chunks = view.get("chunks") or []
+    flows = any(chunk.get("channel") for chunk in chunks)
+    if flows and outcome is not None:
+        outcome = outcome | {"sample": None}  # its parts stand below, each at its time
     parts += [Text(), _heading("outcome"), Padding(render_outcome(outcome), (0, 0, 0, 2))]
+    if chunks:
+        parts += [Text(), _heading("stream"), Padding(render_chunks(chunks, data=flows), (0, 0, 0, 2))]
+    return Group(*parts)
+
+
+def render_chunks(chunks: list[View], *, data: bool) -> RenderableType:
+    """The parts of a command's streams, each at its time. What went to the client shows its data only with `data`:
+    else it is the outcome's sample."""
+    parts: list[RenderableType] = []
+    room = _SHOWN_TEXT
+    for chunk in chunks[:_SHOWN_CHUNKS]:
+        up = chunk["direction"] == "to_upstream"
+        line = Text(f"{clean(chunk['at'])[11:23]} {'→' if up else '←'} ", style="dim")
+        counts = f"{chunk['size']} bytes" + (f", {chunk['rows']} rows" if chunk["rows"] else "")
+        line.append(" ".join(part for part in (clean(chunk["channel"]), counts, clean(chunk["note"])) if part))
+        parts.append(line)
+        own = data or up or chunk["note"] == "notification" or chunk["channel"] in ("resize", "signal")
+        if own and chunk["data"] is not None and room > 0:
+            text = chunk["data"] if isinstance(chunk["data"], str) else None
+            room -= len(text) if text is not None else 200
+            shown = render_sample(chunk["data"] if text is None else text[: max(room, 200)])
+            parts.append(Padding(shown, (0, 0, 0, 2)))
+    if len(chunks) > _SHOWN_CHUNKS:
+        parts.append(Text(f"… {len(chunks) - _SHOWN_CHUNKS} parts more (replay shows all)", style="dim"))
     return Group(*parts)
 
 
@@ -177,9 +204,9 @@ def render_outcome(outcome: View | None) -> RenderableType:
 def render_sample(sample: Any) -> RenderableType:
     """A recorded result: rows as a table, text as text, anything else as JSON."""
     if isinstance(sample, dict) and isinstance(sample.get("rows"), list):
-        return _rows(sample.get("columns"), sample["rows"])
+        return Rows(sample.get("columns"), sample["rows"], sample.get("masked"))
     if isinstance(sample, list) and sample and all(isinstance(row, list) for row in sample):
-        return _rows(None, sample)
+        return Rows(None, sample)
     if isinstance(sample, str):
         return redacted(_bounded(sample))
     if isinstance(sample, dict) and isinstance(sample.get("body"), str):
@@ -193,37 +220,6 @@ def _bounded(text: str) -> str:
     """The beginning of a text, neutral, and how much more there is."""
     more = f"\n… {len(text) - _SHOWN_TEXT} characters more (--json has all)" if len(text) > _SHOWN_TEXT else ""
     return clean(text[:_SHOWN_TEXT], lines=True) + more
-
-
-def _rows(columns: Any, rows: list[Any]) -> RenderableType:
-    names = [str(name) for name in columns] if isinstance(columns, list) else []
-    width = max([len(names), *(len(row) for row in rows[:_SHOWN_ROWS] if isinstance(row, list))], default=0)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    hidden, width = max(0, width - _SHOWN_COLUMNS), min(width, _SHOWN_COLUMNS)
-    for index in range(width):
-        header = clean(names[index]) if index < len(names) else ""
-        table.add_column(Text(header), overflow="fold")
-    for row in rows[:_SHOWN_ROWS]:
-        cells = row if isinstance(row, list) else [row]
-        table.add_row(*(Text("NULL", style="dim") if cell is None else _cell(cell) for cell in cells[:width]))
-    more = [f"{max(0, len(rows) - _SHOWN_ROWS)} rows", f"{hidden} columns"]
-    more = [text for text in more if not text.startswith("0 ")]
-    if more:
-        return Group(table, Text(f"… {' and '.join(more)} more (--json has all)", style="dim"))
-    return table
-
-
-def _cell(value: Any) -> Text:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    more = f"… {len(text) - _SHOWN_CELL} characters more" if len(text) > _SHOWN_CELL else ""
-    return redacted(clean(text[:_SHOWN_CELL], lines=True) + more)
-
-
-def redacted(text: str) -> Text:
-    """Text with what the redactor replaced made visible."""
-    shown = Text(text)
-    shown.highlight_regex(r"\[redacted[^\]]{0,80}\]|\u2588+|\*{3,}", style="black on yellow")
-    return shown
 
 
 def _inline(value: Any) -> Text:

@@ -146,6 +146,10 @@ class Running:
         sample: dict[str, Any] = {"columns": [column.name for column in self.columns], "rows": self.sample}
         if len(self.sample) < self.rows:
             sample["truncated"] = True
+        if self.plan is not None:  # a value of some strategies looks like any other: which columns are masked is said
+            masked = [number for number, column in enumerate(self.plan.columns) if column.forced]
+            if masked:
+                sample["masked"] = masked
         return sample
 
     def finish(
