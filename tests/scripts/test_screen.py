@@ -7,7 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
-from onrecord.scripts.screen import render_record
+from onrecord.recordings.replay import Event
+from onrecord.scripts.screen import render_record, render_sample
+from onrecord.scripts.screen_lists import ReplayScreen
 
 VIEW: dict[str, Any] = {
     "id": "01a20521-0000-7000-8000-000000000001",
@@ -32,6 +34,8 @@ VIEW: dict[str, Any] = {
         "digest": None, "size": 64,
     },
 }  # fmt: skip
+
+DENIED = {"type": "deny", "policy": "p", "reason": "because it is Friday", "policies": "sha256:0000"}
 
 
 def shown(view: dict[str, Any], *, color: bool = False) -> str:
@@ -75,3 +79,98 @@ def test_recorded_bytes_do_not_reach_the_terminal_raw():
 def test_a_statement_that_would_hang_the_formatter_is_shown_as_it_was():
     text = "SELECT " + "ARRAY[" * 30 + "1" + "]" * 30 + " AS a_name_that_makes_the_line_long"
     assert "ARRAY[ARRAY[" in shown(VIEW | {"text": text})
+
+
+def result(sample: dict[str, Any], width: int = 80, *, color: bool = False) -> str:
+    out = io.StringIO()
+    system: Any = "standard" if color else None
+    screen = Console(file=out, width=width, force_terminal=color, markup=False, highlight=False, color_system=system)
+    screen.print(render_sample(sample))
+    return out.getvalue()
+
+
+WIDE = {"columns": ["id", "note", "name"], "rows": [["7", "x" * 300, "Ada"], ["8", "y\nz", None]]}
+
+
+def test_a_wide_table_fits_the_terminal_with_an_ellipsis():
+    for width in (40, 80, 200):
+        lines = result(WIDE, width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert len(lines) == 3
+        assert "…" in lines[1]
+        assert "Ada" in lines[1]
+        assert "y\\nz" in lines[2]
+
+
+def test_too_many_columns_are_shown_one_value_a_line():
+    columns = [f"column_{number}" for number in range(30)]
+    out = result({"columns": columns, "rows": [[str(number) for number in range(30)]] * 25})
+    assert "── row 1 ──" in out
+    assert ["column_17", "17"] in [line.split() for line in out.splitlines()]
+    assert max(map(len, out.splitlines())) <= 80
+    assert "5 rows more" in out
+
+
+def test_a_tall_table_has_a_bound_and_says_what_is_left_out():
+    out = result({"columns": ["n"], "rows": [[str(number)] for number in range(120)]})
+    assert "70 rows more" in out
+    assert len(out.splitlines()) < 60
+
+
+def test_masked_columns_are_marked_even_where_their_values_look_ordinary():
+    sample = {"columns": ["id", "name"], "rows": [["7", "Xqz"], ["8", None]], "masked": [1]}
+    out = result(sample, color=True)
+    assert "name▒" in out
+    assert "\x1b[30;43mXqz" in out
+    assert "\x1b[30;43mNULL" in out
+    assert "\x1b[30;43m7" not in out
+    assert "▒ this column was masked" in result(sample)
+
+
+def test_pseudonyms_are_marked_wherever_they_stand():
+    word = "0123456789abcdef0123"
+    for value in (f"{word}@pseudonym.invalid", f"pseudonym-{word}", "+99900000000001", "XX000000000000000001"):
+        assert f"\x1b[30;43m{value}\x1b[0m" in result({"columns": ["a"], "rows": [[f"to {value}!"]]}, color=True)
+
+
+def test_what_is_no_list_of_columns_is_no_mask():
+    for odd in ("x", [None, "1", 99, {}], {"a": 1}, -1):
+        assert "Ada" in result(WIDE | {"masked": odd})
+
+
+def chunk(direction: str, data: object, **more: object) -> dict[str, Any]:
+    view = {"id": "x", "at": "2026-11-22T18:35:15.500000Z", "direction": direction, "size": 4, "rows": 0, "data": data}
+    return view | {"digest": None, "note": "", "channel": ""} | more
+
+
+def test_show_prints_the_parts_of_a_stream():
+    chunks = [
+        chunk("to_upstream", "ls -l\r", channel="terminal"),
+        chunk("to_client", "bin etc\x1b[2J", channel="terminal"),
+        chunk("to_upstream", {"columns": 80, "rows": 24}, channel="resize"),
+        chunk("to_client", None, channel="terminal", note="beyond the bound: counted and hashed", size=1000),
+    ]
+    out = shown(VIEW | {"kind": "ssh", "chunks": chunks})
+    lines = [line.strip() for line in out[out.index("\nstream") :].splitlines()]
+    assert "18:35:15.500 → terminal 4 bytes" in lines
+    assert "ls -l\\r" in lines
+    assert "bin etc\\x1b[2J" in lines
+    assert "18:35:15.500 ← terminal 1000 bytes beyond the bound: counted and hashed" in lines
+    assert out.count("bin etc") == 1
+
+
+def test_parts_of_a_result_are_counted_and_not_shown_twice():
+    view = VIEW | {"chunks": [chunk("to_client", {"columns": ["id"], "rows": [["7"]]}, rows=1, note="rows")]}
+    out = shown(view)
+    assert "← 4 bytes, 1 rows rows" in out
+    assert out.count("q***@w***.example") == 1
+
+
+def test_replay_says_of_each_command_who_allowed_it(capsys):
+    sequence = [Event(0.0, "command", VIEW), Event(1.0, "command", VIEW | {"verdict": DENIED})]
+    screen = ReplayScreen(sequence)
+    for event in sequence:
+        screen.play(event)
+    out = capsys.readouterr().out
+    assert "allow by onrecord:default" in out
+    assert "because it is Friday" in out

@@ -341,3 +341,14 @@ def test_masking_that_breaks_lets_nothing_pass(masked: Shim, monkeypatch: pytest
             connection.execute("SELECT email FROM masked.people")
         assert "bob" not in str(caught.value)
     none_of_it(journal(masked))
+
+
+def test_the_record_says_which_columns_were_masked(masked: Shim) -> None:
+    with masked.connect() as connection:
+        connection.execute("SELECT id, phone, note, born FROM masked.people ORDER BY id").fetchall()
+        connection.execute("SELECT id, note FROM masked.people").fetchall()
+    masked.wait_ended()
+    samples = [outcome["sample"] for text, _, outcome in masked.commands() if text.startswith("SELECT id") and outcome]
+    assert samples[0]["columns"] == ["id", "phone", "note", "born"]
+    assert samples[0]["masked"] == [1, 3]
+    assert "masked" not in samples[1]
