@@ -123,7 +123,8 @@ class Gateway:
         if listener is None:
             end("mitm.toml: gateway.http: the HTTP gateway has no listener")
         self._supervise(config)
-        datapath = self._datapath = await open_datapath(config, f"gateway-{options.onrecord_index}", {"http"})
+        name, types = f"gateway-{options.onrecord_index}", {"http", "kubernetes"}
+        datapath = self._datapath = await open_datapath(config, name, types)
         proxyserver: Proxyserver = manager.get("proxyserver")
         tls: TlsConfig = manager.get("tlsconfig")
         refusals = self._refusals = Refusals(datapath.auditor)

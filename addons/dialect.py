@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onrecord.addons.body_masks import BodyMask
     from onrecord.addons.exchange import Exchange
     from onrecord.addons.response_masks import ResponseMasks
+    from onrecord.recordings.auditor import Decision
 
 
 class Asked(NamedTuple):
@@ -60,6 +61,9 @@ class Dialect:
             action=action,
         )
         return Asked(command, detail)
+
+    def refused(self, exchange: Exchange, decision: Decision, /) -> None:
+        """The command of `exchange` was refused."""
 
     async def prepare(self) -> None:
         """Anything that must be waited for before the request is forwarded. Raises SecretError."""

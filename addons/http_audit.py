@@ -280,6 +280,7 @@ class HttpRequests:
             verdict = decision.ruling.verdict
             reason, hint = getattr(verdict, "reason", "refused"), getattr(verdict, "hint", "")
             policy = decision.ruling.policy
+            exchange.dialect.refused(exchange, decision)
             self._answer(
                 flow,
                 refusal_status(policy),

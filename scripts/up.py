@@ -33,6 +33,9 @@ DRAIN_TIMEOUT = 10.0
 FIRST_BACKOFF, LAST_BACKOFF = 0.2, 5.0
 
 
+HTTP_TYPES = frozenset({"http", "kubernetes"})
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """One child: its name, what `python -m` runs, and the resource types whose secrets it may read."""
@@ -58,7 +61,7 @@ def services(config: Config, *, gateway: bool = True) -> list[Service]:
     found = [Service("recorder", "onrecord.recordings.recorder", frozenset())]
     if config.gateway.http is not None and gateway:
         found += [
-            Service(f"gateway-{index}", "onrecord.addons.worker", frozenset({"http"}), ("--index", str(index)))
+            Service(f"gateway-{index}", "onrecord.addons.worker", HTTP_TYPES, ("--index", str(index)))
             for index in range(config.gateway.workers)
         ]
     if config.gateway.postgres is not None:

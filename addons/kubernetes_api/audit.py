@@ -16,6 +16,7 @@ from onrecord.addons.kubernetes_api.accept import narrowed
 from onrecord.addons.kubernetes_api.answers import DocumentMask, LogMask, WatchMask
 from onrecord.addons.kubernetes_api.body import KubeBody, read_body
 from onrecord.addons.kubernetes_api.credentials import ClusterCredential
+from onrecord.addons.kubernetes_api.fallback import Refusals
 from onrecord.addons.kubernetes_api.impersonation import attempts, impersonation, stripped
 from onrecord.addons.kubernetes_api.masking import HandedOut, ObjectMask, holds_mask, mask_secrets, without_secrets
 from onrecord.addons.kubernetes_api.preview import Previews
@@ -31,6 +32,7 @@ from onrecord.policies.kubernetes import admin_reasons
 from onrecord.policies.model import Action, KubeCommand
 from onrecord.policies.secrets import Secrets
 from onrecord.policies.verdict import Deny, Ruling
+from onrecord.recordings.auditor import Decision
 from onrecord.recordings.decision import Approved
 
 MASK_POLICY = "onrecord:masking"
@@ -53,6 +55,7 @@ class Kubernetes(Dialect):
         self._config, self._masks, self._secrets = config, masks, secrets
         self.cluster = ClusterCredential(config, secrets)
         self._handed_out = HandedOut()
+        self._refusals = Refusals()
 
     def credential(self) -> Credential:
         """What puts the gateway's token into requests and keeps it out of answers."""
@@ -140,6 +143,8 @@ class Kubernetes(Dialect):
 
     def _own_ruling(self, exchange: Exchange, request: KubeRequest, parsed: KubeBody) -> Ruling | None:
         exchange.opening, ruling = read_upgrade(request, exchange.head)
+        if ruling is None and exchange.head.spdy:
+            ruling = self._refusals.find(exchange.opened.session, exchange.target)
         if ruling is not None:
             return ruling
         writes = parsed.value is not None and request.verb in ("create", "update", "patch")
@@ -154,6 +159,10 @@ class Kubernetes(Dialect):
 
     def _hides_secrets(self, request: KubeRequest) -> bool:
         return self._config.secrets == "mask" and _is_secrets(request)
+
+    def refused(self, exchange: Exchange, decision: Decision, /) -> None:
+        if isinstance(exchange.opening, Opening) and exchange.opening.carrier == "websocket":
+            self._refusals.add(exchange.opened.session, exchange.target, decision.ruling)
 
     @property
     def must_prepare(self) -> bool:
