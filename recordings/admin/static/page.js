@@ -68,14 +68,17 @@
     const hint = document.getElementById("scroll");
     for (const button of buttons) button.disabled = true;
     hint.hidden = false;
-    const watch = new IntersectionObserver((entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      watch.disconnect();
+    const look = () => {
+      if (end.getBoundingClientRect().top > innerHeight) return;
+      removeEventListener("scroll", look);
+      removeEventListener("resize", look);
+      hint.hidden = true;
       if (document.getElementById("approval").dataset.state !== "pending") return;
       for (const button of buttons) button.disabled = false;
-      hint.hidden = true;
-    });
-    watch.observe(end);
+    };
+    addEventListener("scroll", look, { passive: true });
+    addEventListener("resize", look);
+    look();
   };
 
   tick();

@@ -24,7 +24,7 @@ async def test_every_answer_forbids_scripts_frames_and_caches(office):
                 assert directive in policy
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["x-frame-options"] == "DENY"
-            assert headers["referrer-policy"] == "no-referrer"
+            assert headers["referrer-policy"] == "same-origin"
             assert path.startswith("/static/") or headers["cache-control"] == "no-store"
             assert "server" not in headers
 
