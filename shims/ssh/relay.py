@@ -36,10 +36,16 @@ class _Host(asyncssh.SSHClientSession[bytes]):
         self._relay = relay
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        self._relay.output(data, datatype)
+        try:
+            self._relay.output(data, datatype)
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong, nothing passes
+            self._relay.crashed(error)
 
     def eof_received(self) -> bool:
-        self._relay.output_ended()
+        try:
+            self._relay.output_ended()
+        except Exception as error:  # noqa: BLE001
+            self._relay.crashed(error)
         return True
 
     def exit_status_received(self, status: int) -> None:
@@ -55,7 +61,10 @@ class _Host(asyncssh.SSHClientSession[bytes]):
         self._relay.client.channel.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._relay.host_closed(exc)
+        try:
+            self._relay.host_closed(exc)
+        except Exception as error:  # noqa: BLE001  # asyncssh would drop it, and the client would wait
+            self._relay.crashed(error)
 
 
 class Relay:
@@ -304,6 +313,13 @@ class Relay:
         for cleaning in self._cleaning.values():
             if cleaning is not None:
                 cleaning.stop()
+
+    def crashed(self, error: Exception) -> None:
+        """A fault of the gateway: this command ends, and no other."""
+        _log.error("a command of session %s failed", self.link.opened.session.id, exc_info=error)
+        self.abort(f"internal error of the gateway: {type(error).__name__}")
+        self.client.say(f"internal error of the gateway: {type(error).__name__} [record {self.decision.id}]")
+        self.client.exit(FAILED)
 
     def _fail(self, error: OnrecordError) -> None:
         """What cannot be recorded or masked is not delivered: the command ends here; without records, all of it."""
