@@ -284,9 +284,10 @@ class Relay(Core):
         action: Action = "write" if changes else "read"
         if request.operation == "fsetstat":
             action = self._changing(request, file.path)
-            if request.attrs(1).size is not None:
+            size = request.attrs(1).size
+            if size is not None:
                 for transfer in file.transfers:
-                    transfer.scatter()
+                    transfer.truncated(size)
         command = self._command(
             f"{operation} {shown(file.path)}{_said(request)}",
             operation,

@@ -113,8 +113,13 @@ class Transfer:
         """Whether the file's size decides if what passed is the whole of it."""
         return self.end is None and self.sequential and not self._held and self._start <= 0 and not self.failed
 
+    def truncated(self, size: int) -> None:
+        """The file gets another size; where that is what has come, it stays one piece (scp ends its uploads so)."""
+        if size != self._next or self._held or self._start > 0:
+            self._scatter()
+
     def scatter(self) -> None:
-        """Bytes of the file changed in a way that was not seen here (copied or truncated by the server)."""
+        """Bytes of the file changed in a way that was not seen here (copied by the server)."""
         self._scatter()
 
     def record(self, auditor: Auditor) -> None:

@@ -56,6 +56,10 @@ def test_scp_copies_both_ways_and_folders(make_lab: LabMaker, tmp_path: Path):
         assert done.returncode == 0, done.stderr
         assert (back / "deep/file").read_bytes() == b"x" * 100_000
         assert (back / "other").read_text() == "y"
+    rows = [row for row in lab.commands(finished=10, kind="sftp") if row["detail"]["path"].endswith("/deep/file")]
+    moved = [row["outcome"] for row in rows if row["detail"]["operation"] in ("read", "write")]
+    sha = hashlib.sha256(b"x" * 100_000).hexdigest()
+    assert [(outcome["sha256"], outcome["tag"]) for outcome in moved] == [(sha, "the whole file")] * 4
 
 
 def test_a_refused_upload_says_why_on_stderr(make_lab: LabMaker, tmp_path: Path):
