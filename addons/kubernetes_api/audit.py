@@ -18,7 +18,14 @@ from onrecord.addons.kubernetes_api.body import KubeBody, read_body
 from onrecord.addons.kubernetes_api.credentials import ClusterCredential
 from onrecord.addons.kubernetes_api.fallback import Refusals
 from onrecord.addons.kubernetes_api.impersonation import attempts, impersonation, stripped
-from onrecord.addons.kubernetes_api.masking import HandedOut, ObjectMask, holds_mask, mask_secrets, without_secrets
+from onrecord.addons.kubernetes_api.masking import (
+    HandedOut,
+    ObjectMask,
+    holds_mask,
+    mask_secrets,
+    reveals_secrets,
+    without_secrets,
+)
 from onrecord.addons.kubernetes_api.preview import Previews
 from onrecord.addons.kubernetes_api.request import KubeRequest, KubeRequestError, read_request
 from onrecord.addons.kubernetes_api.status import status
@@ -70,6 +77,8 @@ class Kubernetes(Dialect):
             request = read_request(exchange.method, exchange.target, self._config.prefix)
             if head.content_encoding not in ("", "identity"):
                 raise KubeRequestError("the API server reads no compressed bodies", "send it plain", 415)
+            if body is None and request.method in ("GET", "HEAD"):
+                raise KubeRequestError("a body with a request that only reads")
             parsed = self._body(request, head.content_type, body)
         except KubeRequestError as error:
             raise HeadError(error.status, error.reason, error.hint) from None
@@ -147,6 +156,9 @@ class Kubernetes(Dialect):
             ruling = self._refusals.find(exchange.opened.session, exchange.target)
         if ruling is not None:
             return ruling
+        if self._hides_secrets(request) and parsed.patch_type == "json" and reveals_secrets(parsed.value):
+            reason = "a JSON patch that copies, moves or tests values of a Secret would show them"
+            return Ruling(Deny(reason, "set the value itself, with add or replace"), MASK_POLICY)
         writes = parsed.value is not None and request.verb in ("create", "update", "patch")
         if writes and self._masks_any(exchange, request) and holds_mask(parsed.value, self._handed_out):
             reason = "the object holds masked values; writing it would replace the real ones with the mask"

@@ -122,7 +122,19 @@ def _no_constant(text: str) -> Any:
 
 
 def _check_text(value: Any) -> None:
-    """Half surrogates are JSON escapes that no UTF-8 holds."""
+    """No value is nested deeper than anyone writes; half surrogates are JSON escapes that no UTF-8 holds."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for one in level
+            if isinstance(one, dict | list)
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            break
+    else:
+        raise KubeRequestError(f"a body that is nested more than {MAX_DEPTH} levels deep")
     json.dumps(value, ensure_ascii=False).encode()
 
 

@@ -88,6 +88,13 @@ def _secret(made: dict[str, Any], found: dict[str, int], *, mark: bool) -> dict[
         if clean != annotations:
             changed.append("annotations")
             made["metadata"] = metadata = {**metadata, "annotations": clean}
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
+    if isinstance(metadata, dict) and isinstance(labels, dict):
+        shown = {key: REDACTED if text in clear else text for key, text in labels.items()}
+        if shown != labels:
+            _count(found, 1)
+            changed.append("labels")
+            made["metadata"] = metadata = {**metadata, "labels": shown}
     if mark and changed and isinstance(metadata, dict):
         kept = metadata.get("annotations")
         made["metadata"] = {**metadata, "annotations": {**(kept or {}), MASKED: ", ".join(changed)}}
@@ -165,6 +172,23 @@ def _operation(item: dict[str, Any], found: dict[str, int]) -> dict[str, Any]:
             return {**item, "value": {key: _annotation(key, text, set(), found) for key, text in value.items()}}
         return {**item, "value": _annotation(path[3].replace("~1", "/") if len(path) > 3 else "", value, set(), found)}
     return {**item, "value": mask_secrets(item["value"], found, mark=False)}
+
+
+def reveals_secrets(patch: Any) -> bool:
+    """Whether a JSON patch of a Secret puts its values where they are shown, or asks whether they are what it says."""
+    for operation in patch if isinstance(patch, list) else ():
+        op = operation.get("op") if isinstance(operation, dict) else None
+        source = operation.get("path" if op == "test" else "from", "") if op in ("copy", "move", "test") else None
+        if source is not None and (not isinstance(source, str) or _leads_to_values(source.split("/")[1:])):
+            return True
+    return False
+
+
+def _leads_to_values(path: list[str]) -> bool:
+    """Whether a JSON pointer's parts lead to values of a Secret, or to something that holds them."""
+    if path[:1] == ["metadata"]:
+        return len(path) == 1 or path[1] == "annotations"
+    return path[:1] in ([], [""], ["data"], ["stringData"])
 
 
 def without_secrets(value: Any) -> Any:

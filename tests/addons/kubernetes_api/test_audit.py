@@ -20,7 +20,7 @@ from onrecord.policies import Deny
 
 class Rules:
     def kubernetes(self, command):
-        if command.body and command.body.get("metadata", {}).get("name") == "forbidden":
+        if isinstance(command.body, dict) and command.body.get("metadata", {}).get("name") == "forbidden":
             return Deny("that name is not for agents")
         if command.impersonation:
             return Deny("agents do not act as others")
@@ -85,6 +85,32 @@ def test_what_the_api_server_might_read_otherwise_is_a_status_and_reaches_nobody
     assert json.loads(text)["kind"] == "Status"
     assert len(shared.api.audit) == before
     assert len(shared.gateway.refusals()) + len(shared.commands()) == refused + 1
+
+
+def test_a_values_copy_or_test_in_a_secret_is_refused(shared: Cluster) -> None:
+    path = "/api/v1/namespaces/post/secrets/one"
+    kind = ("-H", "Content-Type: application/json-patch+json")
+    for operation in (
+        {"op": "copy", "from": "/data/p", "path": "/metadata/labels/x"},
+        {"op": "test", "path": "/data/p", "value": "aHVudGVyMg=="},
+    ):
+        code, text = ask(shared, path, "-X", "PATCH", "-d", json.dumps([operation]), *kind)
+        assert code == 403
+        assert "aHVudGVyMg==" not in json.dumps(shared.commands()[-1])
+    assert "would show them" in text
+
+
+def test_a_body_over_the_bound_is_unknown_and_denied(shared: Cluster) -> None:
+    before = len(shared.api.audit)
+    large = shared.folder / "large.json"
+    large.write_text(json.dumps({"kind": "Pod", "spec": {"hostNetwork": True}, "pad": "x" * 1_200_000}))
+    code, text = ask(shared, "/api/v1/namespaces/post/pods", *JSON, "-d", f"@{large}")
+    assert code == 403
+    assert "onrecord:" in text
+    assert shared.commands()[-1]["action"] == "unknown"
+    code, _ = ask(shared, "/api/v1/namespaces/post/pods", "-X", "GET", *JSON, "-d", f"@{large}")
+    assert code == 400
+    assert len(shared.api.audit) == before
 
 
 @pytest.mark.parametrize(

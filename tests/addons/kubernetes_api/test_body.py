@@ -47,6 +47,7 @@ def test_json_is_read_and_goes_on_as_it_came():
         ("POST", JSON, b"[]"),
         ("POST", JSON, b'"x"'),
         ("POST", JSON, b"[" * 100_000),
+        ("POST", JSON, b'{"a":' * 500 + b"1" + b"}" * 500),
         ("POST", "application/cbor", b"\xd9\xd9\xf7\xa0"),
         ("POST", "text/plain", b"{}"),
         ("POST", "application/x-www-form-urlencoded", b"a=b"),

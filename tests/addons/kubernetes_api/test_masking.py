@@ -19,6 +19,7 @@ from onrecord.addons.kubernetes_api.masking import (
     ObjectMask,
     holds_mask,
     mask_secrets,
+    reveals_secrets,
     without_secrets,
 )
 from onrecord.policies.masking import MaskError, Masks
@@ -234,3 +235,27 @@ def test_a_key_that_is_masked_is_found_too() -> None:
     mask = ObjectMask(detecting("email"), HandedOut(), secrets=False)
     masked = json.loads(mask.document(b'{"kind":"ConfigMap","data":{"erin@example.com":"x"}}'))
     assert "erin" not in json.dumps(masked)
+
+
+def test_a_value_that_was_copied_into_a_label_is_masked_there_too() -> None:
+    one = secret()
+    one["metadata"]["labels"] = {"copy": DATA, "app": "web"}
+    masked = mask_secrets(one, {})
+    assert masked["metadata"]["labels"] == {"copy": "[redacted]", "app": "web"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "reveals"),
+    [
+        ({"op": "copy", "from": "/data/password", "path": "/metadata/labels/x"}, True),
+        ({"op": "move", "from": "/data", "path": "/metadata/annotations"}, True),
+        ({"op": "copy", "from": "", "path": "/x"}, True),
+        ({"op": "copy", "from": "/metadata/annotations/a", "path": "/metadata/labels/x"}, True),
+        ({"op": "test", "path": "/data/password", "value": "x"}, True),
+        ({"op": "test", "path": "/metadata/resourceVersion", "value": "42"}, False),
+        ({"op": "replace", "path": "/data/password", "value": "x"}, False),
+        ({"op": "copy", "from": "/metadata/labels/a", "path": "/metadata/labels/b"}, False),
+    ],
+)
+def test_a_json_patch_that_would_show_or_test_a_value_is_known(operation: dict[str, Any], reveals: bool) -> None:
+    assert reveals_secrets([operation]) is reveals
