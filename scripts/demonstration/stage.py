@@ -18,10 +18,12 @@ from onrecord.scripts.demonstration.screen import Screen
 from onrecord.scripts.parts.gateway import Gateway, Setup, make_config, running_gateway
 from onrecord.scripts.parts.https_api import HttpsApi
 from onrecord.scripts.parts.oidc import Client, OidcIssuer
+from onrecord.scripts.parts.ports import free_port
 from onrecord.scripts.parts.postgres import PartError, PostgresPart
 
 API_NAME = "billing.internal"
 AGENT, HUMAN = "devin", "alice@example.com"
+APPROVER = "carol"
 PATIENCE = 20.0
 
 
@@ -50,6 +52,14 @@ class Stage:
             found |= {"PGSSLMODE": "disable"}
             found.pop("PGSSLROOTCERT", None)
         return found
+
+    def human(self, *words: str) -> str:
+        """What `onrecord WORDS` prints for the approver, who has just logged in."""
+        return self.gateway.onrecord(*words, check=False, env={"ONRECORD_TOKEN": self.login(APPROVER)}).stdout.strip()
+
+    def login(self, name: str) -> str:
+        """A human's token, fresh."""
+        return self.gateway.onrecord("token", "--human", "--subject", name, "--groups", "dba").stdout.strip()
 
     def log(self, *arguments: str) -> list[dict[str, Any]]:
         """`onrecord log --json`."""
@@ -118,15 +128,20 @@ def write_config(
 ) -> Setup:
     """The example with this demo's ports, upstreams and issuer."""
     given = example()
-    gateway = {name: value for name, value in given["gateway"].items() if name not in ("http", "postgres")}
+    own = {"admin": f"127.0.0.1:{free_port()}"}
+    gateway = {name: value for name, value in given["gateway"].items() if name not in ("http", "postgres", "admin")}
     resources = given["resources"]
     resources["orders"]["upstream"] = f"postgresql://svc_agent@{postgres.host}:{postgres.port}/shop"
     resources["billing"] |= {"upstream": f"https://{api.host}:{api.port}", "ca": f"file:{api.ca}"}
     return make_config(
         folder,
-        gateway=gateway | {"postgres_tls": "require" if tls else "allow"},
+        gateway=gateway | own | {"postgres_tls": "require" if tls else "allow"},
         recordings=given["recordings"],
-        issuers=[{"issuer": issuer.url, "audience": issuer.audience, "clients": ["127.0.0.1/32"]}],
+        issuers=[
+            {"issuer": issuer.url, "audience": issuer.audience, "clients": ["127.0.0.1/32"]},
+            {"issuer": "onrecord:dev", "audience": issuer.audience},  # of the humans
+        ],
+        tables={name: given[name] for name in ("approvals", "admin")},
         policies=given["policies"],
         resources=resources,
         env=env,

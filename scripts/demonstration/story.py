@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 
 from onrecord.scripts.demonstration.screen import Screen
-from onrecord.scripts.demonstration.stage import AGENT, API_NAME, HUMAN, Stage
+from onrecord.scripts.demonstration.stage import AGENT, API_NAME, APPROVER, HUMAN, PATIENCE, Stage
 from onrecord.scripts.parts.postgres import PartError
 
 STATEMENTS = (
@@ -16,6 +18,8 @@ STATEMENTS = (
     "DROP TABLE payments;",
 )
 
+HELD = "DELETE FROM orders WHERE id = 180;"
+
 
 def tell(screen: Screen, stage: Stage) -> None:
     """The agent's work and its record. Raises PartError where something did not go as it must."""
@@ -25,6 +29,7 @@ def tell(screen: Screen, stage: Stage) -> None:
     )
     _database(screen, stage)
     _api(screen, stage)
+    _approval(screen, stage)
     _record(screen, stage)
 
 
@@ -55,8 +60,32 @@ def _api(screen: Screen, stage: Stage) -> None:
     screen.note(f"the API itself saw: {', '.join(arrived)}, each with the credential that only the gateway holds")
 
 
+def _approval(screen: Screen, stage: Stage) -> None:
+    screen.chapter(
+        "A human in the loop",
+        f"A DELETE on orders waits inside psql until someone of the group dba agrees; neither {AGENT} nor {HUMAN} can.",
+    )
+    shown: list[str] = []
+    asking = threading.Thread(target=lambda: shown.append(stage.agent.query(HELD)))
+    asking.start()
+    deadline = time.monotonic() + PATIENCE
+    while not (waiting := stage.human("approvals", "--pending", "--json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    _expect(bool(waiting), "onrecord approvals", waiting)
+    id = json.loads(waiting.splitlines()[0])["id"]
+    while "preview" not in (told := stage.human("approvals", id)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    screen.terminal(f"{APPROVER}: onrecord approvals {id[-8:]}", told)
+    decided = stage.human("approve", id, "--reason", "the customer asked for it")
+    screen.terminal(f"{APPROVER}: onrecord approve {id[-8:]} --reason 'the customer asked for it'", decided)
+    asking.join(PATIENCE)
+    screen.terminal(f"{AGENT}: psql -d orders", shown[0] if shown else "")
+    _expect(bool(shown) and "waiting for approval" in shown[0] and "DELETE 1" in shown[0], "psql", str(shown))
+    screen.note(f"the page at {stage.gateway.setup.admin_url} shows the same, for a browser or a phone")
+
+
 def _record(screen: Screen, stage: Stage) -> None:
-    found = stage.settled(len(STATEMENTS) + 2)
+    found = stage.settled(len(STATEMENTS) + 3)
     screen.chapter("What is on record", "Each command was written down before its first byte went upstream.")
     screen.command(stage.config.parent, "log")
     session = next((view["session"] for view in found if view["kind"] == "sql"), None)

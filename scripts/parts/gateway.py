@@ -46,6 +46,11 @@ class Setup:
     ssh_port: int = 0
     admin_port: int = 0
 
+    @property
+    def admin_url(self) -> str:
+        """The admin page's origin; "" where there is none."""
+        return f"http://127.0.0.1:{self.admin_port}" if self.admin_port else ""
+
     def mint(self, subject: str = "agent-7", *, groups: Sequence[str] = ("agents",), **more: Any) -> str:
         """A token of the dev issuer."""
         from onrecord.policies import dev_issuer

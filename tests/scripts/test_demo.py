@@ -38,6 +38,13 @@ def test_the_refused_statements_never_reached_the_database(shown):
     assert "still has 200 orders" in shown
 
 
+def test_a_held_delete_runs_when_a_human_approves_it(shown):
+    assert "waiting for approval" in shown
+    assert "onrecord approve" in shown
+    assert ": granted" in shown
+    assert "DELETE 1" in shown
+
+
 def test_the_record_is_shown_replayed_and_proved(shown):
     for command in ("$ onrecord log", "$ onrecord replay", "$ onrecord verify"):
         assert command in shown
@@ -69,7 +76,7 @@ def test_keep_leaves_it_running_until_it_is_told_to_end(tmp_path):
         script = f"set -e; {setup}; {psql} -c 'SELECT count(*) FROM orders'; {curl}"
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
-        assert "200" in done.stdout
+        assert "199" in done.stdout
         assert "inv_0001" in done.stdout
         folder = Path(re.search(r"(/\S+)/gateway/mitm\.toml", log.read_text()).group(1))  # type: ignore[union-attr]
         assert folder.exists()
