@@ -134,6 +134,7 @@ def test_pseudonyms_are_marked_wherever_they_stand():
 
 
 def test_what_is_no_list_of_columns_is_no_mask():
+    odd: object
     for odd in ("x", [None, "1", 99, {}], {"a": 1}, -1):
         assert "Ada" in result(WIDE | {"masked": odd})
 

@@ -121,7 +121,7 @@ class TimelineScreen(Screen[None]):
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        self.timeline.focus()
+        self.set_focus(self.timeline)
         self._arrange()
         if self._start:
             self.query_one("#filter", Input).value = self._start
@@ -186,7 +186,7 @@ class TimelineScreen(Screen[None]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if event.input.id == "filter" and self.apply(event.value):
-            self.timeline.focus()
+            self.set_focus(self.timeline)
 
     # -- pages
 
@@ -306,7 +306,7 @@ class TimelineScreen(Screen[None]):
 
     def on_trouble_picked(self, event: Trouble.Picked) -> None:
         self.goto(Key(event.at, -1))
-        self.timeline.focus()
+        self.set_focus(self.timeline)
 
     # -- what is new
 
@@ -425,7 +425,7 @@ class TimelineScreen(Screen[None]):
 
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
         if event.lines is self.timeline:
-            self.detail.focus()
+            self.set_focus(self.detail)
         elif isinstance(event.lines, Groups):
             self._choose_group(event.lines)
 
@@ -490,11 +490,11 @@ class TimelineScreen(Screen[None]):
             self.say(str(error), bad=True)
 
     def action_filter(self) -> None:
-        self.query_one("#filter", Input).focus()
+        self.set_focus(self.query_one("#filter", Input))  # at once: the next key is for it
 
     def action_back(self) -> None:
         self.remove_class("zoom")
-        self.timeline.focus()
+        self.set_focus(self.timeline)
 
     def action_zoom(self) -> None:
         self.toggle_class("zoom")
@@ -508,11 +508,11 @@ class TimelineScreen(Screen[None]):
         if self.has_class("runs"):
             self.add_class("runs-off")
             self.remove_class("runs")
-            self.timeline.focus()
+            self.set_focus(self.timeline)
         else:
             self.remove_class("runs-off")
             self.add_class("runs")
-            self.groups.focus()
+            self.set_focus(self.groups)
         self.call_after_refresh(self._redraw_detail)
 
     def action_same(self) -> None:
