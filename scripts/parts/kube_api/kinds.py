@@ -53,6 +53,11 @@ KINDS = (
     Kind("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False, (), (), ("create",)),
     Kind("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", False, (), (), ("create",)),
     Kind("coordination.k8s.io", "leases", "Lease"),
+    Kind("", "resourcequotas", "ResourceQuota", True, ("status",), ("quota",)),
+    Kind("", "replicationcontrollers", "ReplicationController", True, ("scale", "status"), ("rc",)),
+    Kind("networking.k8s.io", "ingresses", "Ingress", True, ("status",), ("ing",)),
+    Kind("policy", "poddisruptionbudgets", "PodDisruptionBudget", True, ("status",), ("pdb",)),
+    Kind("scheduling.k8s.io", "priorityclasses", "PriorityClass", False, (), ("pc",)),
 )  # fmt: skip
 _BY_NAME = {(kind.group, kind.plural): kind for kind in KINDS}
 GROUPS = tuple(dict.fromkeys(kind.group for kind in KINDS if kind.group))

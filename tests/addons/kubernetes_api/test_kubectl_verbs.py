@@ -269,3 +269,77 @@ def test_a_masked_secret_written_back_is_refused_and_a_change_of_something_else_
     kube.run("apply", "-f", "-", "--validate=false", input=json.dumps(manifest))
     stored = kube.api.store.get(("", "secrets", "shop", name))
     assert stored["data"]["password"] == "Y29ycmVjdC1ob3JzZQ=="
+
+
+GENERATORS = {
+    "deployments": ("deployment", "gen", "--image=nginx:1", "--replicas=0", "--port=80"),
+    "configmaps": ("configmap", "gen", "--from-literal=a=b"),
+    "serviceaccounts": ("serviceaccount", "gen"),
+    "services": ("service", "clusterip", "gen", "--tcp=80:8080"),
+    "ingresses": ("ingress", "gen", "--rule=shop.example.com/*=web:80"),
+    "jobs": ("job", "gen", "--image=busybox:1", "--", "date"),
+    "cronjobs": ("cronjob", "gen", "--image=busybox:1", "--schedule=*/5 * * * *", "--", "date"),
+    "resourcequotas": ("quota", "gen", "--hard=cpu=1,memory=1Gi"),
+    "poddisruptionbudgets": ("pdb", "gen", "--selector=app=web", "--min-available=50%"),
+    "priorityclasses": ("priorityclass", "gen", "--value=1000"),
+    "namespaces": ("namespace", "gen"),
+}
+
+
+@pytest.mark.parametrize("resource", GENERATORS)
+def test_what_kubectl_generates_arrives_whole(shared: Cluster, resource: str) -> None:
+    """The newest kubectl sends these in protobuf: they must arrive as `--dry-run=client` shows them."""
+    shared.program = KUBECTL
+    arguments = GENERATORS[resource]
+    expected = json.loads(shared.run("create", *_with(arguments, "--dry-run=client", "-o", "json")))
+    shared.run("create", *arguments)
+    command = last(shared, "create", resource)
+    sent = json.loads(shared.api.audit[-1].body)
+    assert dict(shared.api.audit[-1].headers)["content-type"] == "application/json"
+    assert _plain(sent) == _plain(expected)
+    assert _plain(command["detail"]["body"]) == _plain(expected)
+    shared.check_oracle()
+
+
+def _with(arguments: tuple[str, ...], *more: str) -> list[str]:
+    """`more` before the `--` of a command."""
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    return [*arguments[:at], *more, *arguments[at:]]
+
+
+def _plain(value: Any) -> Any:
+    """Without what is empty, which protobuf writes and JSON leaves out, and without namespaces."""
+    if isinstance(value, dict):
+        made = {key: _plain(item) for key, item in value.items() if key not in ("namespace", "status")}
+        return {
+            key: item for key, item in made.items() if item not in (None, "", {}, [], 0, False) or key == "replicas"
+        }
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def test_admin_commands_of_kubectl_are_denied(shared: Cluster) -> None:
+    shared.program = KUBECTL
+    for arguments in (
+        ("create", "token", "bot"),
+        ("create", "role", "gen", "--verb=get", "--resource=pods"),
+        ("create", "clusterrolebinding", "gen", "--clusterrole=admin", "--user=bot"),
+        ("run", "out", "--image=busybox:1", "--privileged"),
+    ):
+        done = shared.kubectl(*arguments)
+        assert done.returncode == 1
+        assert "onrecord:admin" in done.stderr
+    shared.check_oracle()
+
+
+def test_drain_evicts_by_the_eviction_subresource(shared: Cluster) -> None:
+    shared.program = KUBECTL
+    shared.api.add({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {}})
+    pod = {**POD, "metadata": {"name": "evicted", "namespace": "shop"}, "spec": {**POD["spec"], "nodeName": "n1"}}  # type: ignore[dict-item]
+    shared.api.add(pod)
+    shared.run("cordon", "n1")
+    assert last(shared, "patch", "nodes")["action"] == "write"
+    path = "/api/v1/namespaces/shop/pods/evicted/eviction"
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "evicted", "namespace": "shop"}}
+    shared.run("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
+    command = last(shared, "create", "pods")
+    assert (command["detail"]["subresource"], command["action"]) == ("eviction", "write")
