@@ -18,10 +18,12 @@ from onrecord.policies.errors import PolicyError
 from onrecord.policies.model import (
     Action,
     Command,
+    ForwardCommand,
     HttpCommand,
     Identity,
     IdentityKind,
     KubeCommand,
+    NameSet,
     Resource,
     ResourceType,
     Rule,
@@ -37,7 +39,7 @@ from onrecord.policies.verdict import Verdict, combine
 if TYPE_CHECKING:
     pass
 
-__all__ = ["answer", "decide", "http", "kubernetes", "session", "sftp", "sql", "ssh"]
+__all__ = ["answer", "decide", "forward", "http", "kubernetes", "session", "sftp", "sql", "ssh"]
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -161,7 +163,8 @@ def sftp(
     default: Rule = "deny",
     within: Session | None = None,
 ) -> SftpCommand:
-    """A file operation over SFTP, such as `sftp("open", "/etc/shadow")`."""
+    """A file operation, such as `sftp("read", "/etc/shadow")` or `sftp("write", "/srv/x", action="write")`."""
+    moves = operation in ("rename", "link", "copy")
     return SftpCommand(
         session=within or session(resource, type="ssh", groups=groups, default=default),
         action=action,
@@ -169,6 +172,31 @@ def sftp(
         operation=operation,
         path=path,
         target=target,
+        paths_read=NameSet((path,) if moves or operation in ("read", "readdir") else ()),
+        paths_written=NameSet(() if action == "read" else (path, target) if moves else (path,)),
+    )
+
+
+def forward(
+    host: str = "",
+    port: int = 0,
+    *,
+    path: str = "",
+    direction: str = "local",
+    resource: str = "app1",
+    groups: Sequence[str] = ("agents",),
+    default: Rule = "deny",
+    within: Session | None = None,
+) -> ForwardCommand:
+    """A tunnel over SSH, such as `forward("db.internal", 5432)` or `forward(path="/run/app.sock")`."""
+    return ForwardCommand(
+        session=within or session(resource, type="ssh", groups=groups, default=default),
+        action="write",
+        text=f"unix:{path}" if path else f"{host}:{port}",
+        direction=direction,
+        host=host,
+        port=port,
+        path=path,
     )
 
 

@@ -13,6 +13,7 @@ SOURCES = {
     "Kubernetes": ROOT / "tests/addons/kubernetes_api/enforcement_kubernetes.json",
     "Kubernetes: exec, attach, cp, port-forward": ROOT / "tests/addons/kubernetes_api/streams/enforcement_streams.json",
     "SSH": ROOT / "tests/shims/ssh/enforcement_ssh.json",
+    "SSH: files, copies, tunnels": ROOT / "tests/shims/ssh/enforcement_files.json",
     "PostgreSQL": ROOT / "tests/shims/postgres/enforcement_postgres.json",
 }
 HEAD = """# What is enforced

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import socketserver
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 
 from onrecord.scripts.parts.openssh import OpenSshPart, SshClient, ssh_resource
@@ -238,8 +240,26 @@ def test_a_jump_through_the_gateway_is_two_sessions_of_it(make_lab: LabMaker, ss
 
 
 def test_tun_devices_are_refused_and_on_record(make_lab: LabMaker):
-    lab = make_lab()
-    with tunnel(lab.client(ExitOnForwardFailure="yes"), "-w", "any:any") as process:
-        process.wait(60)
-    done = lab.log()
-    assert isinstance(done, list)
+    lab = make_lab(forwards=["*:*"])
+    setup = lab.gateway.setup
+    keys: tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]
+    keys = ([asyncssh.import_public_key(lab.host_key)], [], [])
+
+    async def ask() -> None:
+        async with asyncssh.connect(
+            "127.0.0.1",
+            setup.ssh_port,
+            username="app1",
+            password=setup.mint("devin"),
+            known_hosts=keys,
+            client_keys=None,
+            config=None,
+        ) as connection:
+            for create in (connection.create_tun, connection.create_tap):
+                with pytest.raises(asyncssh.ChannelOpenError):
+                    await create(asyncssh.SSHTunTapSession, None)
+
+    asyncio.run(ask())
+    rows = tunnels(lab, 2)
+    assert [row["text"] for row in rows] == ["tun device", "tap device"]
+    assert {row["outcome"]["status"] for row in rows} == {"refused"}
