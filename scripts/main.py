@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-GROUPS = ("up", "check", "agent", "reading", "approvals", "console", "exporting", "evidence", "policy", "demo")
+GROUPS = ("up", "check", "agent", "reading", "approvals", "login", "console", "exporting", "evidence", "policy", "demo")
 
 app = typer.Typer(
     name="onrecord",

@@ -23,7 +23,7 @@ from onrecord.policies.errors import ConfigError, ControlError, OnrecordError, P
 from onrecord.policies.identity import Authenticator
 from onrecord.policies.redaction import RedactingFilter, Redactor
 from onrecord.policies.secrets import Secrets
-from onrecord.recordings.admin.api import api_routes
+from onrecord.recordings.admin.api import admin_issuers, api_routes
 from onrecord.recordings.admin.app import build_app
 from onrecord.recordings.admin.archive import Archive
 from onrecord.recordings.admin.feed import Feed
@@ -56,7 +56,7 @@ async def run(config: Config) -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(RedactingFilter(redactor))
     channel = AdminChannel(config.gateway.state / CONTROL_SOCKET)
-    authenticator = Authenticator(config.issuers, config.gateway.state)
+    authenticator = Authenticator(admin_issuers(config), config.gateway.state)
     site = make_site(config, secrets, channel, authenticator)
     slack = SlackRequests(
         tuple(secrets.resolve(one.secret) for one in config.notify if one.type == "slack" and one.secret is not None)

@@ -19,12 +19,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from onrecord.policies.approvals import Approver, NotEntitledError, check_human
-from onrecord.policies.config import Config
+from onrecord.policies.config import Config, IssuerConfig
 from onrecord.policies.config.approvals import approval_rules
 from onrecord.policies.errors import IdentityError
 from onrecord.policies.identity import Authenticator
@@ -70,6 +71,14 @@ def api_routes(admin: AdminChannel, authenticator: Authenticator, config: Config
         Route("/api/kills", api.guarded(api.kill, recorded=True), methods=["POST"]),
         Route("/api/kills/{id}", api.guarded(api.lift, recorded=True), methods=["DELETE"]),
     ]
+
+
+def admin_issuers(config: Config) -> tuple[IssuerConfig, ...]:
+    """The issuers as this API takes them: of one at which humans log in, its ID tokens (`aud` is the client) too."""
+    return tuple(
+        replace(issuer, audience=(*issuer.audience, issuer.client_id)) if issuer.client_id else issuer
+        for issuer in config.issuers
+    )
 
 
 def shown_view(shown: Shown) -> View:
