@@ -9,7 +9,7 @@ import typer
 
 from onrecord.scripts.benchmarks.report import Result
 
-Name = Literal["http", "postgres", "masking", "kubernetes", "record", "console", "idle", "ssh"]
+Name = Literal["http", "postgres", "masking", "kubernetes", "record", "console", "idle", "ssh", "approvals"]
 
 
 def main(
