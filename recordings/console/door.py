@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 
 class Door(Protocol):
     """What scripts/admin_client.py is. Every call may take seconds and raise OnrecordError."""
+
+    def __enter__(self) -> Self:
+        """Itself."""
+
+    def __exit__(self, *_: object) -> None:
+        """Close its connections."""
 
     def approvals(self, *, pending: bool = False) -> list[dict[str, Any]]:
         """What is known of approvals, oldest first."""

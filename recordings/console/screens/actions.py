@@ -162,8 +162,12 @@ async def kill(screen: TimelineScreen) -> None:
     reason = await screen.app.push_screen_wait(AskDialog(f"Stop {target} {one_line(value)[:50]} — why? (Enter stops)"))
     if reason is None:
         return
-    door = await asyncio.to_thread(opener)
-    done = await asyncio.to_thread(door.kill, target, value, reason)
+
+    def stop() -> View:
+        with opener() as door:
+            return door.kill(target, value, reason)
+
+    done = await asyncio.to_thread(stop)
     screen.say(f"stopped: {target} {value} ({done.get('id')})")
 
 

@@ -128,6 +128,10 @@ class ApprovalsScreen(Screen[None]):
         self._refresh()
         self.set_interval(REFRESH, self._tick)
 
+    def on_unmount(self) -> None:
+        if self._door is not None:
+            self._door.__exit__()
+
     @property
     def console_app(self) -> ConsoleApp:
         return cast("ConsoleApp", self.app)

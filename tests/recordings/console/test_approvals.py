@@ -31,8 +31,15 @@ class FakeDoor:
 
     def __init__(self, *views: dict[str, Any], problem: str = "") -> None:
         self.views, self.problem = list(views), problem
+        self.closed = False
         self.decided: list[tuple[str, str, str]] = []
         self.killed: list[tuple[str, str, str]] = []
+
+    def __enter__(self) -> FakeDoor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
 
     def approvals(self, *, pending: bool = False) -> list[dict[str, Any]]:
         return [dict(view) for view in self.views]
