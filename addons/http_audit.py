@@ -18,7 +18,7 @@ from onrecord.addons.egress import Destinations, RefusedDestinationError, Route
 from onrecord.addons.exchange import KEY, Exchange, exchange_of
 from onrecord.addons.http_head import Head, HeadError, check_opening, check_request_line, read_head
 from onrecord.addons.kubernetes_api.audit import Kubernetes
-from onrecord.addons.peers import Peer, Peers
+from onrecord.addons.peers import Peer, Peers, protocol_of
 from onrecord.addons.problem import refusal_status
 from onrecord.addons.proxy_identity import NotAuthenticatedError, ProxyIdentity
 from onrecord.addons.request_route import bracket, find_route
@@ -397,7 +397,7 @@ class HttpRequests:
             RefusalRecord(
                 what=policy,
                 reason=reason[:1000],
-                protocol="http",
+                protocol=protocol_of(peer.tunnel),
                 client=peer.client,
                 text=_text(flow),
                 detail=detail,

@@ -25,6 +25,11 @@ log = logging.getLogger(__name__)
 SLOWEST = 16 * 1024  # bytes a second of a request body, on the whole
 
 
+def protocol_of(route: Route | None) -> str:
+    """What sessions and refusals on a route are called on record."""
+    return "kubernetes" if route is not None and route.resource.type == "kubernetes" else "http"
+
+
 @dataclass(slots=True)
 class Peer:
     """One client connection. `tunnel` is the route of its CONNECT, `blocked` why nothing more may pass."""
@@ -131,7 +136,7 @@ class Peers:
                 peer.identity,
                 route.resource,
                 run=run_id(peer.identity),
-                protocol="http",
+                protocol=protocol_of(route),
                 client=peer.client,
                 login=peer.login,
             )
@@ -157,7 +162,7 @@ class Peers:
             RefusalRecord(
                 what="onrecord:protocol",
                 reason=reason[:1000],
-                protocol="http",
+                protocol=protocol_of(tunnel),
                 client=client,
                 text="a connection" if tunnel is None else f"a connection to {tunnel.host}:{tunnel.port}",
                 detail=detail[:1000],

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from onrecord.recordings.frames import Kind
 from tests.addons.kubernetes_api.cluster import KUBECTL, OLD, Cluster, cluster
 from tests.helpers import wait_until
 
@@ -171,6 +172,10 @@ def test_get_watch_delivers_each_event_as_it_comes_and_ends_with_the_client(kube
             wait_until(lambda: any(name in line for line in lines), what=name)  # noqa: B023  it is called at once
     wait_until(lambda: kube.api.open_watches == before, what="the upstream's end of the watch")
     assert last(kube, "watch", "configmaps")["action"] == "read"
+    watches = [r for r in kube.gateway.records(Kind.COMMAND) if r.payload["detail"].get("verb") == "watch"]
+    chunks = [r.payload for r in kube.gateway.records(Kind.CHUNK) if r.command == watches[-1].id]
+    assert len(chunks) >= 3, "each event is on record as it flowed"
+    assert all(chunk["direction"] == "to_client" for chunk in chunks)
 
 
 def test_logs_follow_delivers_each_line_as_it_comes_and_ends_with_the_client(kube: Cluster) -> None:

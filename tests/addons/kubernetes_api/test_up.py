@@ -49,6 +49,7 @@ def test_from_the_kubeconfig_to_the_first_replay(tmp_path: Path) -> None:
             found = {str(line["text"]): line for line in lines()}
             listed = found["kubectl get configmaps -n shop"]
             assert listed["identity"]["subject"] == "devin"  # type: ignore[index]
+            assert listed["protocol"] == "kubernetes"
             denied = found["kubectl get secrets -n shop"]
             assert denied["verdict"]["policy"] == "no_secrets"  # type: ignore[index]
             assert denied["outcome"]["code"] == "403"  # type: ignore[index]
