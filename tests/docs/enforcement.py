@@ -15,6 +15,7 @@ SOURCES = {
     "SSH": ROOT / "tests/shims/ssh/enforcement_ssh.json",
     "SSH: files, copies, tunnels": ROOT / "tests/shims/ssh/enforcement_files.json",
     "PostgreSQL": ROOT / "tests/shims/postgres/enforcement_postgres.json",
+    "The admin page": ROOT / "tests/recordings/admin/enforcement_admin.json",
 }
 HEAD = """# What is enforced
 
