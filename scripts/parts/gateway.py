@@ -106,8 +106,8 @@ def make_config(
     return Setup(
         path,
         dict(env or {}),
-        http_port if "http" in listeners else 0,
-        postgres_port if "postgres" in listeners else 0,
+        int(str(listeners["http"]).rpartition(":")[2]) if "http" in listeners else 0,
+        int(str(listeners["postgres"]).rpartition(":")[2]) if "postgres" in listeners else 0,
         state,
         state / "recordings.db",
         ssh_port=int(str(listeners["ssh"]).rpartition(":")[2]) if "ssh" in listeners else 0,

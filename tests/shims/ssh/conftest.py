@@ -82,6 +82,7 @@ def make_lab(tmp_path: Path, sshd: OpenSshPart) -> Iterator[LabMaker]:
             gateway: Mapping[str, Any] | None = None,
             host: OpenSshPart = sshd,
             resources: Mapping[str, Mapping[str, Any]] | None = None,
+            env: Mapping[str, str] | None = None,
             ssh_keys: Sequence[Mapping[str, Any]] = (),
             **fields: Any,
         ) -> Lab:
@@ -90,6 +91,7 @@ def make_lab(tmp_path: Path, sshd: OpenSshPart) -> Iterator[LabMaker]:
                 gateway={"http": None, "postgres": None, "ssh": f"127.0.0.1:{free_port()}", **(gateway or {})},
                 policies=policies,
                 masks=masks,
+                env=env,
                 resources={"app1": _resource(host, fields), **(resources or {})},
                 tables={"admin": {"roles": {"operator": ["admins"]}}},
             )

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import psycopg
 import pytest
 
+from onrecord.scripts.parts.https_api import HttpsApi
 from onrecord.scripts.parts.openssh import OpenSshPart, SshClient, ssh_resource
-from tests.helpers import free_port, wait_until
+from tests.conftest import Shop
+from tests.helpers import free_port, http_resource, postgres_resource, wait_until
 from tests.shims.ssh.conftest import Lab, LabMaker
 from tests.shims.ssh.test_files import policy
 
@@ -224,6 +227,33 @@ def test_a_tunnel_to_another_host_that_is_protected_leads_into_the_gateway(make_
             timeout=60,
         )
         assert process.stdout.startswith(b"SSH-2.0-onrecord"), process.stderr
+
+
+def test_a_tunnel_to_a_database_leads_into_the_gateway_and_to_a_web_api_nowhere(
+    make_lab: LabMaker, shop: Shop, api: HttpsApi
+):
+    server = shop.server
+    lab = make_lab(
+        forwards=["*:*"],
+        gateway={"postgres": f"127.0.0.1:{free_port()}", "postgres_tls": "allow"},
+        resources={"orders": postgres_resource(server, user=shop.user), "billing": http_resource(api)},
+        env={"SHOP_PASSWORD": shop.password},
+    )
+    port, web = free_port(), free_port()
+    token = lab.gateway.setup.mint("devin")
+    forwards = ("-L", f"{port}:localhost:{server.port}", "-L", f"{web}:127.0.0.1:{api.port}")
+    with tunnel(lab.client(), *forwards):
+        connect(port).close()
+        dsn = f"host=127.0.0.1 port={port} dbname=orders user=devin sslmode=disable gssencmode=disable"
+        with psycopg.connect(dsn, password=token, autocommit=True) as connection:
+            assert connection.execute("select 'through the gateway'").fetchone() == ("through the gateway",)
+        with pytest.raises(psycopg.OperationalError):  # the database's own password does not open it here
+            psycopg.connect(dsn.replace("orders", shop.database), password=shop.password)
+        assert exchange(web, b"GET / HTTP/1.0\r\n\r\n") == b""
+    assert "through the gateway" in [row["text"] for row in lab.log() if row["kind"] == "sql"][-1]
+    rows = [row for row in lab.log() if row["kind"] == "forward" and row["detail"]["port"] == api.port]
+    assert "resource billing" in rows[0]["verdict"]["reason"]
+    assert api.requests == []
 
 
 def test_a_jump_through_the_gateway_is_two_sessions_of_it(make_lab: LabMaker, sshd: OpenSshPart):
