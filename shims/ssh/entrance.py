@@ -33,7 +33,7 @@ class Gatekeeper(Protocol):
 
     def enter(self, entrance: Entrance, client: str) -> str: ...
 
-    def leave(self, entrance: Entrance) -> None: ...
+    def leave(self, entrance: Entrance, error: Exception | None) -> None: ...
 
     async def authenticate(self, token: str, login: str, client: str) -> Identity: ...
 
@@ -67,7 +67,7 @@ class Entrance(asyncssh.SSHServer):
             conn.disconnect(TOO_MANY, f"onrecord: {reason}")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.leave(self)
+        self._server.leave(self, exc)
         if self.link is not None:
             why = "the client is gone" if exc is None else f"the connection broke: {type(exc).__name__}"
             self.link.end(why)

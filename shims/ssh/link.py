@@ -52,6 +52,7 @@ class Link:
         recordings: RecordingsConfig,
         masks: Masks,
         protected: Protected,
+        grace: float = 0.0,
     ) -> None:
         self.connection, self.opened, self.auditor = connection, opened, auditor
         self.resource, self.user, self.recordings, self.masks = resource, user, recordings, masks
@@ -70,7 +71,7 @@ class Link:
         self._expiry: asyncio.TimerHandle | None = None
         if expires:
             self._expiry = asyncio.get_running_loop().call_later(
-                max(0.0, expires - time.time()), self.end, "the token has expired"
+                max(0.0, expires + grace - time.time()), self.end, "the token has expired"
             )
 
     # ------------------------------------------------------------------ commands

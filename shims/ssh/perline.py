@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onrecord.shims.ssh.channel import ClientSession
     from onrecord.shims.ssh.link import Link
 
-MAX_WAITING = 256  # lines
+MAX_WAITING = 256  # lines; beyond them the client is not read
 HELLO = "each line is decided before it runs, and is on record; `exit` leaves"
 
 
@@ -46,6 +46,8 @@ class PerLine:
         while True:
             self._prompt()
             event = await self._events.get()
+            if self._events.empty():
+                client.channel.resume_reading()
             if event.kind == "end":
                 break
             words = event.text.split()
@@ -120,8 +122,9 @@ class PerLine:
         for event in events:
             if event.kind == "interrupt" and self._deciding is not None:
                 self._deciding.cancel()  # it waits for an approval
-            if self._events.qsize() < MAX_WAITING:
-                self._events.put_nowait(event)
+            self._events.put_nowait(event)
+        if self._events.qsize() > MAX_WAITING:
+            self._client.channel.pause_reading()
 
     def eof_received(self) -> None:
         for event in (*self._editor.finish(), Event("end")):

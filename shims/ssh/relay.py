@@ -26,7 +26,7 @@ _log = logging.getLogger("onrecord.ssh")
 
 STDERR = 1  # SSH_EXTENDED_DATA_STDERR, RFC 4254
 TERMINAL_ROOM = 64 * 1024 * 1024  # bytes of one terminal that are kept in each direction
-MAX_STDERR_NOTE = 200
+MAX_NOTES = 4096
 
 
 class _Host(asyncssh.SSHClientSession[bytes]):
@@ -90,6 +90,10 @@ class Relay:
         self._cleaning: dict[int | None, Cleaning | None] = {}
         self._masks = link.masks_of(decision)
         self._done = asyncio.Event()
+        self._input: list[bytes] = []
+        self._output: list[bytes] = []
+        self._output_type: int | None = None
+        self._notes = 0
         self.finished = False
 
     # ------------------------------------------------------------------ its life
@@ -158,7 +162,15 @@ class Relay:
     # ------------------------------------------------------------------ from the client
 
     def data_received(self, data: bytes) -> None:
-        if self._host is None or self.finished or self._host.is_closing():
+        """Gathered for a turn of the loop: a flood of small packets is one record, and one write."""
+        self._input.append(data)
+        if len(self._input) == 1:
+            asyncio.get_running_loop().call_soon(self._flush_input)
+
+    def _flush_input(self) -> None:
+        data = b"".join(self._input)
+        self._input.clear()
+        if not data or self._host is None or self.finished or self._host.is_closing():
             return
         try:
             self._record_input(data)
@@ -171,22 +183,30 @@ class Relay:
         self.sent.record(data, "terminal" if self._terminal else "stdin")
 
     def eof_received(self) -> None:
+        self._flush_input()
         if self._host is not None and not self.finished:
             self._host.write_eof()
 
     def signal_received(self, signal: str) -> None:
-        self._note("signal", signal)
-        if self._host is not None and not self.finished:
+        self._flush_input()
+        if self._host is not None and not self.finished and self._may_note():
+            self._note("signal", signal)
             self._host.send_signal(signal)
 
     def resized(self, columns: int, rows: int, width: int, height: int) -> None:
-        if self._host is None or self.finished:
+        self._flush_input()
+        if self._host is None or self.finished or not self._may_note():
             return
         self._record_size(columns, rows, width, height)
         self._host.change_terminal_size(columns, rows, width, height)
 
     def _record_size(self, columns: int, rows: int, width: int, height: int) -> None:
         self._note("resize", {"columns": min(columns, 10_000), "rows": min(rows, 10_000)})
+
+    def _may_note(self) -> bool:
+        """Whether one more signal or size goes on: each is a record, and a client could send them without end."""
+        self._notes += 1
+        return self._notes <= MAX_NOTES
 
     def _note(self, channel: str, data: object) -> None:
         try:
@@ -208,9 +228,28 @@ class Relay:
     # ------------------------------------------------------------------ from the host
 
     def output(self, data: bytes, datatype: int | None) -> None:
+        """What the host prints, gathered for a turn of the loop."""
+        if self._output and self._output_type != datatype:
+            self._flush_output()
+        self._output_type = datatype
+        self._output.append(data)
+        if len(self._output) == 1:
+            asyncio.get_running_loop().call_soon(self._flushed_output)
+
+    def _flushed_output(self) -> None:
+        try:
+            self._flush_output()
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong, nothing passes
+            self.crashed(error)
+
+    def _flush_output(self) -> None:
+        data = b"".join(self._output)
+        self._output.clear()
+        if data and not self.finished:
+            self._emit(data, self._output_type)
+
+    def _emit(self, data: bytes, datatype: int | None) -> None:
         """Mask, record, deliver."""
-        if self.finished:
-            return
         if datatype not in self._cleaning:
             self._cleaning[datatype] = cleaning_for(
                 self._masks.detectors,
@@ -242,12 +281,14 @@ class Relay:
         ended too, and then a status could not follow.
         """
         try:
+            self._flush_output()
             self._finish_cleaning()
         except OnrecordError as error:
             self._fail(error)
 
     def host_closed(self, error: Exception | None) -> None:
         """The host's channel is closed, and all of its output was delivered here."""
+        self._flush_output()
         if self.finished:
             self._done.set()
             return

@@ -31,6 +31,7 @@ from onrecord.shims.ssh.upstream import Upstream
 _log = logging.getLogger("onrecord.ssh")
 
 DRAIN = 5.0
+_USUAL = (asyncssh.ConnectionLost, asyncssh.PermissionDenied)  # a client that leaves
 LOST_RECORDER = 3.0  # seconds without it, beyond those after which nothing may start, until running sessions end
 WATCH = 0.5
 
@@ -123,8 +124,10 @@ class Server:
             return "too many connections"
         return ""
 
-    def leave(self, entrance: Entrance) -> None:
-        """Count it out."""
+    def leave(self, entrance: Entrance, error: Exception | None) -> None:
+        """Count it out. What broke before there was a session is on record: junk, a login that took too long."""
+        if entrance.link is None and isinstance(error, asyncssh.Error) and not isinstance(error, _USUAL):
+            self._refuse("onrecord:protocol", f"no SSH login: {type(error).__name__}", entrance.client)
         if entrance in self._entrances:
             self._entrances.discard(entrance)
             self._logged_in(entrance)
@@ -197,6 +200,7 @@ class Server:
             host=self._hosts[resource.name],
             recordings=config.recordings,
             masks=masks or no_masks(b""),
+            grace=self._gateway.session_grace,
             protected=Protected(config),
         )
 

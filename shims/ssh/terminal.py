@@ -43,7 +43,7 @@ class TerminalRelay(Relay):
                     self.decision, "to_upstream", shown.hidden, note=HIDDEN, channel="terminal", flush=False
                 )
 
-    def output(self, data: bytes, datatype: int | None) -> None:
+    def _emit(self, data: bytes, datatype: int | None) -> None:
         if not self.finished:
             try:
                 for line in self._lines.output(data):
@@ -54,7 +54,7 @@ class TerminalRelay(Relay):
             except OnrecordError as error:
                 self._fail(error)
                 return
-        super().output(data, datatype)
+        super()._emit(data, datatype)
 
     def resized(self, columns: int, rows: int, width: int, height: int) -> None:
         self._lines.resize(columns)

@@ -6,6 +6,7 @@ verified; a channel hands over nothing before its command is decided; and what a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +27,7 @@ MAX_REQUESTS = 256  # channel requests that wait for their turn
 MAX_CHANNELS = 256
 WINDOW = 2 * 1024 * 1024
 PACKET = 32 * 1024
+WRITES = 512 * 1024
 SHORTAGE, PROHIBITED = OPEN_RESOURCE_SHORTAGE, OPEN_ADMINISTRATIVELY_PROHIBITED
 
 
@@ -90,6 +92,10 @@ class GatewayConnection(SSHServerConnection):
     def entrance(self) -> Entrance:
         return cast("Entrance", self._owner)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        gather_writes(transport)
+        super().connection_made(transport)
+
     def create_server_channel(
         self, encoding: str | None = None, errors: str = "strict", window: int = 0, max_pktsize: int = 0
     ) -> SSHServerChannel[bytes]:
@@ -142,6 +148,11 @@ class GatewayConnection(SSHServerConnection):
         await super()._process_kexinit(pkttype, pktid, packet)
 
     _packet_handlers = {**SSHServerConnection._packet_handlers, 20: _process_kexinit, 90: _process_channel_open}  # noqa: RUF012, SLF001  # MSG_CHANNEL_OPEN
+
+
+def gather_writes(transport: Any) -> None:
+    """Let packets of one turn of the loop go out in one system call: uvloop sends at once above the limit."""
+    transport.set_write_buffer_limits(high=WRITES)
 
 
 async def server_options(

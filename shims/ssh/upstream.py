@@ -15,6 +15,7 @@ from onrecord.policies.model import Identity
 from onrecord.policies.secrets import Secrets
 from onrecord.shims.ssh import algorithms
 from onrecord.shims.ssh.authority import session_certificate
+from onrecord.shims.ssh.transport import gather_writes
 
 CONNECT_TIMEOUT = 10.0
 
@@ -28,6 +29,9 @@ class _Quiet(asyncssh.SSHClient):
 
     def __init__(self, password: str | None, on_lost: Any) -> None:
         self._password, self._on_lost = password, on_lost
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        gather_writes(conn._transport)  # noqa: SLF001  # it has no public name
 
     def password_auth_requested(self) -> str | None:
         password, self._password = self._password, None  # once: a wrong one is not tried again

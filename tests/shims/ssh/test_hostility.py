@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 from typing import Any
@@ -244,3 +245,27 @@ async def test_names_that_play_tricks_open_nothing(make_lab: LabMaker, login: st
     with pytest.raises((asyncssh.DisconnectError, ValueError)):
         await connect(lab, login)
     assert await works(lab)
+
+
+async def test_a_flood_of_small_packets_is_few_records(make_lab: LabMaker):
+    lab = make_lab()
+    async with await connect(lab) as connection:
+        channel, _ = await connection.create_session(asyncssh.SSHClientSession, "cat >/dev/null", encoding=None)
+        for _ in range(20_000):
+            channel.write(b"x")
+        channel.write_eof()
+        await channel.wait_closed()
+    (row,) = lab.commands(finished=1)
+    shown = json.loads(lab.gateway.onrecord("show", row["id"], "--json").stdout)
+    assert sum(chunk["size"] for chunk in shown["chunks"]) == 20_000
+    assert len(shown["chunks"]) < 5_000
+
+
+async def test_junk_is_on_record_as_a_refusal(make_lab: LabMaker):
+    lab = make_lab()
+    with socket.create_connection(("127.0.0.1", lab.gateway.setup.ssh_port), timeout=30) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        while sock.recv(65536):
+            pass
+    await works(lab)
+    assert any("no SSH login" in json.dumps(row) for row in lab.log())

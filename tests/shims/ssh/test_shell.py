@@ -129,3 +129,10 @@ def test_per_line_runs_programs_that_want_a_terminal(make_lab: LabMaker):
         screen.wait(":~> ", times=2)
         screen.type("\x04")
         assert screen.end() == 0
+
+
+def test_per_line_loses_no_line_of_a_long_script(make_lab: LabMaker):
+    lab = make_lab(interactive="per-line")
+    script = "".join(f"# {number:05} {'x' * 200}\n" for number in range(3)) + "\n" * 3000 + "echo last\n"
+    done = lab.client().run("-T", "app1@gateway", stdin=script.encode())
+    assert done.stdout == b"last\n"
