@@ -76,37 +76,45 @@ class Upstream:
         resource = self._resource
         keys = self._keys(user, identity, session)
         password = self._secrets.resolve(resource.password) if resource.password is not None else None
-        return await asyncssh.connect(
-            resource.host,
-            resource.port,
-            config=None,
-            options=None,
-            username=user,
-            client_factory=lambda: _Quiet(password, on_lost),
-            client_keys=keys or None,
-            agent_path=resource.agent or None,
-            agent_forwarding=False,
-            known_hosts=(
-                [asyncssh.import_public_key(key) for key in resource.host_keys],
-                [asyncssh.import_public_key(key) for key in resource.host_cas],
-                [],
-            ),
-            preferred_auth=("publickey", "keyboard-interactive", "password"),
-            host_based_auth=False,
-            gss_host=None,
-            client_version="onrecord",
-            kex_algs=algorithms.KEX,
-            encryption_algs=algorithms.CIPHERS_OUT,
-            mac_algs=algorithms.MACS_OUT,
-            compression_algs=algorithms.NO_COMPRESSION,
-            signature_algs=algorithms.SIGNATURES,
-            rekey_bytes=algorithms.REKEY_BYTES,
-            rekey_seconds=algorithms.REKEY_SECONDS,
-            connect_timeout=CONNECT_TIMEOUT,
-            login_timeout=CONNECT_TIMEOUT,
-            keepalive_interval=30,
-            keepalive_count_max=4,
-        )
+        agent: asyncssh.SSHAgentClient | None = None
+        try:
+            if resource.agent:
+                agent = await asyncssh.connect_agent(resource.agent)
+                keys = [*keys, *await agent.get_keys()]
+            return await asyncssh.connect(
+                resource.host,
+                resource.port,
+                config=None,
+                options=None,
+                username=user,
+                client_factory=lambda: _Quiet(password, on_lost),
+                client_keys=keys or None,
+                agent_path=None,  # its keys are asked for above; no key of this machine is looked for
+                agent_forwarding=False,
+                known_hosts=(
+                    [asyncssh.import_public_key(key) for key in resource.host_keys],
+                    [asyncssh.import_public_key(key) for key in resource.host_cas],
+                    [],
+                ),
+                preferred_auth=("publickey", "keyboard-interactive", "password"),
+                host_based_auth=False,
+                gss_host=None,
+                client_version="onrecord",
+                kex_algs=algorithms.KEX,
+                encryption_algs=algorithms.CIPHERS_OUT,
+                mac_algs=algorithms.MACS_OUT,
+                compression_algs=algorithms.NO_COMPRESSION,
+                signature_algs=algorithms.SIGNATURES,
+                rekey_bytes=algorithms.REKEY_BYTES,
+                rekey_seconds=algorithms.REKEY_SECONDS,
+                connect_timeout=CONNECT_TIMEOUT,
+                login_timeout=CONNECT_TIMEOUT,
+                keepalive_interval=30,
+                keepalive_count_max=4,
+            )
+        finally:
+            if agent is not None:
+                agent.close()
 
     def _keys(self, user: str, identity: Identity, session: str) -> list[Any]:
         resource = self._resource
