@@ -130,8 +130,8 @@ class GapRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class LookRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A person logged in at the admin page or left, or saw recorded or held content there; written before it is shown.
 
-    `what` is "login", "logout", "approval", "command", "session", "run" or "record"; `of` the id of what was looked at,
-    `parts` what of it was shown ("text", "parameters", "detail", "result").
+    `what` is "login", "logout", "approval", "list", "command", "session", "run" or "record"; `of` the id of what was
+    looked at, `parts` what of it was shown ("text", "parameters", "detail", "result"), of a list the approvals in it.
     """
 
     identity: Identity

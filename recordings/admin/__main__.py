@@ -16,6 +16,7 @@ from pathlib import Path
 
 import uvloop
 
+from onrecord.policies.approvals import Approver
 from onrecord.policies.config import Config, NotifyConfig, SecretRef, load_config
 from onrecord.policies.config.issuers import DEV_ISSUER
 from onrecord.policies.config.values import BadValue, is_loopback
@@ -23,7 +24,7 @@ from onrecord.policies.errors import ConfigError, ControlError, OnrecordError, P
 from onrecord.policies.identity import Authenticator
 from onrecord.policies.redaction import RedactingFilter, Redactor
 from onrecord.policies.secrets import Secrets
-from onrecord.recordings.admin.api import admin_issuers, api_routes
+from onrecord.recordings.admin.api import OnLook, admin_issuers, api_routes
 from onrecord.recordings.admin.app import build_app
 from onrecord.recordings.admin.archive import Archive
 from onrecord.recordings.admin.feed import Feed
@@ -36,7 +37,7 @@ from onrecord.recordings.admin.notify.webhook import Webhook
 from onrecord.recordings.admin.oidc import OidcLogin
 from onrecord.recordings.admin.server import serve
 from onrecord.recordings.admin.sessions import Sessions
-from onrecord.recordings.admin.site import Site
+from onrecord.recordings.admin.site import Site, identity_of
 from onrecord.recordings.control.admin import AdminChannel
 from onrecord.recordings.datapath import CONTROL_SOCKET, JOURNALS
 from onrecord.recordings.process import harden, notify_ready
@@ -61,7 +62,7 @@ async def run(config: Config) -> None:
     slack = SlackRequests(
         tuple(secrets.resolve(one.secret) for one in config.notify if one.type == "slack" and one.secret is not None)
     )
-    app = build_app(site, api=api_routes(channel, authenticator, config), slack=slack)
+    app = build_app(site, api=api_routes(channel, authenticator, config, on_look=look_of(site)), slack=slack)
     feed = Feed(channel, site.live, site.dispatcher, site.origin)
     tasks = [asyncio.ensure_future(work) for work in (channel.run(), feed.run(), _sweep(site.sessions))]
     try:
@@ -83,6 +84,15 @@ async def run(config: Config) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         await site.dispatcher.close()
         site.looks.close()
+
+
+def look_of(site: Site) -> OnLook:
+    """Puts looks through the API on record."""
+
+    def on_look(who: Approver, ids: list[str]) -> None:
+        site.looks.listed(identity_of(who), who.client, ids)
+
+    return on_look
 
 
 def make_site(config: Config, secrets: Secrets, channel: AdminChannel, authenticator: Authenticator) -> Site:

@@ -37,6 +37,7 @@ _log = logging.getLogger("onrecord.admin")
 MAX_BODY = 64 * 1024
 _STATUS = {"forbidden": 403, "conflict": 409, "not_found": 404, "trouble": 503}
 
+OnLook = Callable[[Approver, list[str]], None]
 Handler = Callable[[Request, Approver], Awaitable[Response]]
 
 
@@ -57,9 +58,11 @@ class _NewKill(msgspec.Struct, forbid_unknown_fields=True):
     issuer: str = ""
 
 
-def api_routes(admin: AdminChannel, authenticator: Authenticator, config: Config) -> list[Route]:
-    """The routes of the API, on the recorder's channel."""
-    api = _Api(admin, authenticator, config)
+def api_routes(
+    admin: AdminChannel, authenticator: Authenticator, config: Config, *, on_look: OnLook | None = None
+) -> list[Route]:
+    """The routes of the API, on the recorder's channel. `on_look` is told who gets to see which approvals, before."""
+    api = _Api(admin, authenticator, config, on_look)
     return [
         Route("/api/whoami", api.guarded(api.whoami), methods=["GET"]),
         Route("/api/approvals", api.guarded(api.approvals), methods=["GET"]),
@@ -95,8 +98,10 @@ def may_look(approver: Approver, config: Config, shown: Shown | None = None) -> 
 
 
 class _Api:
-    def __init__(self, admin: AdminChannel, authenticator: Authenticator, config: Config) -> None:
-        self._admin, self._authenticator, self._config = admin, authenticator, config
+    def __init__(
+        self, admin: AdminChannel, authenticator: Authenticator, config: Config, on_look: OnLook | None
+    ) -> None:
+        self._admin, self._authenticator, self._config, self._on_look = admin, authenticator, config, on_look
 
     def guarded(self, handler: Handler, *, recorded: bool = False) -> Callable[[Request], Awaitable[Response]]:
         """`handler` behind a human's token; what it raises becomes an answer.
@@ -143,10 +148,15 @@ class _Api:
             for shown in self._admin.snapshot().approvals
             if (wanted is None or shown.approval.state == wanted) and may_look(who, self._config, shown)
         ]
+        if self._on_look is not None:
+            self._on_look(who, [str(one["id"]) for one in found])
         return _answer({"approvals": found})
 
     async def approval(self, request: Request, who: Approver) -> Response:
-        return _answer(shown_view(self._find(request, who)))
+        shown = self._find(request, who)
+        if self._on_look is not None:
+            self._on_look(who, [shown.approval.id])
+        return _answer(shown_view(shown))
 
     async def approve(self, request: Request, who: Approver) -> Response:
         return await self._decide(request, who, "approve")

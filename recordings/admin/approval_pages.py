@@ -56,6 +56,7 @@ class ApprovalPages:
         visits = visitor(site, request)
         shown = [one for one in site.channel.snapshot().approvals if may_see(visits, one, site.rules)]
         held = [held_of(one, site.rules, site.clock()) for one in shown]
+        site.looks.listed(visits.identity, client_of(request), [item.id for item in held])
         mine = {one.approval.id for one in shown if not why_not(one, visits, site)}
         return page(
             site,
@@ -236,11 +237,15 @@ def _moment(site: Site) -> Moment:
 def to_read(held: Held) -> list[tuple[str, str]]:
     """All that a grant would let run, under its names: the exact command, its parameters, every field of it."""
     sections = [("command", held.text)]
+    detail = dict(held.detail)
     if held.parameters:
         values = (f"${i} = {json.dumps(value, ensure_ascii=False)}" for i, value in enumerate(held.parameters, 1))
         sections.append(("parameters", "\n".join(values)))
-    if held.detail:
-        sections.append(("every field", json.dumps(held.detail, ensure_ascii=False, indent=1, default=str)))
+    if isinstance(body := detail.get("body"), str) and body:  # as it is: in JSON its lines would be one
+        sections.append(("body", body))
+        del detail["body"]
+    if detail:
+        sections.append(("every other field", json.dumps(detail, ensure_ascii=False, indent=1, default=str)))
     return sections
 
 

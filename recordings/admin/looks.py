@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from onrecord import __version__
@@ -20,6 +21,8 @@ from onrecord.recordings.records import LookRecord, ProcessRecord, RefusalRecord
 BURST = 20
 WINDOW = 60.0
 MAX_ADDRESSES = 4096
+LISTED_AT_ONCE = 100
+MAX_LISTED = 50_000
 
 
 class Looks:
@@ -35,6 +38,7 @@ class Looks:
     ) -> None:
         self._journal = Journal(folder, name, durability=durability)
         self._clock = clock
+        self._listed: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._counts: dict[tuple[str, str], tuple[float, int]] = {}
         record = ProcessRecord(process=name, pid=os.getpid(), version=__version__, host=os.uname().nodename)
         self._journal.append(Kind.PROCESS, record)
@@ -45,6 +49,17 @@ class Looks:
         id = self._journal.append(Kind.LOOK, look, command=_bytes(command), session=_bytes(session))
         self._journal.flush()
         return id_text(id)
+
+    def listed(self, who: Identity, client: str, ids: Iterable[str]) -> None:
+        """Approvals that somebody got in a list: on record once for each person and approval. Raises StoreError."""
+        keys = {id: (who.issuer, who.subject, id) for id in ids}
+        new = [id for id, key in keys.items() if key not in self._listed]
+        for at in range(0, len(new), LISTED_AT_ONCE):
+            part = tuple(new[at : at + LISTED_AT_ONCE])
+            self.look(LookRecord(identity=who, what="list", client=client, parts=part))
+            self._listed.update((keys[id], None) for id in part)
+        while len(self._listed) > MAX_LISTED:
+            self._listed.popitem(last=False)
 
     def refuse(
         self, reason: str, *, client: str, text: str = "", detail: str = "", who: Identity | None = None

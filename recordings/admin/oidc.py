@@ -24,6 +24,7 @@ from onrecord.policies.config import IssuerConfig
 from onrecord.policies.config.values import is_loopback
 from onrecord.policies.errors import IdentityError
 from onrecord.policies.identity.authenticator import approver_of
+from onrecord.policies.identity.bindings import client_allowed, parse_networks
 from onrecord.policies.identity.claims import check_claims
 from onrecord.policies.identity.fetch import FetchError, check_url, fetch_metadata, post_form
 from onrecord.policies.identity.jwks import check_algorithm, verify
@@ -52,6 +53,7 @@ class OidcLogin:
     ) -> None:
         self.config = config
         self._redirect_uri, self._secret, self._clock = redirect_uri, secret, clock
+        self._networks = parse_networks(config.clients)
         self._keys = RemoteKeys(config.issuer, config.ca, config.jwks_stale)
         self._metadata: dict[str, Any] = {}
         self._read_at = float("-inf")
@@ -143,6 +145,8 @@ class OidcLogin:
     async def _check(self, text: str, login: PendingLogin, client: str) -> Approver:
         """OpenID Connect Core §3.1.3.7, in its order."""
         token = parse_token(text)
+        if not client_allowed(client, self._networks):
+            raise IdentityError(f"client {show(client)} is in none of the issuer's networks (clients)")
         config = msgspec.structs.replace(self.config, audience=(self.config.client_id,), bind="none")
         check_algorithm(token, config.algorithms)
         if not verify(token, await self._keys.current(), config.algorithms):

@@ -77,6 +77,32 @@ async def test_every_look_is_on_record_before_it_is_shown(office):
     assert {"command", "parameters"} <= set(looks[1]["parts"])
 
 
+async def test_lists_are_looks_too_once_for_each_person_and_approval(office):
+    one = office.hold()
+    async with office.log_in("dana", "dba") as client:
+        for _ in range(3):
+            await client.get("/approvals")
+        two = office.hold()
+        await client.get("/approvals")
+        headers = {"Authorization": f"Bearer {office.token('dora', 'dba')}"}
+    async with office.client() as api:
+        for _ in range(2):
+            assert len((await api.get("/api/approvals", headers=headers)).json()["approvals"]) == 2
+    looks = [record for record in office.journal() if record.get("what") == "list"]
+    assert [(look["identity"]["subject"], look["parts"]) for look in looks] == [
+        ("dana", [one]),
+        ("dana", [two]),
+        ("dora", [one, two]),
+    ]
+
+
+async def test_a_body_is_read_as_it_is(office):
+    id = office.hold("POST https://billing.internal/notes", detail={"method": "POST", "body": "line 1\nline 2"})
+    async with office.log_in("dana", "dba") as client:
+        html = (await client.get(f"/approvals/{id}")).text
+    assert "line 1\nline 2</pre>" in html
+
+
 async def test_where_a_look_cannot_be_recorded_nothing_is_shown(office, monkeypatch):
     from onrecord.policies.errors import StoreError
 

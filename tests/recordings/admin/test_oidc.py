@@ -234,9 +234,9 @@ def claims(**changed: Any) -> dict[str, Any]:
     return {name: value for name, value in (base | changed).items() if value is not None}
 
 
-async def check(content: dict[str, Any], *, forced: bool = False, key: Any = KEY) -> Any:
+async def check(content: dict[str, Any], *, forced: bool = False, key: Any = KEY, clients: tuple[str, ...] = ()) -> Any:
     login = OidcLogin(
-        IssuerConfig(issuer=ISSUER, audience=("onrecord",), kind="human", client_id="page"),
+        IssuerConfig(issuer=ISSUER, audience=("onrecord",), kind="human", client_id="page", clients=clients),
         CALLBACK,
         None,
         clock=lambda: float(NOW),
@@ -282,6 +282,12 @@ async def test_an_id_token_that_is_wrong_in_one_claim_is_refused(changed, wrong)
 async def test_a_token_of_another_key_is_refused():
     with pytest.raises(IdentityError):
         await check(claims(), key=new_key())
+
+
+async def test_a_login_from_another_network_is_refused():
+    assert await check(claims(), clients=("127.0.0.0/8",))
+    with pytest.raises(IdentityError):
+        await check(claims(), clients=("10.0.0.0/8",))
 
 
 async def test_a_forced_login_must_be_a_new_one():
