@@ -38,9 +38,10 @@ class _Channel:
 
 @dataclass
 class Account:
-    """A decided command and the bytes that flow under it."""
+    """A decided command and the bytes that flow under it. `room`: how many of a forward's are still kept, each way."""
 
     decision: Decision
+    room: dict[Direction, int] = field(default_factory=dict)
     to_client: int = 0
     to_upstream: int = 0
     finished: bool = False
@@ -65,6 +66,7 @@ class StreamAudit:
         self._channels: dict[tuple[int, bool], _Channel] = {}
         self._ports: dict[int, Account] = {}
         self._streams: dict[int, Account] = {}
+        self._half_closed: set[int] = set()
         self._typed = Typed() if opening.tty else None
         self._lines = Lines(DEFAULT_COLUMNS) if opening.tty else None
         self.account = Account(decision)
@@ -92,7 +94,8 @@ class StreamAudit:
 
     def allow_port(self, port: int, decision: Decision) -> None:
         """From here on connections to `port` belong to `decision`."""
-        self._ports[port] = Account(decision)
+        room = self._limit if self._detectors is None else 0
+        self._ports[port] = Account(decision, {"to_client": room, "to_upstream": room})
 
     def take(self, event: Event, *, from_client: bool) -> Iterator[Event]:
         """Record `event`; yields what may go on in its place. Raises StreamError, MaskError, StoreError."""
@@ -113,9 +116,21 @@ class StreamAudit:
             if isinstance(event, Ended) and from_client and event.kind == "stdin":
                 channel = self._channel(event.stream, "stdin", from_client=True)
                 self._auditor.chunk(self.account.decision, "to_upstream", 0, note="end", channel=channel.name)
+            if self.is_forward:
+                self._forget(event, from_client=from_client)
             yield event
         else:
             yield event
+
+    def _forget(self, event: Ended | Reset, *, from_client: bool) -> None:
+        """A tunnel may live for days: what belongs to a stream goes with it."""
+        self._channels.pop((event.stream, from_client), None)
+        if isinstance(event, Reset) or event.stream in self._half_closed:
+            self._channels.pop((event.stream, not from_client), None)
+            self._half_closed.discard(event.stream)
+            self._streams.pop(event.stream, None)
+        else:
+            self._half_closed.add(event.stream)
 
     def release(self) -> Iterator[Event]:
         """What a terminal's output holds back for its line's end: a prompt has none. Raises MaskError, StoreError."""
@@ -210,9 +225,13 @@ class StreamAudit:
             yield Data(stream, "stderr" if channel.name == "stderr" else "stdout", rest)
 
     def _record(self, account: Account, channel: _Channel, data: bytes) -> None:
-        kept = data[: channel.room]
+        room = account.room.get(channel.direction, channel.room)
+        kept = data[:room]
         note = channel.note
-        channel.room -= len(kept)
+        if channel.direction in account.room:
+            account.room[channel.direction] -= len(kept)
+        else:
+            channel.room -= len(kept)
         digest = ""
         if len(kept) < len(data):
             keyed = account.decision.opened.digest()
@@ -242,10 +261,8 @@ class StreamAudit:
             direction: Direction = "to_upstream" if from_client else "to_client"
             if self.is_forward:
                 # What a tunnel carries cannot be searched without breaking it: where masks hold, none of it is kept.
-                room = self._limit if self._detectors is None else 0
-                found = _Channel(
-                    "", direction, room, f"opaque, stream {stream}" + (" (error)" if kind == "error" else "")
-                )
+                note = f"opaque, stream {stream}" + (" (error)" if kind == "error" else "")
+                found = _Channel("", direction, 0, note)
             else:
                 name = "terminal" if self._opening.tty else kind
                 found = _Channel(name, direction, TERMINAL_LIMIT if name == "terminal" else self._limit)

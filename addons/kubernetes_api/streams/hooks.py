@@ -29,16 +29,24 @@ class KubeStreams:
         exchange, response = exchange_of(flow), flow.response
         if exchange is None or response is None or response.status_code != 101 or exchange.opening is None:
             return
-        opening, decision = exchange.opening, exchange.decision
-        if not isinstance(opening, Opening) or decision is None or not decision.allowed:
+        if exchange.decision is None or not exchange.decision.allowed:
             raise RuntimeError("a stream nobody asked for")
-        chosen = exchange.subprotocol
-        audit = StreamAudit(self._auditor, decision, opening, chosen, masks=self._masks.of(exchange), limit=self._limit)
-        peer = exchange.peer
-        flow.metadata[KEY] = Conversation(opening, chosen, audit, lambda: peer.blocked)
+        try:
+            flow.metadata[KEY] = self._conversation(exchange, exchange.decision)
+        except Exception as error:
+            exchange.finished = True
+            self._auditor.abort(exchange.decision, f"the stream was not begun: {type(error).__name__}")
+            raise
         exchange.finished = True
         if flow.websocket is None:
             flow.websocket = WebSocketData()  # mitmproxy then asks for a WebSocket layer: ours is what it gets
+
+    def _conversation(self, exchange: Exchange, decision: Decision) -> Conversation:
+        opening, chosen, peer = exchange.opening, exchange.subprotocol, exchange.peer
+        if not isinstance(opening, Opening):
+            raise TypeError("a stream without its opening")
+        audit = StreamAudit(self._auditor, decision, opening, chosen, masks=self._masks.of(exchange), limit=self._limit)
+        return Conversation(opening, chosen, audit, lambda: peer.blocked)
 
     def forward_port(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """The first connection to a port: a command of its own, so that policies see the port."""

@@ -185,7 +185,7 @@ def test_exec_cp_and_attach(kubectl: Cluster, tmp_path: Path) -> None:
 def test_a_terminal(kubectl: Cluster) -> None:
     shell = Terminal(kubectl, "exec", "-it", "web", "--", "sh", columns=91, rows=27)
     shell.expect(r"\$ ")
-    shell.type("stty size; exit 5\r")
+    shell.type("while test \"$(stty size)\" = '0 0'; do sleep 0.1; done; stty size; exit 5\r")
     shell.expect("27 91")
     assert shell.end() == 5
 

@@ -10,6 +10,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import socket
 import struct
@@ -270,13 +271,12 @@ def onrecord(parts: Cluster, *arguments: str) -> str:
 
 
 def test_a_session_is_replayed_from_the_store(kubectl: Cluster) -> None:
-    shell = Terminal(
-        kubectl, "exec", "-it", "web", "--", "sh", "-c", "stty size; echo on-a-terminal", columns=77, rows=21
-    )
+    script = "while test \"$(stty size)\" = '0 0'; do sleep 0.1; done; stty size; echo on-a-terminal"
+    shell = Terminal(kubectl, "exec", "-it", "web", "--", "sh", "-c", script, columns=77, rows=21)
     shell.expect("on-a-terminal")
     shell.end()
     kubectl.run("label", "pod", "web", f"replayed=by-{kubectl.program.count('1.20')}", "--overwrite")
-    text = "kubectl exec web -n shop -c app -i -t -- sh -c 'stty size; echo on-a-terminal'"
+    text = f"kubectl exec web -n shop -c app -i -t -- sh -c {shlex.quote(script)}"
     kubectl.gateway.outcome(text)
     id = [record.id for record in kubectl.gateway.records(Kind.COMMAND) if record.payload["text"] == text][-1]
 

@@ -368,3 +368,16 @@ def test_a_forward_over_channels_asks_before_anything_flows() -> None:
     )
     assert sorted(bench.closed) == ["client", "server"]
     assert bench.client_hears() == [(1008, "onrecord: port 22 is not for agents")]
+
+
+def test_what_is_kept_of_a_tunnel_is_bounded_for_all_its_connections_together() -> None:
+    bench = Bench("spdy", "portforward", "portforward.k8s.io", limit=10)
+    client = SpdyClient()
+    for number in range(5):
+        bench.from_client(forward(client, 80, number) + frames.data_frames(4 * number + 3, b"abcd", ends=True))
+        bench.from_server(frames.data_frames(4 * number + 3, b"", ends=True))
+    kept = "".join(one["data"] for one in bench.auditor.chunks if one.get("data"))
+    assert kept == "abcdabcdab"
+    assert sum(one["size"] for one in bench.auditor.chunks) == 20
+    assert len(bench.audit._channels) == 0
+    assert len(bench.audit._streams) == 5, "the error streams are still open"
