@@ -43,7 +43,7 @@ def login(
     loaded = load_config(config)
     chosen = _issuer(loaded, issuer)
     try:
-        token, subject, expires = asyncio.run(_log_in(loaded, chosen, port, browser))
+        token, subject, expires = asyncio.run(_log_in(chosen, port, browser))
     except IdentityError as error:
         sys.stderr.write(f"onrecord: the login failed: {error.detail}\n")
         raise typer.Exit(1) from None
@@ -73,7 +73,7 @@ def _issuer(config: Config, wanted: str | None) -> IssuerConfig:
     raise ConfigError([Problem(where, f"several log humans in: {names}", "say which with --issuer")])
 
 
-async def _log_in(config: Config, issuer: IssuerConfig, port: int, browser: bool) -> tuple[str, str, float]:
+async def _log_in(issuer: IssuerConfig, port: int, browser: bool) -> tuple[str, str, float]:
     """The ID token, whose it is, and when it expires. Raises IdentityError or TimeoutError."""
     from onrecord.policies.identity.tokens import parse_token
     from onrecord.policies.secrets import Secrets

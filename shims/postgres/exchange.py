@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from onrecord.policies.errors import OnrecordError
+from onrecord.policies.verdict import Hold
 from onrecord.recordings.auditor import Auditor, Decision, OpenSession
 from onrecord.shims.postgres.commands import Prepared, Template
 from onrecord.shims.postgres.cursors import Cursors
@@ -90,7 +91,19 @@ class Entry:
     answer is for that command and not for the client.
     """
 
-    __slots__ = ("changes", "denial", "failed", "index", "kind", "portal", "prepared", "runs", "segment", "target")
+    __slots__ = (
+        "changes",
+        "denial",
+        "failed",
+        "index",
+        "kind",
+        "own",
+        "portal",
+        "prepared",
+        "runs",
+        "segment",
+        "target",
+    )
 
     def __init__(
         self,
@@ -108,6 +121,7 @@ class Entry:
         self.prepared, self.denial = prepared, denial
         self.index = 0
         self.failed = False
+        self.own = False  # the gateway's own message in place of a Query: the client hears of the statement alone
 
 
 class Copying:
@@ -139,6 +153,7 @@ class Exchange:
         "cursors",
         "ended",
         "last",
+        "limited",
         "namespace",
         "opened",
         "portals",
@@ -174,6 +189,7 @@ class Exchange:
         self.ended: list[Running] = []  # commands whose outcome is not flushed yet
         self.queue: deque[Entry] = deque()
         self.skipping = False
+        self.limited: Entry | None = None  # an Execute whose rows are counted before anything else goes up
         self.copying: Copying | None = None
         self.sample_limit = sample_limit
         self.trick = Trick()
@@ -194,6 +210,9 @@ class Exchange:
         """A command that was allowed, from here to its outcome."""
         running = Running(decision, self.sample_limit)
         running.copy, running.lineage = template.copy, template.lineage
+        verdict = decision.ruling.verdict
+        if isinstance(verdict, Hold) and decision.approval is not None:
+            running.max_rows = verdict.max_rows
         if self.masking is not None and template.copy == "out":
             running.copy_out = self.masking.copy_mask(decision, template.command.text, template.lineage, running.masked)
         return running

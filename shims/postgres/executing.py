@@ -7,7 +7,7 @@ from onrecord.shims.postgres.commands import Refusal, Template
 from onrecord.shims.postgres.copying import CopyIn
 from onrecord.shims.postgres.deciding import Waiting
 from onrecord.shims.postgres.exchange import Copying, Entry, Expect, Portal
-from onrecord.shims.postgres.messages import decode_execute
+from onrecord.shims.postgres.messages import FLUSH, decode_execute
 from onrecord.shims.postgres.results import Running
 from onrecord.shims.postgres.wire import HEADER_SIZE, message
 
@@ -38,6 +38,9 @@ class Executing(CopyIn):
             exchange.copying = Copying(entry, 1)
         exchange.queue.append(entry)
         exchange.to_upstream.append(data)
+        if portal.running.max_rows is not None:
+            exchange.limited = entry
+            exchange.to_upstream.append(FLUSH)
         return None
 
     def _refuse_execute(self, portal: Portal, reason: str, hint: str) -> Waiting:

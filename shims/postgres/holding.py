@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from onrecord.policies.model import SqlCommand
 from onrecord.policies.redaction import MARK
+from onrecord.policies.sql.errors import SqlError
+from onrecord.policies.sql.parser import parse
 from onrecord.recordings.approvals.bound import DATA, Bound, Recheck, Together
 from onrecord.recordings.decision import Waiting
 from onrecord.shims.postgres.commands import Template
 from onrecord.shims.postgres.messages import encode_notice
 
+_CHANGES = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
 _SESSION = "what earlier statements of the session left behind (settings, temporary tables, the open transaction)"
 _BODIES = "the bodies of functions, triggers and rules that it sets in motion"
 _SECRETS = "the secret values in it, which are not shown"
@@ -40,8 +43,22 @@ class Binding:
             exact=not (secret or copied or self.large or template.fetches is not None),
             unbound=tuple(unbound),
             recheck=self.recheck,
+            limits_rows=self.together is None and _counts_rows(template, self.command.text),
             together=self.together,
         )
+
+
+def _counts_rows(template: Template, text: str) -> bool:
+    """Whether the command tag alone tells the rows: one plain change, of which no row comes to the client."""
+    if template.special or template.tracked or template.copy or len(template.statements) != 1:
+        return False
+    try:
+        (statement,) = parse(text)
+        ((node, fields),) = statement["stmt"].items()
+    except (SqlError, KeyError, ValueError, AttributeError):
+        return False
+    returns = fields.get("returningList") or fields.get("returningClause") or fields.get("withClause")
+    return node in _CHANGES and not returns
 
 
 def waiting_notice(waiting: Waiting) -> bytes:

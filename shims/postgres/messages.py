@@ -258,6 +258,12 @@ def encode_parse(name: str, text: str) -> bytes:
     return message(b"P", name.encode() + b"\0" + text.encode() + b"\0\0\0")
 
 
+def encode_run(text: bytes) -> bytes:
+    """Parse, Bind, Execute and Flush of one statement without parameters, unnamed; no Sync: nothing is committed."""
+    parse = message(b"P", b"\0" + text + b"\0\0\0")
+    return parse + message(b"B", b"\0\0" + bytes(6)) + message(b"E", b"\0" + bytes(4)) + FLUSH
+
+
 def encode_status(name: str, value: str) -> bytes:
     return message(b"S", name.encode() + b"\0" + value.encode() + b"\0")
 

@@ -100,6 +100,7 @@ class Relay:
         try:
             self._responses.feed(data)
             self._deliver()
+            self._forward()
             if self._requests.stalled and self._thinking is None:
                 self._run()
         except Exception as error:  # noqa: BLE001  # whatever goes wrong, nothing passes

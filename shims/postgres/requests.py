@@ -14,6 +14,7 @@ from onrecord.recordings.auditor import Decision
 from onrecord.shims.postgres.calling import Calling
 from onrecord.shims.postgres.commands import Prepared, Refusal, Template
 from onrecord.shims.postgres.deciding import Waiting
+from onrecord.shims.postgres.deny import Denial
 from onrecord.shims.postgres.exchange import Copying, Entry, Exchange, Expect, Portal, SessionFatal
 from onrecord.shims.postgres.largebind import LargeBind
 from onrecord.shims.postgres.limits import Stall, check_bind, check_prepared
@@ -22,6 +23,7 @@ from onrecord.shims.postgres.messages import (
     decode_bind,
     decode_parse,
     decode_target,
+    encode_run,
     query_text,
 )
 from onrecord.shims.postgres.namespace import Change
@@ -44,6 +46,7 @@ Asked = tuple[Template, SqlCommand, bytes]
 
 _MISSING = "26000"
 MAX_EXPECTED = 32768
+REFUSED = "another statement of the same message was refused"
 _NEVER_SKIPPED = frozenset(b"SX")
 _FIRST_OF_BIND, _WHOLE_BIND = ord("B") | PIECE, ord("B") | WHOLE
 
@@ -104,6 +107,9 @@ class Requests(Calling):
             kind, data = found
             if kind > 0xFF and self._piece(kind, data):
                 continue
+            if exchange.limited is not None:  # whether it stays is not known yet
+                self._stall(found)
+                return None
             if exchange.copying is None and exchange.skipping and kind not in _NEVER_SKIPPED:
                 continue  # the server would ignore it
             if len(exchange.queue) >= MAX_EXPECTED:
@@ -184,10 +190,10 @@ class Requests(Calling):
         ]
         resolved_all = tuple(template for template, _, _ in asked)
 
-        def send(decisions: list[Decision]) -> None:
+        def send(decisions: list[Decision | None]) -> None:
             self._send_query(data, resolved_all, decisions, changes)
 
-        decisions = [answer for answer in answers if isinstance(answer, Decision)]
+        decisions: list[Decision | None] = [answer for answer in answers if isinstance(answer, Decision)]
         if len(decisions) == len(answers):
             send(decisions)
             return None
@@ -197,37 +203,49 @@ class Requests(Calling):
         self,
         answers: list[Decision | Awaitable[Decision]],
         together: Together | None,
-        then: Callable[[list[Decision]], None],
+        then: Callable[[list[Decision | None]], None],
     ) -> None:
-        """Wait for all side by side: each that needs a human asks at once, and no grant is used before all may run."""
-        known: list[Decision] = []
+        """Wait for all side by side: each that needs a human asks at once, and no grant is used before all may run.
+
+        As soon as one is refused the others are not waited for: none of them will run.
+        """
 
         async def one(answer: Decision | Awaitable[Decision]) -> Decision:
             decision = answer if isinstance(answer, Decision) else await answer
-            known.append(decision)
             if together is not None and not (decision.allowed and decision.approval is not None):
                 together.arrive(allowed=decision.allowed)  # what was granted has arrived before it was used
             return decision
 
+        tasks = [asyncio.ensure_future(one(answer)) for answer in answers]
         try:
-            decisions = list(await asyncio.gather(*(one(answer) for answer in answers)))
-        except BaseException:  # the session ends while a policy thinks
-            for decision in known:
-                if decision.allowed:
-                    self._exchange.auditor.abort(decision, "the session ended before it was sent")
+            pending = set(tasks)
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                if any(not task.result().allowed for task in done if not task.cancelled()):
+                    for task in pending:
+                        task.cancel(REFUSED)
+        except BaseException as error:  # the session ends while a policy thinks
+            for task in tasks:
+                task.cancel(*error.args[:1])
+            await asyncio.wait(tasks)
+            for task in tasks:
+                if not task.cancelled() and task.exception() is None and task.result().allowed:
+                    self._exchange.auditor.abort(task.result(), "the session ended before it was sent")
             raise
-        then(decisions)
+        then([None if task.cancelled() else task.result() for task in tasks])
 
     def _send_query(
         self,
         data: bytes,
         templates: tuple[Template, ...],
-        decisions: list[Decision],
+        found: list[Decision | None],
         changes: list[Change | None],
     ) -> None:
+        """Send it, or refuse it; None stands for a statement that was taken back when another one was refused."""
         exchange = self._exchange
-        denied = [index for index, decision in enumerate(decisions) if not decision.allowed]
-        if exchange.skipping or denied:
+        decisions = [decision for decision in found if decision is not None]
+        denied = [index for index, decision in enumerate(found) if decision is not None and not decision.allowed]
+        if exchange.skipping or denied or len(decisions) < len(found):
             exchange.take_back(changes)
             error = (
                 "an earlier message of the pipeline failed" if exchange.skipping else "another statement was refused"
@@ -237,11 +255,16 @@ class Requests(Calling):
                     Running(decision, 0).finish(exchange.auditor, "aborted", error=error)
             if exchange.skipping:
                 return
-            template = templates[denied[0]]
-            self._refuse_query(self._denial(decisions[denied[0]], template))
+            first = found[denied[0]] if denied else None
+            if first is None:
+                raise SessionFatal("57P01", "what waited was taken back")
+            self._refuse_query(self._denial(first, templates[denied[0]]))
             return
         exchange.last = decisions[-1]
         runs = tuple([exchange.run(*one) for one in zip(decisions, templates, strict=True)])
+        if any(running.max_rows is not None for running in runs):
+            self._send_limited(data, runs, templates, changes)
+            return
         entry = Entry(Expect.QUERY, runs, tuple(changes))
         incoming = 0
         for running, template in zip(runs, templates, strict=True):
@@ -251,6 +274,25 @@ class Requests(Calling):
             exchange.copying = Copying(entry, incoming)
         self._end_segment(entry)
         exchange.to_upstream.append(data)
+
+    def _send_limited(
+        self, data: bytes, runs: tuple[Running, ...], templates: tuple[Template, ...], changes: list[Change | None]
+    ) -> None:
+        """A Query whose rows are limited goes as Parse, Bind and Execute: without the Sync nothing of it stays."""
+        exchange = self._exchange
+        if len(runs) != 1 or (exchange.queue and exchange.queue[-1].kind not in (Expect.QUERY, Expect.SYNC)):
+            exchange.take_back(changes)
+            for running in runs:
+                running.finish(exchange.auditor, "aborted", error="its rows could not be limited here")
+            self._refuse_query(Denial("0A000", "onrecord: onrecord:approval: its rows cannot be limited here"))
+            return
+        self._sending(templates[0], runs[0])
+        first, second = Entry(Expect.PARSE), Entry(Expect.BIND)
+        entry = Entry(Expect.EXECUTE, runs, tuple(changes))
+        first.own = second.own = entry.own = True
+        exchange.queue.extend((first, second, entry))
+        exchange.limited = entry
+        exchange.to_upstream.append(encode_run(data[HEADER_SIZE:-1]))
 
     # ------------------------------------------------------------------ extended protocol
 

@@ -13,10 +13,12 @@ from onrecord.recordings.records import Direction
 from onrecord.shims.postgres.commands import PROTOCOL
 from onrecord.shims.postgres.copied import CopyOut
 from onrecord.shims.postgres.copies import COPY_DATA
+from onrecord.shims.postgres.deny import Denial
 from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFatal
 from onrecord.shims.postgres.functioncall import decode_result
 from onrecord.shims.postgres.masked import CAST, HELD_LIMIT, MASKING, Masked
 from onrecord.shims.postgres.messages import (
+    SYNC,
     Column,
     decode_fields,
     decode_parameter_description,
@@ -270,10 +272,50 @@ class Responses:
         self._finish(entry, "FUNCTION CALL")
         return None
 
-    def _complete(self, data: bytes) -> None:
+    def _complete(self, data: bytes) -> bytes | None:
         entry = self._head(Expect.QUERY, Expect.EXECUTE)
         tag = data[HEADER_SIZE:-1].decode("utf-8", "replace")
+        if entry is self._exchange.limited:
+            return self._counted(entry, tag)
         self._finish(entry, tag)
+        return None
+
+    def _counted(self, entry: Entry, tag: str) -> bytes | None:
+        """The rows of a limited command are known, and nothing of it is committed: it stays, or is made to fail."""
+        exchange, running = self._exchange, entry.runs[0]
+        exchange.limited = None
+        count = tag.rpartition(" ")[2]
+        rows = int(count) if count.isascii() and count.isdigit() else None
+        if running.max_rows is not None and rows is not None and rows <= running.max_rows:
+            self._finish(entry, tag)
+            if entry.own:
+                self._sync()
+            return None
+        text = f"{tag}: its approval allows {running.max_rows} rows at most, so it was rolled back"
+        denial = Denial(
+            "42501", f"onrecord: {running.decision.ruling.policy}: {text}", f"Record {running.decision.id}."
+        )
+        running.finish(exchange.auditor, "error", code=denial.sqlstate, error=text)
+        exchange.ended.append(running)
+        exchange.state.failed()
+        exchange.take_back(entry.changes)
+        exchange.queue.popleft()
+        if entry.portal is not None:
+            entry.portal.done = True
+        exchange.queue.append(Entry(Expect.PARSE, denial=denial))
+        exchange.to_upstream.append(exchange.trick.parse())
+        if entry.own:
+            self._sync()
+        else:
+            exchange.skipping = True  # the server will, up to the client's Sync
+        return b""
+
+    def _sync(self) -> None:
+        """The gateway's own Sync, behind a Query that went as Parse, Bind and Execute."""
+        exchange = self._exchange
+        exchange.queue.append(Entry(Expect.SYNC, segment=exchange.namespace.segment))
+        exchange.namespace.segment += 1
+        exchange.to_upstream.append(SYNC)
 
     def _empty(self, data: bytes) -> None:  # noqa: ARG002  # every handler takes the message
         self._finish(self._head(Expect.QUERY, Expect.EXECUTE), "")
@@ -299,13 +341,15 @@ class Responses:
             if entry.portal is not None:
                 entry.portal.done = True
 
-    def _simple(self, data: bytes) -> None:
+    def _simple(self, data: bytes) -> bytes | None:
         """ParseComplete, BindComplete, CloseComplete."""
         exchange = self._exchange
         entry = self._head(_EXTENDED_SIMPLE[data[0]])
         exchange.queue.popleft()
+        if entry.own:
+            return b""
         if entry.kind is Expect.BIND:
-            return
+            return None
         if entry.portal is not None:
             exchange.drop_portal(entry.portal)
         if entry.runs:
@@ -313,6 +357,7 @@ class Responses:
         for change in entry.changes:
             if change is not None:
                 exchange.namespace.commit(change)
+        return None
 
     def _parameters(self, data: bytes) -> None:
         entry = self._head(Expect.DESCRIBE_STATEMENT)
@@ -398,6 +443,9 @@ class Responses:
     def _fail_pipeline(self, code: str, text: str) -> None:
         """The server skips to the next Sync: so does the queue."""
         exchange, queue = self._exchange, self._exchange.queue
+        limited, exchange.limited = exchange.limited, None
+        if limited is not None and limited.own:  # it failed by itself; the client of a Query sends no Sync
+            self._sync()
         status: OutcomeStatus = "error"
         while queue:
             if queue[0].kind is Expect.SYNC:

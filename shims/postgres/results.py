@@ -47,6 +47,7 @@ class Running:
         "formats",
         "lineage",
         "masked",
+        "max_rows",
         "plan",
         "reasons",
         "rows",
@@ -74,6 +75,7 @@ class Running:
         self.copied: CopySample | None = None  # since the data of a COPY flow
         self.copy_out: CopyMaskMaker | None = None  # what masks the data of a COPY to the client
         self.finished = False
+        self.max_rows: int | None = None  # more rows than that are rolled back: its approval says so
         self._hasher: hmac.HMAC | None = None
         self._held = b""
         self._unrecorded_rows = 0

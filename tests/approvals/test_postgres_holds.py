@@ -7,6 +7,9 @@ import os
 import socket
 import subprocess
 
+import psycopg
+import pytest
+
 from tests.approvals.conftest import Desk, Running, psql_path
 from tests.helpers import wait_until
 
@@ -252,3 +255,56 @@ def test_a_preview_never_runs_a_function_of_the_database(desk: Desk) -> None:
     finally:
         server.sql(f"DROP FUNCTION {name}(int)", database="shop")
         server.sql(f"DROP SEQUENCE {desk.table}_seen", database="shop")
+
+
+@pytest.mark.parametrize("parameters", [None, (100,)], ids=["simple", "extended"])
+@pytest.mark.parametrize("transaction", [False, True], ids=["autocommit", "transaction"])
+def test_more_rows_than_an_approval_allows_are_rolled_back(
+    desk: Desk, parameters: tuple[int] | None, transaction: bool
+) -> None:
+    where = "%s > id" if parameters else "100 > id"
+    with desk.connection() as connection:
+        if transaction:
+            connection.execute("BEGIN")
+        held = Running(connection, f"DELETE FROM {desk.table} WHERE id <= 3 AND {where} /*rows*/", parameters)
+        (waiting,) = desk.pending()
+        assert waiting["max_rows"] == 2
+        desk.onrecord("approve", waiting["id"], token=desk.token())
+        error = held.join().error
+        assert error is not None
+        assert "2 rows at most" in str(error)
+        if transaction:
+            with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+                connection.execute("SELECT 1")
+            connection.execute("ROLLBACK")
+        assert desk.rows() == 10
+        assert connection.execute("SELECT 1").fetchone() == (1,), "the session goes on"
+        held = Running(connection, f"DELETE FROM {desk.table} WHERE id <= 2 AND {where} /*rows*/", parameters)
+        (waiting,) = desk.pending()
+        desk.onrecord("approve", waiting["id"], token=desk.token())
+        assert held.join().count == 2
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert desk.rows() == 8
+
+
+def test_a_limit_of_rows_that_cannot_be_held_refuses(desk: Desk) -> None:
+    with desk.connection() as connection:
+        for text in (
+            f"DELETE FROM {desk.table} RETURNING id /*rows*/",
+            f"WITH d AS (DELETE FROM {desk.table} RETURNING 1) SELECT count(*) FROM d /*rows*/",
+            f"DELETE FROM {desk.table}; DELETE FROM {desk.table} /*rows*/",
+        ):
+            error = Running(connection, text).join().error
+            assert error is not None
+            assert "max_rows" in str(error), text
+    assert desk.rows() == 10
+
+
+def test_a_limited_statement_that_fails_reads_as_its_own_error(desk: Desk) -> None:
+    with desk.connection() as connection:
+        held = Running(connection, f"UPDATE {desk.table} SET id = 1 /*rows*/")
+        (waiting,) = desk.pending()
+        desk.onrecord("approve", waiting["id"], token=desk.token())
+        error = held.join().error
+        assert isinstance(error, psycopg.errors.UniqueViolation)
+        assert connection.execute("SELECT 1").fetchone() == (1,)
