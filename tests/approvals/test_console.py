@@ -10,8 +10,7 @@ from onrecord.recordings.console.app import ConsoleApp
 from onrecord.recordings.console.rows import Row
 from onrecord.recordings.console.screens.approvals import ApprovalsScreen
 from onrecord.recordings.console.screens.timeline import TimelineScreen
-from tests.approvals.conftest import Desk
-from tests.approvals.test_postgres_holds import Running
+from tests.approvals.conftest import Desk, Running
 from tests.recordings.console.story import screen_text, settle
 
 

@@ -29,6 +29,13 @@ class Timeline(Lines):
             super().__init__()
             self.older = older
 
+    class FarEnd(Message):
+        """The very first or the very last line is wanted, which is not in memory."""
+
+        def __init__(self, *, oldest: bool) -> None:
+            super().__init__()
+            self.oldest = oldest
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.rows: list[Row] = []
@@ -50,6 +57,22 @@ class Timeline(Lines):
     def at_newest(self) -> bool:
         """Whether the cursor stands on the newest line of all."""
         return self.ends and self.cursor >= len(self.rows) - 1
+
+    def edge(self, *, older: bool) -> Key | None:
+        """The key of the first (or the last) line in memory."""
+        return self.rows[0 if older else -1].key if self.rows else None
+
+    def action_first(self) -> None:
+        if self.begins:
+            self.move_to(0)
+        else:
+            self.post_message(self.FarEnd(oldest=True))
+
+    def action_last(self) -> None:
+        if self.ends:
+            self.move_to(len(self.rows) - 1)
+        else:
+            self.post_message(self.FarEnd(oldest=False))
 
     def shown(self) -> list[Row]:
         """The lines on the screen."""

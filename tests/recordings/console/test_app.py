@@ -412,3 +412,62 @@ async def test_the_mouse_chooses_lines_and_moments(story):
         await pilot.click("#trouble", offset=(6, 0))
         await settle(pilot)
         assert main(app).timeline.cursor == 0
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """A store with more lines than are kept in memory."""
+    story = Story(tmp_path_factory.mktemp("many"))
+    session = story.session()
+    for number in range(4200):
+        story.command(session, f"SELECT {number}", verdict="deny" if number in (3, 2000) else "allow")
+    story.store()
+    yield story
+    story.close()
+
+
+async def test_a_store_larger_than_memory_is_walked_to_both_ends(many):
+    app = console(many)
+    async with app.run_test(size=(80, 170)) as pilot:
+        await settle(pilot)
+        assert line(app) == "SELECT 4199"
+        await pilot.press("home")
+        await settle(pilot)
+        assert line(app) == "SELECT 0"
+        await pilot.press("end")
+        await settle(pilot)
+        assert line(app) == "SELECT 4199"
+        await pilot.press("N")
+        await settle(pilot)
+        assert line(app) == "SELECT 2000"
+        await pilot.press("N")
+        await settle(pilot)
+        assert line(app) == "SELECT 3"
+        timeline = main(app).timeline
+        for _ in range(250):
+            await pilot.press("pagedown")
+            await settled_pages(pilot, app)
+            if line(app) == "SELECT 4199":
+                break
+        assert line(app) == "SELECT 4199"
+        assert len(timeline.rows) <= 3200
+        numbers = [int(row.line.split()[1]) for row in timeline.rows]
+        assert numbers == list(range(numbers[0], 4200))  # no gap, nothing twice
+        for _ in range(250):
+            await pilot.press("pageup")
+            await settled_pages(pilot, app)
+            if line(app) == "SELECT 0":
+                break
+        numbers = [int(row.line.split()[1]) for row in timeline.rows]
+        assert numbers == list(range(numbers[-1] + 1))
+
+
+async def settled_pages(pilot, app: ConsoleApp) -> None:
+    """Until no page is being fetched."""
+    screen = main(app)
+    await pilot.pause()
+    for _ in range(400):
+        if screen._fetching is None:
+            return
+        await pilot.pause(0.02)
+    raise AssertionError("a page was never fetched")
