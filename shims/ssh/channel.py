@@ -67,6 +67,7 @@ class ClientSession(asyncssh.SSHServerSession[bytes]):
         self._runner: Runner | None = None
         self._task: asyncio.Task[None] | None = None
         self._eof = self._closed = False
+        self._refused: set[str] = set()
 
     # ------------------------------------------------------------------ what handlers use
 
@@ -108,6 +109,9 @@ class ClientSession(asyncssh.SSHServerSession[bytes]):
     def refused_request(self, name: str, what: str) -> None:
         """A channel request that is always refused: it is on record, and the channel goes on."""
         link = self.link
+        if name in self._refused:
+            return  # once is enough on record: a client could ask without end
+        self._refused.add(name)
         command = SshCommand(session=link.opened.session, action="admin", text=f"({name})", user=link.user)
         link.auditor.deny(link.opened, command, f"{what} is always refused", UNSUPPORTED)
 

@@ -19,6 +19,7 @@ from onrecord.policies.verdict import Allow
 from onrecord.recordings.auditor import Auditor, Decision, OpenSession
 from onrecord.recordings.decision import Waiting
 from onrecord.shims.ssh.destinations import Protected
+from onrecord.shims.ssh.transport import couple
 from onrecord.shims.ssh.upstream import Upstream, UpstreamError
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ class Link:
             )
             self._upstream = asyncio.get_running_loop().create_task(connecting, name="upstream")
         try:
-            return await asyncio.shield(self._upstream)
+            found = await asyncio.shield(self._upstream)
+            couple(self.connection, found)
+            return found
         except UpstreamError as error:
             _log.error("resource %s: the host: %s", self.resource.name, error)  # no traceback: it is no bug
             raise

@@ -17,7 +17,7 @@ from onrecord.shims.ssh.channel import FAILED, ClientSession
 from onrecord.shims.ssh.cleaning import Cleaning, cleaning_for
 from onrecord.shims.ssh.environment import passed_on
 from onrecord.shims.ssh.kept import Kept
-from onrecord.shims.ssh.transport import PACKET, WINDOW
+from onrecord.shims.ssh.transport import PACKET, window_for
 
 if TYPE_CHECKING:
     from onrecord.shims.ssh.link import Link
@@ -131,7 +131,7 @@ class Relay:
             term_size=pty.size if pty is not None else (),
             term_modes=pty.modes if pty is not None else {},
             encoding=None,
-            window=WINDOW,
+            window=window_for(len(link.running)),
             max_pktsize=PACKET,
         )
         self._host = cast("asyncssh.SSHClientChannel[bytes]", channel)

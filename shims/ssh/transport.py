@@ -7,6 +7,7 @@ verified; a channel hands over nothing before its command is decided; and what a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,7 +29,13 @@ MAX_CHANNELS = 256
 WINDOW = 2 * 1024 * 1024
 PACKET = 32 * 1024
 WRITES = 512 * 1024
+MAX_UNREAD = 32 * 1024 * 1024
 SHORTAGE, PROHIBITED = OPEN_RESOURCE_SHORTAGE, OPEN_ADMINISTRATIVELY_PROHIBITED
+
+
+def window_for(channels: int) -> int:
+    """The window of one more channel beside `channels`: what they may all pile up together stays bounded."""
+    return max(4 * PACKET, WINDOW // max(1, channels // 8))
 
 
 class GatewayChannel(SSHServerChannel[bytes]):
@@ -87,6 +94,7 @@ class GatewayConnection(SSHServerConnection):
     """One client's connection; `entrance` is its owner."""
 
     _peer_kexinit = False
+    peer: Any = None  # the connection to the host
 
     @property
     def entrance(self) -> Entrance:
@@ -96,13 +104,35 @@ class GatewayConnection(SSHServerConnection):
         gather_writes(transport)
         super().connection_made(transport)
 
+    def pause_writing(self) -> None:
+        """The client reads more slowly than its windows allow: nothing more is read from the host meanwhile."""
+        _set_reading(self.peer, reading=False)
+
+    def resume_writing(self) -> None:
+        _set_reading(self.peer, reading=True)
+
+    def _send(self, data: bytes) -> None:
+        super()._send(data)
+        if self._transport is not None and self._transport.get_write_buffer_size() > MAX_UNREAD:
+            self.abort()  # it asks and does not read
+
     def create_server_channel(
         self, encoding: str | None = None, errors: str = "strict", window: int = 0, max_pktsize: int = 0
     ) -> SSHServerChannel[bytes]:
         if len(self._channels) >= MAX_CHANNELS:
             raise asyncssh.ChannelOpenError(SHORTAGE, "onrecord: too many channels on one connection")
         return GatewayChannel(
-            self, self._loop, True, False, False, 0, 0, None, "strict", window or WINDOW, max_pktsize or PACKET
+            self,
+            self._loop,
+            True,
+            False,
+            False,
+            0,
+            0,
+            None,
+            "strict",
+            window_for(len(self._channels)),
+            max_pktsize or PACKET,
         )
 
     def public_key_auth_supported(self) -> bool:
@@ -148,6 +178,20 @@ class GatewayConnection(SSHServerConnection):
         await super()._process_kexinit(pkttype, pktid, packet)
 
     _packet_handlers = {**SSHServerConnection._packet_handlers, 20: _process_kexinit, 90: _process_channel_open}  # noqa: RUF012, SLF001  # MSG_CHANNEL_OPEN
+
+
+def couple(client: GatewayConnection, host: asyncssh.SSHClientConnection) -> None:
+    """Whoever reads slowly slows the other down: windows alone would let megabytes pile up here, or gigabytes."""
+    client.peer = host
+    host.pause_writing = lambda: _set_reading(client, reading=False)  # type: ignore[method-assign]
+    host.resume_writing = lambda: _set_reading(client, reading=True)  # type: ignore[method-assign]
+
+
+def _set_reading(connection: Any, *, reading: bool) -> None:
+    transport = connection._transport if connection is not None else None  # noqa: SLF001
+    if transport is not None and not transport.is_closing():
+        with contextlib.suppress(RuntimeError, OSError):  # uvloop: paused already
+            (transport.resume_reading if reading else transport.pause_reading)()
 
 
 def gather_writes(transport: Any) -> None:

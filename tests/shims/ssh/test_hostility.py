@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 import asyncssh
@@ -12,9 +14,11 @@ import pytest
 from asyncssh.connection import SSHClientConnection
 from asyncssh.packet import Boolean, String, UInt32
 
+from onrecord.scripts.benchmarks.processes import descendants
 from onrecord.scripts.parts.openssh import OpenSshPart
 from onrecord.shims.ssh import algorithms
 from tests.shims.ssh.conftest import Lab, LabMaker
+from tests.shims.ssh.test_sessions import command_line
 
 
 async def connect(lab: Lab, login: str = "app1", **options: Any) -> SSHClientConnection:
@@ -269,3 +273,40 @@ async def test_junk_is_on_record_as_a_refusal(make_lab: LabMaker):
             pass
     await works(lab)
     assert any("no SSH login" in json.dumps(row) for row in lab.log())
+
+
+async def test_a_client_that_asks_and_does_not_read_fills_no_memory(make_lab: LabMaker):
+    """Its window would take 2 GiB; its socket takes nothing."""
+    lab = make_lab()
+    async with await connect(lab) as connection:
+        more: dict[str, Any] = {"encoding": None, "window": 1 << 31}
+        await connection.create_session(asyncssh.SSHClientSession, "cat /dev/zero", **more)
+        transport = connection._transport
+        assert transport is not None
+        transport.pause_reading()
+        (shim,) = [pid for pid in descendants(lab.gateway.process.pid) if "shims.ssh" in command_line(pid)]
+        before = resident(shim)
+        await asyncio.sleep(8)
+        assert resident(shim) < before + 100 * 1024 * 1024
+        connection.abort()
+    assert await works(lab)
+
+
+async def test_many_channels_that_are_not_read_fill_little_memory(make_lab: LabMaker):
+    with OpenSshPart(settings=("MaxSessions 1000",)) as host:
+        lab = make_lab(host=host)
+        async with await connect(lab) as connection:
+            for _ in range(60):
+                more: dict[str, Any] = {"encoding": None, "window": 1}
+                await connection.create_session(asyncssh.SSHClientSession, "cat /dev/zero", **more)
+            (shim,) = [pid for pid in descendants(lab.gateway.process.pid) if "shims.ssh" in command_line(pid)]
+            await asyncio.sleep(5)
+            assert resident(shim) < 250 * 1024 * 1024
+            connection.abort()
+        assert await works(lab)
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
