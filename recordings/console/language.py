@@ -5,7 +5,8 @@
            | ["-"] field "~" values       contains (of text: has words that begin so)
            | ["-"] value                  words anywhere: in text, parameters, reasons, errors, results
     values = value { "," value }          any of them
-    value  = word | '"' text '"'          in quotes \\" and \\\\ stand for " and \\; a last * of a word: begins with
+    value  = word | '"' text '"'          a last * of a word: begins with
+    text   = { character | escape }       escapes: \\" \\\\ \\uHHHH \\UHHHHHHHH (hexadecimal, lower case)
 
 Example: `identity:devin verdict:deny resource:orders since:1h text~drop -kind:http`
 """
@@ -20,6 +21,7 @@ from typing import Literal
 import msgspec
 
 from onrecord.policies.errors import OnrecordError
+from onrecord.recordings.display.neutral import clean
 
 VERDICTS = ("allow", "deny", "hold", "unreadable")
 STATUSES = ("ok", "error", "refused", "aborted", "running", "unreadable")
@@ -46,6 +48,7 @@ _IDS = frozenset({"session", "id"})
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SPAN = re.compile(r"(\d{1,9})([smhdw])")
 _FIELD = re.compile(r"([A-Za-z_]+)([:~])")
+_CODED = re.compile(r"u([0-9a-f]{4})|U(00(?:0[0-9a-f]|10)[0-9a-f]{4})")
 _HEX = re.compile(r"[0-9a-fA-F-]{1,36}")
 _LATEST = 2**63 - 1
 
@@ -114,10 +117,17 @@ def parse(text: str, now: float | None = None) -> Query:
 
 
 def quoted(value: str) -> str:
-    """`value` as the language writes it, so that it is read as it is."""
-    if value and not re.search(r'[\s,"\\*:~]', value) and not value.startswith("-"):
+    """`value` as the language writes it; what would act on a terminal stands as an escape."""
+    if value and not re.search(r'[\s,"\\*:~]', value) and not value.startswith("-") and clean(value) == value:
         return value
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(char: str) -> str:
+    if char in '"\\':
+        return "\\" + char
+    code = ord(char)
+    return char if clean(char) == char else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class _Text:
@@ -162,8 +172,9 @@ class _Text:
             if char == '"':
                 return "".join(found)
             if char == "\\" and self.position < len(self.text):
-                char = self.text[self.position]
-                self.position += 1
+                coded = _CODED.match(self.text, self.position)
+                char = chr(int(coded[1] or coded[2], 16)) if coded else self.text[self.position]
+                self.position = coded.end() if coded else self.position + 1
             found.append(char)
         raise FilterError(start, 'this " is never closed')
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -127,7 +128,7 @@ async def export(screen: TimelineScreen) -> None:
     )
     if format is None:
         return
-    name = await screen.app.push_screen_wait(AskDialog("Write to the file", f"onrecord-{id[-12:]}.{format}"))
+    name = await screen.app.push_screen_wait(AskDialog("Write to the file", f"onrecord-{_plain(id)}.{format}"))
     if not name:
         return
     path, store, state = _file(name), screen.desk.path, screen.console_app.state
@@ -207,6 +208,11 @@ async def save_filter(screen: TimelineScreen) -> None:
         screen.say(str(error), bad=True)
         return
     screen.say("saved" if name.strip() else "removed")
+
+
+def _plain(id: str) -> str:
+    """The end of an id (a run's is the agent's own text) as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", id[-12:])
 
 
 def _file(name: str) -> Path:

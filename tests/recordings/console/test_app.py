@@ -246,7 +246,7 @@ async def test_recorded_bytes_never_attack_the_console(tmp_path):
     app = console(story)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        shown = [screen_text(app)]
+        shown, filters = [screen_text(app)], [""]
         for keys in (
             ["up"],
             ["up"],
@@ -257,14 +257,30 @@ async def test_recorded_bytes_never_attack_the_console(tmp_path):
             ["escape"],
             ["y"],
             ["escape"],
+            ["e"],
+            ["down", "down", "enter"],
+            ["enter"],
+            ["escape"],
+            ["f"],
+            ["p"],
+            ["end"],
+            ["escape"],
+            ["a"],
+            ["escape"],
+            ["r"],
             ["r"],
             ["enter"],
             ["down"],
+            ["enter"],
         ):
             await pilot.press(*keys)
             await pilot.pause(0.1)
             await settle(pilot)
             shown.append(screen_text(app))
+            filters.append(main(app).text)
+        assert any(text.startswith('run:"run\\u001b') for text in filters)
+        assert filters[-1].startswith("session:")
+        assert len(main(app).timeline.rows) == 2
         everything = "".join(shown)
         assert not HOSTILE & set(everything)
         assert "[bold red]markup[/]" in everything  # as text, not as markup
@@ -374,6 +390,26 @@ async def test_themes_change_by_key(story, tmp_path: Path):
             await settle(pilot)
             assert screen_text(app) == before
         assert sorted(names) == ["onrecord-contrast", "onrecord-dark", "onrecord-light"]
+
+
+async def test_a_store_that_breaks_meanwhile_is_told_and_ends_nothing(tmp_path):
+    story = Story(tmp_path)
+    session = story.session()
+    for number in range(3000):
+        story.command(session, f"SELECT {number} " + "x" * 300)
+    story.close()
+    app = console(story)
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await settle(pilot)
+        with story.path.open("r+b") as file:
+            for page in range(100, 300):
+                file.seek(page * 4096)
+                file.write(b"\xff" * 4096)
+        for key in ("home", "n", "N", "end", "home", "v", "w", "p", "escape", "y", "escape"):
+            await pilot.press(key)
+            await pilot.pause(0.1)
+            await settle(pilot)
+        assert "run `onrecord verify`" in screen_text(app) or "cannot be read" in screen_text(app)
 
 
 async def test_an_error_of_its_own_prints_nothing_of_what_is_recorded(story, monkeypatch, capsys):
