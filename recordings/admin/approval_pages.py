@@ -73,7 +73,7 @@ class ApprovalPages:
         visits = visitor(site, request)
         shown = self._find(request, visits)
         held = held_of(shown, site.rules, site.clock())
-        sections = to_read(held)
+        sections = to_read(held) if may_read(visits, shown, site.rules) else to_read(held)[:1]
         pages = paged(sections)
         given = request.query_params.get("part", "1")
         number = int(given) if given.isascii() and given.isdigit() and len(given) < 6 else 1
@@ -88,7 +88,7 @@ class ApprovalPages:
             ),
             session=held.session,
         )
-        content = content_of(held)
+        content = content_of(held) if len(sections) == len(to_read(held)) else f"partly:{held.id}"
         seen = visits.session.saw(content, number)
         timeline, problem = await self._timeline(held)
         return page(
@@ -105,8 +105,9 @@ class ApprovalPages:
             problem=problem,
             why_not=why_not(shown, visits, site),
             stale=why_stale(visits, site),
-            login=self._login_again(visits, held.id),
+            login=login_again(visits, site, f"/approvals/{held.id}"),
             proof=visits.session.token(content) if len(seen) == len(pages) else "",
+            whole=len(sections) == len(to_read(held)),
             may_revoke=visits.has("operator") or not why_not(shown, visits, site),
         )
 
@@ -154,7 +155,7 @@ class ApprovalPages:
                 status=HTTPStatus.FORBIDDEN,
                 title="Log in again to approve",
                 text=f"Nothing was decided: {stale}.",
-                link=self._login_again(visits, held.id),
+                link=login_again(visits, site, f"/approvals/{held.id}"),
                 label="Log in again",
             )
         if not visits.session.holds(content_of(held), fields.get("seen", "")):
@@ -194,19 +195,29 @@ class ApprovalPages:
             return [], str(error)
         return commands, ""
 
-    def _login_again(self, visits: Visitor, id: str) -> str:
-        issuer = issuer_of(visits.person, self._site.config)
-        if issuer is not None and issuer.issuer in self._site.logins:
-            return "/login/start?" + urlencode({"issuer": issuer.issuer, "again": "1", "next": f"/approvals/{id}"})
-        return f"/login?again=1&next=/approvals/{id}"
+
+def login_again(visits: Visitor, site: Site, next: str) -> str:
+    """Where this person logs in anew, to come back to `next`."""
+    issuer = issuer_of(visits.person, site.config)
+    if issuer is not None and issuer.issuer in site.logins:
+        return "/login/start?" + urlencode({"issuer": issuer.issuer, "again": "1", "next": next})
+    return "/login?" + urlencode({"again": "1", "next": next})
 
 
 def may_see(visits: Visitor, shown: Shown, rules: Rules) -> bool:
     """Viewers, auditors and operators see all approvals; others those that are for one of their groups."""
     if visits.has("viewer", "auditor", "operator"):
         return True
-    groups = {name for group in shown.approval.request.approvers for name in ((group,) if group else rules.approvers)}
-    return not groups.isdisjoint(visits.person.groups)
+    return not _groups(shown, rules).isdisjoint(visits.person.groups)
+
+
+def may_read(visits: Visitor, shown: Shown, rules: Rules) -> bool:
+    """Auditors, and members of a group that decides it, see parameters and bodies; others the command's text."""
+    return visits.has("auditor") or not _groups(shown, rules).isdisjoint(visits.person.groups)
+
+
+def _groups(shown: Shown, rules: Rules) -> set[str]:
+    return {name for group in shown.approval.request.approvers for name in ((group,) if group else rules.approvers)}
 
 
 def why_not(shown: Shown, visits: Visitor, site: Site) -> str:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from onrecord.policies.kills import Target
+from onrecord.recordings.admin.approval_pages import login_again, why_stale
 from onrecord.recordings.admin.site import PageError, Site, client_of, form, page, see_other, visitor
 from onrecord.recordings.approvals.views import kill_view
 from onrecord.recordings.control.admin import DecisionError
@@ -66,6 +67,12 @@ class OperatorPages:
         site = self._site
         visits = visitor(site, request, "operator")
         fields = await form(site, request)
+        if stale := why_stale(visits, site):
+            text = f"Nothing was lifted: {stale}."
+            return page(
+                site, "message.html", visits, status=403, title="Log in again to lift", text=text,
+                link=login_again(visits, site, "/kill"), label="Log in again",
+            )  # fmt: skip
         person = replace(visits.person, client=client_of(request), via="page")
         try:
             await site.channel.lift(fields.get("id", ""), person, fields.get("reason", ""))

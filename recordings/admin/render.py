@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from onrecord.recordings.admin.marks import oddities, pieces
 
+MAX_SHOWN = 50_000
 ODD_WORDS = {
     "hidden": "characters that show nothing",
     "turned": "characters that turn text around",
@@ -39,9 +40,16 @@ def named(text: object) -> Markup:
     return marked("–" if text is None or text == "" else text, lines=False)
 
 
-def as_json(value: object) -> Markup:
-    """Any recorded value as indented JSON, marked."""
-    return marked(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+def as_json(value: object) -> str:
+    """Any recorded value as indented JSON."""
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+
+
+def bounded(text: str) -> str:
+    """The beginning of a recorded text: marking takes a microsecond a character, and a body may have megabytes."""
+    if len(text) <= MAX_SHOWN:
+        return text
+    return f"{text[:MAX_SHOWN]}\n⟨{len(text) - MAX_SHOWN} characters more: onrecord show ID --json⟩"
 
 
 def warnings(text: object) -> list[str]:
@@ -75,6 +83,7 @@ def _environment() -> jinja2.Environment:
         "marked": marked,
         "named": named,
         "as_json": as_json,
+        "bounded": bounded,
         "moment": moment,
         "warnings": warnings,
     }

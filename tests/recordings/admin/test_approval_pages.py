@@ -235,6 +235,15 @@ async def test_people_of_other_groups_do_not_see_it_and_viewers_do(office):
     assert office.state_of(id) == "granted"
 
 
+async def test_parameters_are_for_those_who_decide_and_for_auditors(office):
+    id = office.hold("DELETE FROM orders WHERE id = $1", detail={"parameters": ["param-secret"]})
+    for subject, group, sees in (("vic", "staff", False), ("olga", "sre", False), ("ada", "security", True)):
+        async with office.log_in(subject, group) as client:
+            html = (await client.get(f"/approvals/{id}")).text
+        assert "DELETE FROM orders" in html
+        assert ("param-secret" in html, 'id="no-contents"' in html) == (sees, not sees)
+
+
 async def test_two_groups_must_agree_and_one_person_counts_once(office):
     id = office.hold(approvers=("dba", "security"))
     async with office.log_in("dana", "dba", "security") as client:

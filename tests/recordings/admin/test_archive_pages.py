@@ -75,6 +75,22 @@ async def test_recorded_text_is_never_markup(office, recorded):
             assert "⟨U+202E⟩" in html
 
 
+async def test_a_huge_record_is_cut_and_says_so(office):
+    session, command = new_id(), new_id()
+    huge = CommandRecord(
+        kind="sql",
+        action="read",
+        text="x" * 3_000_000,
+        detail={"body": "y" * 3_000_000},
+        verdict=VerdictRecord(type="allow", policy="p"),
+    )
+    office.store.commit([Batch([leaf(Kind.COMMAND, huge, id=command, session=session, command=command)])])
+    async with office.log_in("ada", "security") as client:
+        html = (await client.get(f"/records/{id_text(command)}")).text
+    assert len(html) < 250_000
+    assert "characters more" in html
+
+
 async def test_a_record_shows_its_place_in_the_log(office, recorded):
     command, data = recorded
     async with office.log_in("ada", "security") as client:

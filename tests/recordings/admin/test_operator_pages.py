@@ -24,6 +24,21 @@ async def test_an_operator_kills_a_run_and_lifts_it_again(office):
     assert office.channel.snapshot().kills == ()
 
 
+async def test_to_lift_needs_a_fresh_login_and_to_kill_none(office):
+    async with office.log_in("olga", "sre") as client:
+        clock = office.site.clock
+        office.site.clock = lambda: clock() + 400
+        html = (await client.get("/kill")).text
+        fields = {"form_token": form_token(html), "what": "run", "name": "run-1", "reason": "x"}
+        assert (await client.post("/kill", data=fields, headers={"Origin": ORIGIN})).status_code == 303
+        kill = office.channel.snapshot().kills[0]
+        fields = {"form_token": form_token(html), "id": kill.id}
+        answer = await client.post("/kill/lift", data=fields, headers={"Origin": ORIGIN})
+        assert answer.status_code == 403
+        assert "Log in again" in answer.text
+    assert office.channel.snapshot().kills == (kill,)
+
+
 async def test_a_link_kills_nothing(office):
     async with office.log_in("olga", "sre") as client:
         await client.get("/kill?what=run&name=run-1&reason=x")
