@@ -26,7 +26,11 @@ class Lane:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, function)
 
     def close(self) -> None:
-        """Let go of the store; what runs is waited for."""
+        """Let go of the store; what runs is interrupted."""
+        source = self._source
+        if source is not None:
+            with contextlib.suppress(sqlite3.Error):
+                source.interrupt()
         with contextlib.suppress(RuntimeError):
             self._pool.submit(self._close)
         self._pool.shutdown(wait=True, cancel_futures=False)

@@ -167,7 +167,7 @@ def read_row(key: Key, leaf: object, owner: Owner | None, outcome: tuple[int, ob
         verdict=clean(verdict.type),
         applied=verdict.applied,
         status=status,
-        line=one_line(record.text) or one_line(verdict.reason) or "–",
+        line=one_line(record.text) or one_line(verdict.reason) or f"({clean(record.kind)})",
         proofs=tuple(proofs),
     )
 

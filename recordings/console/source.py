@@ -224,6 +224,20 @@ class Source(Reader):
                 view["outcome"]["sample"] = join_chunks(view["outcome"]["sample"], chunks)
         return view, count - len(chunks)
 
+    def weight(self, row: Row) -> int:
+        """Bytes of all parts of streams of a line's session; of its command, where it has none."""
+        where, value = ("session", row.session) if row.session else ("id", row.id)
+        sql = (
+            "SELECT coalesce(sum(length(r.leaf)), 0) FROM commands c JOIN chunks k ON k.command = c.id"  # noqa: S608
+            f" JOIN records r ON r.seq = k.seq WHERE c.{where} = ?"
+        )
+        (size,) = self._connection.execute(sql, (id_bytes(value),)).fetchone()
+        return int(size)
+
+    def interrupt(self) -> None:
+        """End the statement that runs, from any thread: it raises there."""
+        self._connection.interrupt()
+
     def records_of_row(self, row: Row) -> list[tuple[str, int]]:
         """What a line was made from: names and numbers of the command, its outcome and the first of its chunks."""
         numbers = [("refusal" if row.kind == "refusal" else "command", row.key.seq)]

@@ -25,6 +25,8 @@ from onrecord.recordings.replay import events
 from onrecord.recordings.terminal.film import Film
 from onrecord.recordings.terminal.pieces import has_channels, pieces
 
+PLAYED = 256 * 1024 * 1024  # bytes of a session that are held in memory to be played
+
 if TYPE_CHECKING:
     from onrecord.recordings.console.screens.timeline import TimelineScreen
     from onrecord.recordings.console.source import Source
@@ -94,6 +96,9 @@ async def play(screen: TimelineScreen) -> None:
         return
 
     def load(source: Source) -> FilmScore | EventScore:
+        size = source.weight(row)
+        if size > PLAYED:
+            raise OnrecordError(f"{size >> 20} MiB are too much to play here: onrecord replay {row.id}")
         view = source.show(row.id)
         if has_channels(view):
             return FilmScore(Film(pieces(view)))
