@@ -21,7 +21,7 @@ from onrecord.policies.kills import Kill, stopped_by
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Run, Session
 from onrecord.policies.verdict import Allow, Deny, Hold, Ruling, combine
 from onrecord.recordings.approvals.bound import PLAIN, Bound
-from onrecord.recordings.approvals.holding import POLICY, hold, objection, request_of
+from onrecord.recordings.approvals.holding import POLICY, Left, hold, objection, request_of
 from onrecord.recordings.approvals.holds import Holds
 from onrecord.recordings.decision import (
     Approved,
@@ -368,7 +368,13 @@ class Auditor:
             why = str(error.args[0]) if error.args else "the client left"
             denied = Ruling(Deny(f"{why} while it waited for approval"), ruling.policy)
             self._settle(
-                opened, command, denied, detail, flush=True, held=ruling, approval=Approved(request.id, "left")
+                opened,
+                command,
+                denied,
+                detail,
+                flush=True,
+                held=ruling,
+                approval=Approved(error.approval if isinstance(error, Left) else request.id, "left"),
             )
             raise
         if settled.denied is not None:

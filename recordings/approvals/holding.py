@@ -76,6 +76,14 @@ def request_of(command: Command, ruling: Ruling, bound: Bound, policies: str, pa
     )
 
 
+class Left(asyncio.CancelledError):
+    """The wait was cancelled: why, and which approval it was about."""
+
+    def __init__(self, why: str, approval: str) -> None:
+        super().__init__(why)
+        self.approval = approval
+
+
 class Settled:
     """How the wait ended: `denied` is the ruling to refuse with; without it the command may run, once."""
 
@@ -109,6 +117,8 @@ async def hold(
     except BaseException as error:
         why = str(error.args[0]) if isinstance(error, asyncio.CancelledError) and error.args else "the client left"
         holds.cancel(ticket, why, keep=request.keep)
+        if isinstance(error, asyncio.CancelledError):
+            raise Left(why, ticket.approval or request.id) from error
         raise
     finally:
         opened.waits.discard(ticket)

@@ -43,7 +43,8 @@ class ApprovalState:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript(_SCHEMA)
-            self._connection.execute("DELETE FROM approvals WHERE at < ?", (time.time() - KEPT,))
+            old = "DELETE FROM approvals WHERE at < ? AND state NOT IN (?, ?)"
+            self._connection.execute(old, (time.time() - KEPT, *_OPEN))
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{path}: the state of approvals cannot be opened: {error}") from None
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from onrecord.policies.model import SqlCommand
+from onrecord.policies.sql.catalog import Catalog
 from onrecord.recordings.approvals.bound import Together
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.postgres.commands import Prepared, Template
 from onrecord.shims.postgres.deny import Denial, denial_of
 from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFatal
-from onrecord.shims.postgres.holding import Binding
+from onrecord.shims.postgres.holding import Binding, definitions
 from onrecord.shims.postgres.limits import Stall, check_prepared
 from onrecord.shims.postgres.namespace import ALL, Change, Unsettled
 from onrecord.shims.postgres.results import Running
@@ -25,7 +26,8 @@ class Recheck:
     __slots__ = ("_arguments", "_deciding")
 
     def __init__(self, deciding: Deciding, outer: Template, template: Template, command: SqlCommand) -> None:
-        self._deciding, self._arguments = deciding, (outer, template, command)
+        catalog = deciding._exchange.templates.catalog  # noqa: SLF001  # the one that it is held by
+        self._deciding, self._arguments = deciding, (outer, template, command, catalog)
 
     def __call__(self) -> Awaitable[SqlCommand | None]:
         return self._deciding.understood_now(*self._arguments)
@@ -57,15 +59,29 @@ class Deciding:
             detail=detail,
             flush=False,
             extra=template.ruling,
-            bound=Binding(template, command, Recheck(self, outer or template, template, command), together, large),
+            bound=Binding(
+                template,
+                command,
+                Recheck(self, outer or template, template, command),
+                together,
+                large,
+                exchange.templates.catalog,
+            ),
         )
 
-    async def understood_now(self, outer: Template, template: Template, command: SqlCommand) -> SqlCommand | None:
+    async def understood_now(
+        self, outer: Template, template: Template, command: SqlCommand, held_by: Catalog | None
+    ) -> SqlCommand | None:
         """The command as it reads under the catalog of this moment; None where it means something else by now."""
         exchange = self._exchange
         templates = exchange.templates
+        before = definitions(template, held_by)
         if exchange.catalog is not None:
+            if not await exchange.catalog.look_again():  # others may have changed it while a human thought
+                return None
             templates.catalog = await exchange.catalog.fresh()
+        if before != definitions(template, templates.catalog):
+            return None
         templates.patient = False
         try:
             now, _ = self._resolved(templates.again(outer))

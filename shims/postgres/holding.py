@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import time
 from dataclasses import dataclass
 
 from onrecord.policies.model import SqlCommand
 from onrecord.policies.redaction import MARK
+from onrecord.policies.sql.catalog import Catalog
 from onrecord.policies.sql.errors import SqlError
 from onrecord.policies.sql.parser import parse
 from onrecord.recordings.approvals.bound import DATA, Bound, Recheck, Together
@@ -31,6 +33,7 @@ class Binding:
     recheck: Recheck
     together: Together | None = None
     large: bool = False
+    catalog: Catalog | None = None
 
     def __call__(self) -> Bound:
         template = self.template
@@ -41,11 +44,34 @@ class Binding:
         unbound += [_COPIED] if copied else []
         return Bound(
             exact=not (secret or copied or self.large or template.fetches is not None),
+            rests_on=definitions(template, self.catalog),
             unbound=tuple(unbound),
             recheck=self.recheck,
             limits_rows=self.together is None and _counts_rows(template, self.command.text),
             together=self.together,
         )
+
+
+def definitions(template: Template, catalog: Catalog | None) -> tuple[tuple[str, str], ...]:
+    """Digests of the views and of the functions in SQL that a statement rests on, as far as the catalog tells."""
+    if catalog is None:
+        return ()
+    names = {name for statement in template.statements for name in (*statement.tables_read, *statement.tables_written)}
+    mentions = {name for statement in template.statements for name in statement.mentions}
+    found: list[tuple[str, str]] = []
+    for relation in catalog.relations:
+        if relation.definition and (relation.full_name in names or relation.name in mentions):
+            found.append((f"view {relation.full_name}", _digest(relation.definition)))
+    for function in catalog.functions:
+        if function.name in mentions:
+            what = f"function {function.schema}.{function.name}({', '.join(function.arguments)})"
+            facts = (function.body, function.language, function.volatility, str(function.security_definer))
+            found.append((what, _digest("\0".join(facts))))
+    return tuple(sorted(found))
+
+
+def _digest(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _counts_rows(template: Template, text: str) -> bool:

@@ -308,3 +308,25 @@ def test_a_limited_statement_that_fails_reads_as_its_own_error(desk: Desk) -> No
         error = held.join().error
         assert isinstance(error, psycopg.errors.UniqueViolation)
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_view_that_changes_while_its_statement_waits_takes_the_approval_with_it(desk: Desk) -> None:
+    server, view = desk.shop.server, f"{desk.table}_view"
+    server.sql(f"CREATE VIEW {view} AS SELECT * FROM {desk.table} WHERE id = 1", database="shop")
+    server.sql(f"GRANT ALL ON {view} TO {desk.shop.user}", database="shop")
+    try:
+        with desk.connection() as connection:
+            connection.execute(f"SELECT * FROM {view}")
+            held = Running(connection, f"DELETE FROM {view}")
+            (waiting,) = desk.pending()
+            assert f"view public.{view}" in [one["name"] for one in waiting["rests_on"]]
+            server.sql(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM {desk.table} WHERE id > 0", database="shop")
+            with desk.connection("other") as other:
+                other.execute(f"SELECT * FROM {view} LIMIT 1")
+                desk.onrecord("approve", waiting["id"], token=desk.token(), check=False)
+                error = held.join().error
+            assert error is not None
+            assert "has changed" in str(error)
+        assert desk.rows() == 10
+    finally:
+        server.sql(f"DROP VIEW {view}", database="shop")
