@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import secrets
@@ -17,13 +18,17 @@ from onrecord.scripts.demonstration.agent import Agent, find_curl, find_psql
 from onrecord.scripts.demonstration.screen import Screen
 from onrecord.scripts.parts.gateway import Gateway, Setup, make_config, running_gateway
 from onrecord.scripts.parts.https_api import HttpsApi
+from onrecord.scripts.parts.kube_api import KubeApi
 from onrecord.scripts.parts.oidc import Client, OidcIssuer
+from onrecord.scripts.parts.openssh import OpenSshPart, ssh_resource
 from onrecord.scripts.parts.ports import free_port
 from onrecord.scripts.parts.postgres import PartError, PostgresPart
 
 API_NAME = "billing.internal"
+CLUSTER_NAME = "prod.k8s.internal"
 AGENT, HUMAN = "devin", "alice@example.com"
 APPROVER = "carol"
+HOST_POLICIES = ("no_destructive_files", "no_key_files")
 PATIENCE = 20.0
 
 
@@ -39,6 +44,8 @@ class Stage:
     gateway: Gateway
     agent: Agent
     tls: bool
+    host: OpenSshPart | None
+    cluster: KubeApi
 
     @property
     def config(self) -> Path:
@@ -98,17 +105,23 @@ def open_stage(screen: Screen) -> Iterator[Stage]:
             AGENT, subject=HUMAN, act={"sub": AGENT, "groups": ["agents"]}, run_id="run-refunds-0042"
         )
         screen.done(f"OIDC issuer {issuer.url} [yellow](for this demo only: a toy, never use it elsewhere)[/yellow]")
-        psql, tls = find_psql(postgres.bindir)
-        setup = write_config(
-            folder, postgres, api, issuer, tls=tls, env={"ORDERS_PASSWORD": password, "BILLING_AUTH": held}
+        host = open_host(stack, screen)
+        cluster_token = secrets.token_urlsafe(24)
+        cluster = stack.enter_context(KubeApi(CLUSTER_NAME, tokens=[cluster_token]))
+        fill(cluster)
+        screen.done(
+            f"Kubernetes API {CLUSTER_NAME} on 127.0.0.1:{cluster.port} [dim](a small one, made for this)[/dim]"
         )
+        psql, tls = find_psql(postgres.bindir)
+        secret = {"ORDERS_PASSWORD": password, "BILLING_AUTH": held, "PROD_TOKEN": cluster_token}
+        setup = write_config(folder, postgres, api, issuer, host, cluster, tls=tls, env=secret)
         gateway = stack.enter_context(running_gateway(setup))
         screen.done(
             f"onrecord up: HTTP on 127.0.0.1:{setup.http_port}, PostgreSQL on 127.0.0.1:{setup.postgres_port}; the "
             "repository's mitm.toml with these ports and this issuer "
             f"({time.monotonic() - began:.1f} s for all of it)"
         )
-        stage = Stage(folder, postgres, api, issuer, client, gateway, Agent({}, psql, find_curl()), tls)
+        stage = Stage(folder, postgres, api, issuer, client, gateway, Agent({}, psql, find_curl()), tls, host, cluster)
         token = issuer.token(client.subject, client_id=client.id, **client.claims)
         stage.agent = Agent(stage.variables(token), psql, find_curl())
         yield stage
@@ -123,16 +136,63 @@ def example() -> dict[str, Any]:
     raise PartError(f"{here.with_name('mitm.toml')}: the example configuration is missing")
 
 
+def open_host(stack: contextlib.ExitStack, screen: Screen) -> OpenSshPart | None:
+    """A host to log in to, with a log and a key on it; None where this machine has no sshd."""
+    try:
+        host = stack.enter_context(OpenSshPart())
+    except PartError as error:
+        screen.warning(f"no SSH in this demo: {error}")
+        return None
+    (host.home / "app.log").write_text("".join(f"12:0{i} {'ERROR' if i % 3 else 'ok'} order {i}\n" for i in range(9)))
+    (host.home / ".ssh").mkdir()
+    (host.home / ".ssh/id_ed25519").write_text("not for agents\n")
+    screen.done(f"OpenSSH on 127.0.0.1:{host.port}; the gateway holds the key to it")
+    return host
+
+
+def fill(cluster: KubeApi) -> None:
+    """Two pods and a secret."""
+    for name in ("web-1", "web-2"):
+        spec = {"containers": [{"name": "web", "image": "web:1.4"}]}
+        metadata = {"name": name, "namespace": "default"}
+        cluster.add({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    value = base64.b64encode(secrets.token_bytes(12)).decode()
+    metadata = {"name": "db", "namespace": "default"}
+    cluster.add({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"password": value}})
+
+
 def write_config(
-    folder: Path, postgres: PostgresPart, api: HttpsApi, issuer: OidcIssuer, *, tls: bool, env: dict[str, str]
+    folder: Path,
+    postgres: PostgresPart,
+    api: HttpsApi,
+    issuer: OidcIssuer,
+    host: OpenSshPart | None,
+    cluster: KubeApi,
+    *,
+    tls: bool,
+    env: dict[str, str],
 ) -> Setup:
-    """The example with this demo's ports, upstreams and issuer."""
+    """The example with this demo's ports, upstreams and issuer, a host and a cluster."""
     given = example()
     own = {"admin": f"127.0.0.1:{free_port()}"}
     gateway = {name: value for name, value in given["gateway"].items() if name not in ("http", "postgres", "admin")}
     resources = given["resources"]
     resources["orders"]["upstream"] = f"postgresql://svc_agent@{postgres.host}:{postgres.port}/shop"
     resources["billing"] |= {"upstream": f"https://{api.host}:{api.port}", "ca": f"file:{api.ca}"}
+    policies = [*given["policies"], {"file": "library:no_secrets", "resources": ["prod"]}]
+    resources["prod"] = {
+        "type": "kubernetes",
+        "hosts": [CLUSTER_NAME],
+        "upstream": f"https://{cluster.host}:{cluster.port}",
+        "ca": f"file:{cluster.ca}",
+        "token": "env:PROD_TOKEN",
+        "groups": ["agents"],
+        "default": "allow",
+    }
+    if host is not None:
+        own["ssh"] = f"127.0.0.1:{free_port()}"
+        resources["app1"] = ssh_resource(host, unknown="deny")
+        policies += [{"file": f"library:{name}", "resources": ["app1"]} for name in HOST_POLICIES]
     return make_config(
         folder,
         gateway=gateway | own | {"postgres_tls": "require" if tls else "allow"},
@@ -142,7 +202,7 @@ def write_config(
             {"issuer": "onrecord:dev", "audience": issuer.audience},  # of the humans
         ],
         tables={name: given[name] for name in ("approvals", "admin")},
-        policies=given["policies"],
+        policies=policies,
         resources=resources,
         env=env,
     )

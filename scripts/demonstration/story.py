@@ -6,6 +6,7 @@ import json
 import threading
 import time
 
+from onrecord.scripts.demonstration.hosts import tell_cluster, tell_host
 from onrecord.scripts.demonstration.screen import Screen
 from onrecord.scripts.demonstration.stage import AGENT, API_NAME, APPROVER, HUMAN, PATIENCE, Stage
 from onrecord.scripts.parts.postgres import PartError
@@ -29,6 +30,8 @@ def tell(screen: Screen, stage: Stage) -> None:
     )
     _database(screen, stage)
     _api(screen, stage)
+    tell_host(screen, stage)
+    tell_cluster(screen, stage)
     _approval(screen, stage)
     _record(screen, stage)
 

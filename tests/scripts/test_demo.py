@@ -38,6 +38,18 @@ def test_the_refused_statements_never_reached_the_database(shown):
     assert "still has 200 orders" in shown
 
 
+def test_a_host_is_reached_with_the_token_and_its_keys_and_files_are_safe(shown):
+    assert "$ ssh app1 'grep -c ERROR ~/app.log'" in shown
+    for policy in ("no_key_files", "no_destructive_files", "onrecord:unknown"):
+        assert f"onrecord: {policy}: " in shown
+
+
+def test_a_cluster_is_reached_without_its_credential(shown):
+    assert "web-1" in shown
+    assert 'pod "web-2" deleted' in shown
+    assert "Error from server (Forbidden): no_secrets" in shown
+
+
 def test_a_held_delete_runs_when_a_human_approves_it(shown):
     assert "waiting for approval" in shown
     assert "onrecord approve" in shown
