@@ -1,4 +1,8 @@
-"""The cursors that a session declared: a FETCH is decided and masked as the query behind its name. Pure."""
+"""Cursors by name: a FETCH is decided and masked as the query behind its name. Pure.
+
+What DECLARE opens and what Bind opens under a name are one kind to the server: portals. Each may close the other's, or
+find its name taken, in ways that only the server knows (CLOSE, ROLLBACK TO, an error). So both are kept here.
+"""
 
 from __future__ import annotations
 
@@ -7,46 +11,70 @@ from onrecord.shims.postgres.combined import merged
 from onrecord.shims.postgres.commands import Prepared, Template
 from onrecord.shims.postgres.settings import fields_of
 
-MAX_CURSORS = 1000
+MAX_CURSORS = 20_000
+MAX_MEANINGS = 8
 
 
 class Cursors:
-    """Names → what they may be. Whether a DECLARE or a CLOSE succeeded is not waited for: a name may be several."""
+    """Names → what they may be. Whether a DECLARE, a Bind or a CLOSE succeeded is not waited for: a name may be several
+    queries, and past MAX_MEANINGS of them any. `serial` counts what was opened.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[str, Prepared] = {}
+        self._known: dict[str, Prepared | None] = {}  # None: any query
+        self._meanings: dict[str, int] = {}  # of names that are several
+        self._opened: dict[str, int] = {}  # the serial of the last one
+        self.serial = 0
         self._segments: dict[str, float] = {}  # of the last DECLARE; infinite for cursors WITH HOLD
         self.full = False
 
-    def declare(self, name: str, template: Template, segment: int) -> None:
-        """DECLARE was sent in the segment (see Namespace)."""
+    def declare(self, name: str, template: Template, segment: int) -> Prepared | None:
+        """DECLARE, or the Bind of a portal, goes out in the segment (see Namespace); returns what the name is now."""
         old = self._known.get(name)
-        if old is None and len(self._known) >= MAX_CURSORS:
-            self.forget()
-            self.full = True  # from now on no name is known
+        if name not in self._known and len(self._known) >= MAX_CURSORS:
+            self.lose()
         if self.full:
-            return
+            return None
+        self.serial += 1
+        self._opened[name] = self.serial
         last = _FOR_EVER if any(map(_holds, template.statements)) else segment
         self._segments[name] = max(last, self._segments.get(name, last))
-        if old is None:
+        if name not in self._known:
             self._known[name] = Prepared(template)
-        elif old.template.command.text != template.command.text:
-            self._known[name] = Prepared(merged(old.template, template))
+        elif old is not None and not _alike(old.template, template):
+            meanings = self._meanings[name] = self._meanings.get(name, 1) + 1
+            self._known[name] = Prepared(merged(old.template, template)) if meanings <= MAX_MEANINGS else None
+        return self._known[name]
+
+    def closed(self, name: str, serial: int) -> None:
+        """The server has closed what was opened under the name up to `serial`."""
+        if self._opened.get(name, serial + 1) <= serial:
+            self._drop(name)
 
     def lookup(self, name: str) -> Prepared | None:
-        """What the name stands for; the same object as long as that does not change."""
+        """What the name stands for, the same object as long as that does not change; None where it may be anything."""
         return self._known.get(name)
 
     def ended(self, segment: int) -> None:
         """The transaction ended with the answer to the segment: cursors without HOLD are gone."""
         gone = [name for name, last in self._segments.items() if last <= segment]
         for name in gone:
-            del self._known[name], self._segments[name]
+            self._drop(name)
 
-    def forget(self) -> None:
-        """None is known any more."""
-        self._known.clear()
-        self._segments.clear()
+    def lose(self) -> None:
+        """From now on any name may be anything: there were too many, or code ran that nobody could look into."""
+        for table in (self._known, self._segments, self._meanings, self._opened):
+            table.clear()
+        self.full = True
+
+    def _drop(self, name: str) -> None:
+        del self._known[name], self._segments[name], self._opened[name]
+        self._meanings.pop(name, None)
+
+
+def _alike(one: Template, other: Template) -> bool:
+    """Whether both are the same text and mean the same: the path may have changed between."""
+    return one is other or (one.detail, one.lineage) == (other.detail, other.lineage)
 
 
 _FOR_EVER = float("inf")

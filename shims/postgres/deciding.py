@@ -137,10 +137,10 @@ class Deciding:
     def _cursor(self, name: str) -> Prepared | None:
         """What a FETCH from `name` runs: a cursor of DECLARE, or a portal, which is a cursor of that name."""
         exchange = self._exchange
-        portal = exchange.portals.get(name)
-        if portal is not None:
-            return portal.resolved or portal.prepared
-        return exchange.cursors.lookup(name)
+        if name:
+            return exchange.cursors.lookup(name)
+        portal = exchange.portals.get(name)  # no SQL can name it
+        return None if portal is None else portal.resolved or portal.prepared
 
     def _lookup(self, name: str) -> Prepared | None:
         try:
@@ -154,6 +154,8 @@ class Deciding:
     def _sending(self, template: Template, running: Running) -> None:
         """The statement of `template` goes to the server with what is sent now, as `running`."""
         running.lineage = template.lineage
+        if template.command.action == "unknown" and self._exchange.masking is not None:
+            self._exchange.cursors.lose()  # it may close a cursor, and open another of that name
         if not template.tracked:
             return
         running.statements = template.statements

@@ -51,11 +51,14 @@ class Expect(enum.IntEnum):
 class Portal:
     """A portal made by Bind in `segment`: what runs in it, and what it was decided as.
 
-    `closing`: a Close was sent; `done`: the server ran it to its end.
+    `closing`: a Close was sent; `done`: the server ran it to its end. `decided`: its template, with what an EXECUTE in
+    it stood for; `cursor`: what its name stood for as a cursor (see Cursors).
     """
 
     __slots__ = (
         "closing",
+        "cursor",
+        "decided",
         "done",
         "name",
         "prepared",
@@ -80,6 +83,8 @@ class Portal:
         self.prepared, self.resolved = prepared, resolved
         self.result_formats, self.segment = result_formats, segment
         self.closing = self.done = False
+        self.decided = template
+        self.cursor: Prepared | None = None
         self.name = ""
         self.size = 0  # bytes of its Bind
 
@@ -88,11 +93,13 @@ class Entry:
     """One expected answer. QUERY has a run a statement, the others at most one; `changes` run alongside.
 
     `segment` counts where the answer ends with ReadyForQuery. With `target` it is a Describe of the gateway's own: the
-    answer is for that command and not for the client.
+    answer is for that command and not for the client. `closes`: the name that a Close closes, and up to which serial of
+    Cursors.
     """
 
     __slots__ = (
         "changes",
+        "closes",
         "denial",
         "failed",
         "index",
@@ -115,7 +122,9 @@ class Entry:
         segment: int = 0,
         portal: Portal | None = None,
         target: Running | None = None,
+        closes: tuple[str, int] | None = None,
     ) -> None:
+        self.closes = closes
         self.segment, self.portal, self.target = segment, portal, target
         self.kind, self.runs, self.changes = kind, runs, changes
         self.prepared, self.denial = prepared, denial
@@ -248,6 +257,10 @@ class Exchange:
             self.stale.append(old)
         portal.name = name
         self.portals[name] = portal
+
+    def is_certain(self, portal: Portal) -> bool:
+        """Whether the name of `portal` surely is that portal still: CLOSE and DECLARE may have made it another's."""
+        return not portal.name or (portal.cursor is not None and self.cursors.lookup(portal.name) is portal.cursor)
 
     def drop_portal(self, closed: Portal) -> None:
         """The server has closed a portal."""

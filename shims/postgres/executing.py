@@ -25,11 +25,14 @@ class Executing(CopyIn):
             if portal.done and not portal.closing:
                 return self._execute_cursor(data, name)  # at its end: there is nothing more in it
             return self._refuse_execute(portal, "the portal was closed or hit by an error", "bind it again")
+        if not exchange.is_certain(portal):
+            return self._execute_cursor(data, name)
         change = None
         if portal.template.special:
-            _, inner = self._resolved(portal.template)
-            if inner is not portal.resolved:
-                reason = "the prepared statement changed between Bind and Execute"
+            now, inner = self._resolved(exchange.templates.again(portal.template))
+            decided = portal.decided
+            if inner is not portal.resolved or (now.detail, now.lineage) != (decided.detail, decided.lineage):
+                reason = "the prepared statement, or what it means, changed between Bind and Execute"
                 return self._refuse_execute(portal, reason, "bind it again")
             change = self._change_of(portal.template)
         self._describe_first(data, portal.running)

@@ -181,6 +181,8 @@ class Requests(Calling):
                 resolved, _ = self._resolved(template)
                 asked.append((resolved, resolved.command, resolved.detail))
                 changes.append(self._change_of(template))
+                if template.declares is not None:  # a FETCH behind it in the text is of this one
+                    self._exchange.cursors.declare(template.declares, template, self._exchange.namespace.segment)
         except (Stall, Miss):
             self._exchange.take_back(changes)
             raise
@@ -423,6 +425,9 @@ class Requests(Calling):
         segment = exchange.namespace.segment
         portal = Portal(prepared.template, running, prepared, inner, bind.result_formats, segment)
         portal.size = len(data) if isinstance(data, bytes) else MIB
+        portal.decided = template
+        if bind.portal:
+            portal.cursor = exchange.cursors.declare(bind.portal, template, segment)
         exchange.put_portal(bind.portal, portal)
         exchange.queue.append(Entry(Expect.BIND, (running,)))
         exchange.to_upstream.append(data)
@@ -442,9 +447,10 @@ class Requests(Calling):
         if what == "S":
             entry = Entry(Expect.DESCRIBE_STATEMENT, prepared=self._lookup(name))
         else:
-            entry = Entry(Expect.DESCRIBE_PORTAL, portal=exchange.portals.get(name))
-            if entry.portal is not None:
-                entry.portal.running.described = True
+            entry = Entry(Expect.DESCRIBE_PORTAL)
+            portal = exchange.portals.get(name)
+            if portal is not None and exchange.is_certain(portal):
+                entry.portal, portal.running.described = portal, True
         exchange.queue.append(entry)
         exchange.to_upstream.append(data)
         return None
@@ -452,12 +458,14 @@ class Requests(Calling):
     def _close(self, data: bytes) -> Waiting:
         what, name = decode_target(data)
         exchange = self._exchange
-        change, portal = None, None
+        change, portal, closes = None, None, None
         if what == "S":
             change = exchange.namespace.change(name, None)
-        elif (portal := exchange.portals.get(name)) is not None:
-            portal.closing = True  # it is there until the server has come to it
-        exchange.queue.append(Entry(Expect.CLOSE, changes=(change,), portal=portal))
+        else:
+            closes = (name, exchange.cursors.serial)
+            if (portal := exchange.portals.get(name)) is not None:
+                portal.closing = True  # it is there until the server has come to it
+        exchange.queue.append(Entry(Expect.CLOSE, changes=(change,), portal=portal, closes=closes))
         exchange.to_upstream.append(data)
         return None
 

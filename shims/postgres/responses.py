@@ -352,6 +352,8 @@ class Responses:
             return None
         if entry.portal is not None:
             exchange.drop_portal(entry.portal)
+        if entry.closes is not None:
+            exchange.cursors.closed(*entry.closes)
         if entry.runs:
             entry.runs[0].finish(exchange.auditor, "ok", tag="PARSE")
         for change in entry.changes:
