@@ -400,13 +400,15 @@ class _Forward:
                 await self._link.send(Data(error, "error", text.encode()))
             await self._ends(stream, error)
             return
+        sending = asyncio.create_task(self._send(stream, writer))
         try:
-            sending = asyncio.create_task(self._send(stream, writer))
             while data := await reader.read(CHUNK):
                 await self._link.send(Data(stream, "data", data))
             await self._ends(stream, error)
             await sending
         finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
             writer.close()
 
     async def _send(self, stream: int, writer: asyncio.StreamWriter) -> None:

@@ -7,7 +7,7 @@ import contextlib
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onrecord.addons.kubernetes_api.streams.channels import MAX_BASE64, MAX_WHOLE, ChannelWire
@@ -44,6 +44,7 @@ def test_text_messages_hold_base64() -> None:
     assert ChannelWire(TEXT).encode(Data(1, "stdout", b"hello"), to_client=True) == b"1" + base64.b64encode(b"hello")
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=60), cut=st.lists(st.integers(0, 60), max_size=5), protocol=st.sampled_from([V5, TEXT]))
 def test_any_fragments_of_a_message_give_the_same_bytes(data: bytes, cut: list[int], protocol: str) -> None:
     wire, sender = ChannelWire(protocol), ChannelWire(protocol)
@@ -58,6 +59,7 @@ def test_any_fragments_of_a_message_give_the_same_bytes(data: bytes, cut: list[i
     wire.close(from_client=False)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.binary(max_size=40), st.booleans()), max_size=6),
     st.booleans(),

@@ -271,6 +271,13 @@ def test_a_client_that_leaves_closes_the_server_and_is_recorded() -> None:
     assert "closed by the client" in (outcome.error or "")
 
 
+def test_a_text_message_is_read_as_its_bytes_and_goes_on_as_binary() -> None:
+    bench = Bench()
+    bench.from_client(bench.client_ws.send(ws.TextMessage("\x00é\n")))
+    assert bench.server_hears() == ["\x00é\n".encode()]
+    assert bench.auditor.data("stdin") == "é\n"
+
+
 def test_a_ping_is_answered_here() -> None:
     bench = Bench()
     bench.from_client(bench.client_ws.send(ws.Ping(b"hello")))

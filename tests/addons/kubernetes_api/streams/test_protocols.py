@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onrecord.addons.kubernetes_api.streams.errors import StreamError
@@ -66,6 +66,7 @@ def test_the_server_must_choose_what_was_offered() -> None:
         check_chosen(opening, "websocket", "v3.channel.k8s.io")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 65535)), max_size=5), st.integers(1, 9))
 def test_sizes_come_in_any_pieces(sizes: list[tuple[int, int]], step: int) -> None:
     data = b"".join(size_json(*size) for size in sizes)
@@ -74,6 +75,7 @@ def test_sizes_come_in_any_pieces(sizes: list[tuple[int, int]], step: int) -> No
     assert found == sizes
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_junk_sizes_raise_only_their_own_error(data: bytes) -> None:
     with contextlib.suppress(StreamError):
@@ -99,6 +101,7 @@ def test_a_status_tells_the_exit_code() -> None:
     assert read_exit(b"no such program", as_json=False) == Exit("", "no such program")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.booleans())
 def test_a_junk_status_raises_only_its_own_error(payload: bytes, as_json: bool) -> None:
     with contextlib.suppress(StreamError):

@@ -7,7 +7,7 @@ import struct
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onrecord.addons.kubernetes_api.streams import spdy_frames as frames
@@ -84,6 +84,7 @@ def test_a_forward_names_its_port_in_each_stream() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(
     parts=st.lists(st.tuples(st.sampled_from([3, 5]), st.binary(max_size=50)), max_size=8),
     cuts=st.lists(st.integers(1, 40), min_size=1, max_size=60),
@@ -105,6 +106,7 @@ def test_any_chunking_gives_the_same_events(parts: list[tuple[int, bytes]], cuts
     assert merged(events) == merged(client_events(data, "forward"))
 
 
+@settings(deadline=None)
 @given(
     events=st.lists(st.sampled_from([b"a", b"bc", b"\x80\x03\x00\x01"]), max_size=6),
     use=st.sampled_from(["command", "forward"]),
@@ -122,6 +124,7 @@ def test_what_one_hop_writes_the_next_reads(events: list[bytes], use: Use) -> No
     assert here[0].kind == kind
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.booleans(), st.sampled_from(["command", "forward"]))
 def test_junk_raises_only_its_own_error(data: bytes, from_client: bool, use: Use) -> None:
     with contextlib.suppress(StreamError):
@@ -130,6 +133,7 @@ def test_junk_raises_only_its_own_error(data: bytes, from_client: bool, use: Use
         wire.close(from_client=from_client)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.integers(0, 12), st.integers(0, 3))
 def test_junk_in_a_control_frame_raises_only_its_own_error(payload: bytes, type: int, flags: int) -> None:
     with contextlib.suppress(StreamError):
