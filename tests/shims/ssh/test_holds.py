@@ -17,9 +17,14 @@ from tests.shims.ssh.test_exec import policy
 from tests.shims.ssh.typing import terminal
 
 HOLD = 'return Hold(approvers="ops", reason="ops must agree") if "touch" in command.programs else None'
-ALICE = Approver(
-    issuer="https://idp.example.com", subject="alice", groups=("ops", "admins"), kind="human", auth_time=time.time()
-)
+
+
+def alice() -> Approver:
+    """A human who has just logged in."""
+    groups = ("ops", "admins")
+    return Approver(
+        issuer="https://idp.example.com", subject="alice", groups=groups, kind="human", auth_time=time.time()
+    )
 
 
 def decide(lab: Lab, act: Callable[[AdminChannel], Any]) -> None:
@@ -40,7 +45,7 @@ def decide(lab: Lab, act: Callable[[AdminChannel], Any]) -> None:
 async def approve(channel: AdminChannel) -> None:
     while not channel.snapshot().pending:
         await asyncio.sleep(0.05)
-    await channel.decide(channel.snapshot().pending[0].approval.id, "approve", ALICE)
+    await channel.decide(channel.snapshot().pending[0].approval.id, "approve", alice())
 
 
 def test_a_held_command_waits_says_so_and_runs_once_approved(make_lab: LabMaker, tmp_path: Path):
@@ -86,7 +91,7 @@ def test_a_kill_ends_the_session_at_once(make_lab: LabMaker):
     lab = make_lab()
 
     async def kill(channel: AdminChannel) -> None:
-        await channel.kill("identity", "devin", ALICE, "enough", issuer="onrecord:dev")
+        await channel.kill("identity", "devin", alice(), "enough", issuer="onrecord:dev")
 
     with terminal(lab.client(), "-T", "app1@gateway", "echo on; sleep 60") as screen:
         screen.wait("on")
