@@ -5,7 +5,7 @@ from __future__ import annotations
 from onrecord.addons.kubernetes_api.masking import ObjectMask
 from onrecord.policies.masking import MaskError, Masks, StreamCleaner
 
-MAX_DOCUMENT = 64 * 1024 * 1024
+MAX_DOCUMENT = 128 * 1024 * 1024
 MAX_EVENT = 16 * 1024 * 1024
 
 

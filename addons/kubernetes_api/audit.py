@@ -16,6 +16,7 @@ from onrecord.addons.kubernetes_api.accept import narrowed
 from onrecord.addons.kubernetes_api.answers import DocumentMask, LogMask, WatchMask
 from onrecord.addons.kubernetes_api.body import KubeBody, read_body
 from onrecord.addons.kubernetes_api.credentials import ClusterCredential
+from onrecord.addons.kubernetes_api.env_values import holds_masked_env
 from onrecord.addons.kubernetes_api.fallback import Refusals
 from onrecord.addons.kubernetes_api.impersonation import attempts, impersonation, stripped
 from onrecord.addons.kubernetes_api.masking import (
@@ -50,8 +51,10 @@ _QUESTIONS = frozenset(
      "selfsubjectreviews"}
 )  # fmt: skip
 _RUNS_CODE = frozenset({"exec", "attach", "portforward", "ephemeralcontainers"})
+# Objects without variables, of which there are many: their answers need not be looked through.
+_NO_ENV = frozenset({"configmaps", "endpoints", "endpointslices", "events", "leases", "namespaces", "nodes"})
 _TOKENS = frozenset({"serviceaccounts/token", "tokenreviews"})
-_DROPPED = frozenset({b"audit-id", b"cookie", b"x-remote-uid", b"accept"})
+_DROPPED = frozenset({b"audit-id", b"cookie", b"x-remote-uid", b"accept", b"range", b"if-range"})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -160,14 +163,16 @@ class Kubernetes(Dialect):
             reason = "a JSON patch that copies, moves or tests values of a Secret would show them"
             return Ruling(Deny(reason, "set the value itself, with add or replace"), MASK_POLICY)
         writes = parsed.value is not None and request.verb in ("create", "update", "patch")
-        if writes and self._masks_any(exchange, request) and holds_mask(parsed.value, self._handed_out):
+        if writes and self._holds_mask(exchange, request, parsed.value):
             reason = "the object holds masked values; writing it would replace the real ones with the mask"
             hint = "change only the fields that you mean, with kubectl patch, edit, label or set"
             return Ruling(Deny(reason, hint), MASK_POLICY)
         return None
 
-    def _masks_any(self, exchange: Exchange, request: KubeRequest) -> bool:
-        return self._hides_secrets(request) or self._masks.of(exchange) is not None
+    def _holds_mask(self, exchange: Exchange, request: KubeRequest, body: Any) -> bool:
+        if self._hides_secrets(request) or self._masks.of(exchange) is not None:
+            return holds_mask(body, self._handed_out)
+        return self._config.secrets == "mask" and holds_masked_env(body)
 
     def _hides_secrets(self, request: KubeRequest) -> bool:
         return self._config.secrets == "mask" and _is_secrets(request)
@@ -224,6 +229,8 @@ class Kubernetes(Dialect):
         request = _request_of(exchange)
         if request.is_proxy:
             return masks.body(exchange, response)
+        if response.status_code == 206:
+            raise ValueError("the API server sent a part of an answer")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
             raise ValueError("the API server's answer has a content coding that was not asked for")
@@ -232,9 +239,10 @@ class Kubernetes(Dialect):
         configured = masks.of(exchange)
         if kind == "application/json":
             hides = self._hides_secrets(request)
-            if configured is None and not hides:
+            env = self._config.secrets == "mask" and bool(request.resource) and request.resource not in _NO_ENV
+            if configured is None and not hides and not env:
                 return None
-            mask = ObjectMask(configured, self._handed_out, secrets=hides)
+            mask = ObjectMask(configured, self._handed_out, secrets=hides, env=env)
             is_watch = request.is_watch and response.status_code < 300
             return WatchMask(mask) if is_watch else DocumentMask(mask)
         if kind.startswith("text/") or (not kind and request.subresource == "log"):

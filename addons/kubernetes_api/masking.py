@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from onrecord.addons.kubernetes_api.env_values import MASKED, mask_env, may_hold_env
 from onrecord.policies.masking import REDACTED, MaskError, Masks, mask_json
 
-MASKED = "onrecord.internal/masked"
 REDACTED_DATA = base64.b64encode(REDACTED.encode()).decode()
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 REMEMBERED = 50_000
@@ -192,13 +192,17 @@ def _leads_to_values(path: list[str]) -> bool:
 
 
 def without_secrets(value: Any) -> Any:
-    """A body as it may stand on record: the values of every Secret in it masked, wherever it stands."""
+    """A body as it may stand on record: the values of Secrets, and of variables named as one, are masked in it."""
+    return mask_env(_without_secrets(value), {}, mark=False)
+
+
+def _without_secrets(value: Any) -> Any:
     if isinstance(value, list):
-        return [without_secrets(item) for item in value]
+        return [_without_secrets(item) for item in value]
     if isinstance(value, dict):
         if value.get("kind") == "Secret":
             value = mask_secrets(value, {}, mark=False)
-        return {key: without_secrets(item) for key, item in value.items()}
+        return {key: _without_secrets(item) for key, item in value.items()}
     return value
 
 
@@ -289,17 +293,17 @@ def _no_constant(text: str) -> Any:
 class ObjectMask:
     """What masks one agent's answers of one kind. `found` counts by detector, rule, or "secret"."""
 
-    def __init__(self, masks: Masks | None, handed_out: HandedOut, *, secrets: bool) -> None:
+    def __init__(self, masks: Masks | None, handed_out: HandedOut, *, secrets: bool, env: bool = False) -> None:
         self.found: dict[str, int] = {}
-        self._masks, self._handed_out, self._secrets = masks, handed_out, secrets
+        self._masks, self._handed_out, self._secrets, self._env = masks, handed_out, secrets, env
 
     def document(self, data: bytes) -> bytes:
         """One JSON document masked; the same bytes where nothing is. Raises MaskError."""
         if not data.strip():
             return data
-        if self._secrets or self._masks is None or self._masks.json_paths:
-            return self._whole(data) if self._secrets or self._masks is not None else data
-        if self._masks.detectors is None or not self._masks.detectors.hit(data):
+        if self._secrets or (self._masks is not None and self._masks.json_paths):
+            return self._whole(data)
+        if not self._may_hit(data):
             return data
         pieces = self._in_pieces(data) if len(data) > 4096 else None
         return self._piece(data) if pieces is None else pieces
@@ -312,6 +316,8 @@ class ObjectMask:
             value = mask_secrets(value, self.found)
         if self._masks is not None:
             value = mask_object(value, self._masks, self.found, self._handed_out)
+        if self._env:
+            value = mask_env(value, self.found)
         return data if sum(self.found.values()) == before else _encoded(value)
 
     def _piece(self, data: bytes) -> bytes:
@@ -319,13 +325,18 @@ class ObjectMask:
         changes = self._changes(data)
         if changes is None:
             return self._whole(data)
-        if not changes:
+        if not changes and not (self._env and may_hold_env(data)):
             return data
         replacing = _Replacing(changes, self._handed_out)
+        before = read_document(data)
         try:
-            value = replacing.value(read_document(data))
+            value = replacing.value(before) if changes else before
         except _KeyChangedError:
             return self._whole(data)
+        if self._env:
+            value = mask_env(value, self.found)
+        if value is before:
+            return data
         for name, count in replacing.found.items():
             self.found[name] = self.found.get(name, 0) + count
         return _encoded(value)
@@ -357,6 +368,11 @@ class ObjectMask:
                     found[text] = _Change(clean, counts)
         return found
 
+    def _may_hit(self, data: bytes) -> bool:
+        """The cheap question: whether anything in it may have to be masked."""
+        detectors = self._masks.detectors if self._masks is not None else None
+        return (detectors is not None and detectors.hit(data)) or (self._env and may_hold_env(data))
+
     def _in_pieces(self, data: bytes) -> bytes | None:
         """A long list or Table item by item. None: it is none."""
         try:
@@ -365,15 +381,14 @@ class ObjectMask:
             parts = _read_parts(members[name]) if name else []
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
-        detectors = self._masks.detectors if self._masks is not None else None
-        if not parts or detectors is None:
+        if not parts:
             return None
-        hit = detectors.hit
+        hit = self._may_hit
         made: dict[str, Any] = {
-            key: msgspec.Raw(self._piece(bytes(raw))) if key not in (name, "metadata") and hit(memoryview(raw)) else raw
+            key: msgspec.Raw(self._piece(bytes(raw))) if key not in (name, "metadata") and hit(bytes(raw)) else raw
             for key, raw in members.items()
         }
-        made[name] = [msgspec.Raw(self._piece(bytes(part))) if hit(memoryview(part)) else part for part in parts]
+        made[name] = [msgspec.Raw(self._piece(bytes(part))) if hit(bytes(part)) else part for part in parts]
         return _encode(made)
 
 

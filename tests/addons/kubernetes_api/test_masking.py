@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onrecord.addons.kubernetes_api.answers import DocumentMask, LogMask, WatchMask
+from onrecord.addons.kubernetes_api.env_values import MASKED
 from onrecord.addons.kubernetes_api.masking import (
     LAST_APPLIED,
-    MASKED,
     REDACTED_DATA,
     HandedOut,
     ObjectMask,

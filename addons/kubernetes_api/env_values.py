@@ -1,0 +1,82 @@
+"""Values of environment variables whose names say that they are secret: masked like Secrets. Pure.
+
+A password that stands in a pod's `env` in clear is a secret that nobody put into a Secret. It is found by its name, in
+the object and in the copy that `kubectl apply` keeps in an annotation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import re2
+
+from onrecord.policies.masking import REDACTED
+
+MASKED = "onrecord.internal/masked"
+_WORDS = "passw|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential"
+_NAME = re.compile(f"(?i){_WORDS}")
+# Such a name with one of these ends tells where the secret is, or something about it.
+_ABOUT = re.compile(r"(?i)[_-](?:file|path|dir|name|url|uri|ttl|expiry|seconds|enabled|type|length|issuer|audience)$")
+# The scan of bytes that have not been decoded; quotes are escaped inside of an annotation.
+_SCAN = re2.compile(rf'name[\\]*"\s*:\s*[\\]*"[^"\\]{{0,200}}(?i:{_WORDS})'.encode())  # type: ignore[no-untyped-call]
+
+
+def is_secret_env(name: str) -> bool:
+    """Whether a variable of this name holds a secret."""
+    return _NAME.search(name) is not None and _ABOUT.search(name) is None
+
+
+def may_hold_env(data: bytes) -> bool:
+    """Whether JSON may hold such a variable; the cheap question."""
+    return _SCAN.search(data) is not None
+
+
+def mask_env(value: Any, found: dict[str, int], *, mark: bool = True) -> Any:
+    """`value` with such values replaced; the same object where there are none."""
+    if isinstance(value, list):
+        items = [mask_env(item, found, mark=mark) for item in value]
+        return items if any(one is not other for one, other in zip(items, value, strict=True)) else value
+    if isinstance(value, str):
+        return _inside(value, found)
+    if not isinstance(value, dict):
+        return value
+    name, text = value.get("name"), value.get("value")
+    if isinstance(name, str) and isinstance(text, str) and text and text != REDACTED and is_secret_env(name):
+        found["env"] = found.get("env", 0) + 1
+        value = {**value, "value": REDACTED}
+    made = {key: mask_env(item, found, mark=mark) for key, item in value.items()}
+    if all(made[key] is value[key] for key in made):
+        return value
+    metadata = made.get("metadata")
+    if mark and isinstance(metadata, dict) and "items" not in made and "rows" not in made:
+        notes = metadata.get("annotations")
+        made["metadata"] = {**metadata, "annotations": {**(notes if isinstance(notes, dict) else {}), MASKED: "env"}}
+    return made
+
+
+def _inside(text: str, found: dict[str, int]) -> str:
+    """JSON inside of a string: kubectl's last applied configuration."""
+    if text[:1] not in ("{", "[") or not may_hold_env(text.encode("utf-8", "surrogatepass")):
+        return text
+    try:
+        inner = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    masked = mask_env(inner, found, mark=False)
+    return text if masked is inner else json.dumps(masked, separators=(",", ":")) + "\n"
+
+
+def holds_masked_env(body: Any) -> bool:
+    """Whether a write would put the mask into a variable, or writes a masked object back."""
+    pending = [body]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            if item.get(MASKED) is not None or (item.get("value") == REDACTED and isinstance(item.get("name"), str)):
+                return True
+            pending += item.values()
+        elif isinstance(item, list):
+            pending += item
+    return False

@@ -1,0 +1,75 @@
+"""Variables whose names say that they are secret."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from onrecord.addons.kubernetes_api.env_values import MASKED, holds_masked_env, is_secret_env, mask_env, may_hold_env
+from onrecord.addons.kubernetes_api.masking import LAST_APPLIED, HandedOut, ObjectMask, without_secrets
+
+PLAIN = "hunter2-very-secret"
+
+
+def pod(name: str = "DB_PASSWORD", value: str = PLAIN) -> dict[str, Any]:
+    spec = {
+        "containers": [{"name": "main", "env": [{"name": "MODE", "value": "live"}, {"name": name, "value": value}]}]
+    }
+    notes = {LAST_APPLIED: json.dumps({"kind": "Pod", "spec": spec}) + "\n"}
+    metadata = {"name": "web", "resourceVersion": "1", "annotations": notes}
+    return {"kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+@pytest.mark.parametrize("name", ["DB_PASSWORD", "PGPASSWORD", "github_token", "API_KEY", "AWS_SECRET_ACCESS_KEY"])
+def test_a_name_tells(name: str) -> None:
+    assert is_secret_env(name)
+    assert may_hold_env(json.dumps(pod(name)).encode())
+
+
+@pytest.mark.parametrize("name", ["MODE", "TOKEN_URL", "PASSWORD_FILE", "SECRET_NAME", "KEYBOARD", "TOKEN_TTL"])
+def test_other_names_do_not(name: str) -> None:
+    assert not is_secret_env(name)
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_its_value_is_masked_in_object_list_table_and_event(masks: bool) -> None:
+    from tests.addons.kubernetes_api.test_masking import detecting
+
+    one = pod()
+    for document in (
+        one,
+        {"kind": "PodList", "items": [one] * 5, "metadata": {}},
+        {"kind": "Table", "rows": [{"cells": ["web"], "object": one}] * 5},
+        {"type": "ADDED", "object": one},
+    ):
+        mask = ObjectMask(detecting("email") if masks else None, HandedOut(), secrets=False, env=True)
+        text = mask.document(json.dumps(document).encode()).decode()
+        assert PLAIN not in text
+        assert "live" in text
+        assert MASKED in text
+        assert mask.found["env"] >= 2
+
+
+def test_what_holds_none_stays_as_it_is() -> None:
+    mask = ObjectMask(None, HandedOut(), secrets=False, env=True)
+    data = json.dumps(pod("TOKEN_URL", "https://idp.example.com")).encode()
+    assert mask.document(data) is data
+    value = json.loads(data)
+    assert mask_env(value, {}) is value
+
+
+def test_a_write_stands_on_record_without_it() -> None:
+    assert PLAIN not in json.dumps(without_secrets(pod()))
+    patch = [{"op": "add", "path": "/spec/containers/0/env/-", "value": {"name": "API_TOKEN", "value": PLAIN}}]
+    assert PLAIN not in json.dumps(without_secrets(patch))
+
+
+def test_a_masked_variable_that_is_written_back_is_known() -> None:
+    masked = mask_env(pod(), {})
+    assert holds_masked_env(masked)
+    assert holds_masked_env({"spec": masked["spec"]})
+    assert holds_masked_env([{"op": "replace", "path": "/spec/template", "value": {"spec": masked["spec"]}}])
+    assert not holds_masked_env(pod())
+    assert not holds_masked_env({"data": {"text": "[redacted]"}})
