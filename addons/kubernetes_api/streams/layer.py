@@ -93,6 +93,10 @@ class StreamLayer(Layer):
                 yield commands.RequestWakeup(HOLD)
         except OnrecordError as error:
             yield from self._fail(error)
+        except Exception:
+            self._is_over = True
+            self._audit.abort("the gateway failed while it relayed this stream")
+            raise  # gateway_core.py closes the connection: not a byte more, either way
 
     # --- what comes
 

@@ -262,6 +262,23 @@ def test_nothing_is_delivered_that_cannot_be_recorded() -> None:
     assert sorted(bench.closed) == ["client", "server"]
 
 
+@pytest.mark.parametrize("step", ["chunk", "finish"])
+def test_a_fault_of_our_own_lets_nothing_through(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(bench.auditor, step, fail)
+    with pytest.raises(RuntimeError):
+        bench.server_says(b"\x01secret" if step == "chunk" else b"\x03" + SUCCESS)
+    assert bench.to_client == bench.to_server == b""
+    assert bench.auditor.outcomes[0][1].status == "aborted"
+    bench.layer.debug = None
+    bench.server_says(b"\x01late")
+    assert bench.to_client == b""
+
+
 def test_a_client_that_leaves_closes_the_server_and_is_recorded() -> None:
     bench = Bench()
     bench.feed(events.ConnectionClosed(bench.client))
