@@ -27,6 +27,11 @@ TokenOption = Annotated[
     str | None, typer.Option("--token", help="File with the token, - for stdin; else ONRECORD_TOKEN is read.")
 ]
 
+FolderOption = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Write the files that the variables name here: for an agent that is another user."),
+]
+
 TOKEN_VARIABLE = "ONRECORD_TOKEN"  # noqa: S105  # a variable's name
 MAX_TOKEN = 16 * 1024
 
@@ -78,16 +83,19 @@ def token(
 def env(
     config: ConfigOption = Path("mitm.toml"),
     token: TokenOption = None,
+    folder: FolderOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of shell lines.")] = False,
 ) -> None:
     """Print the variables with which an agent's tools go through the gateway.
+
+    The files that they name hold no secret; without --folder they are in the gateway's state, for its own user.
 
     Example: eval "$(onrecord env -c mitm.toml --token token.txt)"
     """
     from onrecord.policies.config import load_config
     from onrecord.scripts.environment import agent_environment
 
-    variables = agent_environment(load_config(config), read_token(token))
+    variables = agent_environment(load_config(config), read_token(token), folder)
     if as_json:
         print(json.dumps(variables, indent=2))
         return
@@ -107,6 +115,7 @@ def run(
     on_behalf_of: BehalfOption = None,
     ttl: TtlOption = "1h",
     run_id: RunOption = None,
+    folder: FolderOption = None,
 ) -> None:
     """Run a command whose tools go through the gateway; its exit status is the command's.
 
@@ -126,7 +135,7 @@ def run(
         raise typer.BadParameter("give --token or --subject, not both")
     else:
         secret = _mint(loaded, subject, groups, human, on_behalf_of, ttl, run_id)
-    variables = merged(os.environ, agent_environment(loaded, secret))
+    variables = merged(os.environ, agent_environment(loaded, secret, folder))
     sys.stdout.flush()
     try:
         os.execvpe(command[0], command, variables)  # noqa: S606  # running the user's command is what `run` is for

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from onrecord.policies.config import KubernetesResource
 from onrecord.policies.errors import ConfigError, Problem
+from onrecord.scripts.agent_files import make_folder, write_file
 
 if TYPE_CHECKING:
     from onrecord.policies.config import Config
@@ -29,20 +30,21 @@ printf '{{"apiVersion":"%s","kind":"ExecCredential","status":{{"token":"%s"}}}}'
 """
 
 
-def kube_environment(config: Config, ca: Path, proxy: str, token: str) -> dict[str, str]:
-    """KUBECONFIG and the token for its plugin, where there is a cluster; writes the files. Raises ConfigError.
+def kube_environment(config: Config, ca: Path, proxy: str, token: str, folder: Path | None = None) -> dict[str, str]:
+    """KUBECONFIG and the token for its plugin, where there is a cluster; writes the files into `folder`, else into
+    `state/kube`. Raises ConfigError.
 
     `proxy` is the proxy's URL without a credential.
     """
     clusters = [one for one in config.resources.values() if isinstance(one, KubernetesResource) and _server(one)]
     if not clusters:
         return {}
-    path = config.gateway.state / "kube" / "config"
+    path = (folder or config.gateway.state / "kube") / "config"
     try:
-        path.parent.mkdir(mode=0o755, exist_ok=True)
+        make_folder(path.parent)
         plugin = path.parent / "credential"
-        _write(plugin, PLUGIN, 0o755)
-        _write(path, json.dumps(kubeconfig(clusters, ca, proxy, plugin), indent=2) + "\n", 0o644)
+        write_file(plugin, PLUGIN, 0o755)
+        write_file(path, json.dumps(kubeconfig(clusters, ca, proxy, plugin), indent=2) + "\n")
     except OSError as error:
         text = f"cannot write the kubeconfig: {error.strerror}"
         raise ConfigError([Problem(str(path), text, "run as the gateway's user")]) from None
@@ -67,15 +69,6 @@ def kubeconfig(clusters: list[KubernetesResource], ca: Path, proxy: str, plugin:
         "users": [{"name": "agent", "user": {"exec": exec}}],
         "contexts": [{"name": one.name, "context": {"cluster": one.name, "user": "agent"}} for one in clusters],
     }
-
-
-def _write(path: Path, content: str, mode: int) -> None:
-    if path.exists() and path.read_text() == content:
-        return
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(content)
-    temporary.chmod(mode)
-    temporary.replace(path)
 
 
 def _server(resource: KubernetesResource) -> str:

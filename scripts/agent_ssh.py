@@ -7,13 +7,13 @@ for every other tool, and `askpass` hands it over.
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onrecord.policies.errors import ConfigError, IdentityError, Problem
+from onrecord.scripts.agent_files import make_folder, write_file
 
 if TYPE_CHECKING:
     from onrecord.policies.config import Address, Config
@@ -29,24 +29,28 @@ printf '%s\\n' "${TOKEN}"
 """
 
 
-def ssh_environment(config: Config, listener: Address, token: str) -> dict[str, str]:
-    """The variables; writes ssh_config, known_hosts, askpass and wrappers. Raises ConfigError."""
+def ssh_environment(config: Config, listener: Address, token: str, folder: Path | None = None) -> dict[str, str]:
+    """The variables; writes ssh_config, known_hosts, askpass and wrappers into `folder`, else into `state/ssh/client`.
+
+    Raises ConfigError.
+    """
     from onrecord.shims.ssh.hostkeys import HostKeyError
 
-    folder = config.gateway.state / "ssh" / CLIENT
+    folder = folder or config.gateway.state / "ssh" / CLIENT
     try:
         line = known_hosts(config, listener)
         settings = folder / "ssh_config"
         wrappers = folder / "bin"
-        wrappers.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _write(folder / "known_hosts", line)
-        _write(settings, ssh_config(config, listener, folder))
-        _write(folder / "askpass", ASKPASS, executable=True)
+        make_folder(folder)
+        make_folder(wrappers)
+        write_file(folder / "known_hosts", line)
+        write_file(settings, ssh_config(config, listener, folder))
+        write_file(folder / "askpass", ASKPASS, 0o755)
         for tool in TOOLS:
             found = shutil.which(tool)
             if found is not None and Path(found).parent != wrappers:
                 script = f'#!/bin/sh\nexec {shlex.quote(found)} -F {shlex.quote(str(settings))} "$@"\n'
-                _write(wrappers / tool, script, executable=True)
+                write_file(wrappers / tool, script, 0o755)
     except HostKeyError as error:
         fix = f"start the gateway once: onrecord up -c {config.path}"
         raise ConfigError([Problem("gateway.ssh", str(error), fix)]) from None
@@ -128,10 +132,10 @@ def write_certificate(config: Config, path: Path, identity: Identity, lifetime: 
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(key.export_private_key("openssh"))
-            _write(public, key.export_public_key("openssh").decode())
+            write_file(public, key.export_public_key("openssh").decode())
         wanted = asyncssh.read_public_key(public)
         certificate = agent_certificate(config.gateway.state, wanted, identity, run_id(identity), lifetime=lifetime)
-        _write(made, certificate.export_certificate("openssh").decode())
+        write_file(made, certificate.export_certificate("openssh").decode())
     except OSError as error:
         raise ConfigError([Problem(str(path), f"cannot be read or written: {error.strerror}", "")]) from None
     except asyncssh.KeyImportError as error:
@@ -159,13 +163,3 @@ def _path_without(wrappers: Path) -> list[str]:
 
 def _reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # it is read, not bound
-
-
-def _write(path: Path, text: str, *, executable: bool = False) -> None:
-    """Replace `path` at once."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    mode = 0o755 if executable else 0o644
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    temporary.replace(path)

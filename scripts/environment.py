@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +18,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from onrecord.policies.config import Address, Config
 from onrecord.policies.config.values import is_loopback
 from onrecord.policies.errors import ConfigError, Problem
+from onrecord.scripts.agent_files import make_folder, write_file
 
 GATEWAY_CA = "mitmproxy-ca-cert.pem"
 PROXY_USER = "onrecord"
@@ -47,22 +46,24 @@ CONFLICTING_PG = ("PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGCHANNELBINDING"
 """Variables that would lead a tool around the gateway or make libpq refuse it; `run` takes them away."""
 
 
-def agent_environment(config: Config, token: str) -> dict[str, str]:
-    """The variables for an agent that holds `token`. Writes the CA files beside the gateway's CA.
+def agent_environment(config: Config, token: str, folder: Path | None = None) -> dict[str, str]:
+    """The variables for an agent that holds `token`. Writes the files that they name (no secret is in them) into
+    `folder`, for an agent that may not read the gateway's state, else beside the gateway's keys.
 
     Raises ConfigError where the gateway's CA is not there yet or its files cannot be written.
     """
     gateway = config.gateway
+    ca, kube, ssh = _places(config, folder)
     variables: dict[str, str] = {}
     if gateway.http is not None:
         variables |= _proxy_variables(config, gateway.http, token)
     if gateway.http is not None or gateway.postgres is not None:
-        variables |= _ca_variables(config)
+        variables |= _ca_variables(config, ca)
     if gateway.http is not None:
         from onrecord.scripts.agent_kube import kube_environment
 
         proxy = _proxy_url(config, gateway.http)
-        variables |= kube_environment(config, gateway.state / "ca" / GATEWAY_CA, proxy, token)
+        variables |= kube_environment(config, ca / GATEWAY_CA, proxy, token, kube)
     if gateway.postgres is not None:
         variables |= {
             "PGHOST": _certified(config, gateway.postgres.host),
@@ -75,8 +76,24 @@ def agent_environment(config: Config, token: str) -> dict[str, str]:
     if gateway.ssh is not None:
         from onrecord.scripts.agent_ssh import ssh_environment
 
-        variables |= ssh_environment(config, gateway.ssh, token)
+        variables |= ssh_environment(config, gateway.ssh, token, ssh)
     return variables
+
+
+def _places(config: Config, folder: Path | None) -> tuple[Path, Path, Path]:
+    """Where the files for TLS, kubectl and ssh are written. Raises ConfigError."""
+    state = config.gateway.state
+    if folder is None:
+        return state / "ca", state / "kube", state / "ssh" / "client"
+    folder = folder.resolve()
+    places = folder / "ca", folder / "kube", folder / "ssh"
+    try:
+        for place in (folder, *places):
+            make_folder(place)
+    except OSError as error:
+        text = f"cannot be a folder for the agent's files: {error.strerror}"
+        raise ConfigError([Problem(str(folder), text, "give one of your own")]) from None
+    return places
 
 
 def merged(base: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
@@ -122,9 +139,8 @@ def _certified(config: Config, host: str) -> str:
     return next((name for name in covered if "*" not in name), host)
 
 
-def _ca_variables(config: Config) -> dict[str, str]:
-    folder = config.gateway.state / "ca"
-    own = folder / GATEWAY_CA
+def _ca_variables(config: Config, folder: Path) -> dict[str, str]:
+    own = config.gateway.state / "ca" / GATEWAY_CA
     try:
         gateway_ca = own.read_bytes()
         certificates = x509.load_pem_x509_certificates(gateway_ca)
@@ -137,14 +153,17 @@ def _ca_variables(config: Config) -> dict[str, str]:
     added = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
     bundle, store, hashed = folder / "bundle.pem", folder / "truststore.p12", folder / "certs"
     try:
-        _write(bundle, public.read_bytes().rstrip(b"\n") + b"\n" + added)
+        if folder != own.parent:
+            write_file(folder / GATEWAY_CA, gateway_ca)
+            own = folder / GATEWAY_CA
+        write_file(bundle, public.read_bytes().rstrip(b"\n") + b"\n" + added)
         newest = max(path.stat().st_mtime_ns for path in (own, public, bundle))
         if not store.exists() or store.stat().st_mtime_ns < newest:
-            _write(store, _java_store(_each_certificate(public.read_bytes()) + certificates))
-        hashed.mkdir(mode=0o755, exist_ok=True)
+            write_file(store, _java_store(_each_certificate(public.read_bytes()) + certificates))
+        make_folder(hashed)
         names = {f"{_subject_hash(certificate):08x}.0": certificate for certificate in certificates}
         for name, certificate in names.items():
-            _write(hashed / name, certificate.public_bytes(Encoding.PEM))
+            write_file(hashed / name, certificate.public_bytes(Encoding.PEM))
         for former in hashed.iterdir():
             if former.name not in names:
                 former.unlink()
@@ -203,18 +222,6 @@ def _subject_hash(certificate: x509.Certificate) -> int:
     from OpenSSL.crypto import X509
 
     return X509.from_cryptography(certificate).subject_name_hash()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace `path` at once, unless it has this content already."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.read_bytes() == content:
-            return
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    temporary.replace(path)
 
 
 def _problem(path: Path, reason: str, config: Config) -> ConfigError:

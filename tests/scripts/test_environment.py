@@ -178,6 +178,23 @@ def test_what_leads_around_the_gateway_is_taken_away() -> None:
     assert merged(base, {"NO_PROXY": ""})["PGSERVICE"] == "prod"
 
 
+def test_an_agent_of_another_user_gets_files_of_its_own(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "state").chmod(0o700)
+    old = os.umask(0o077)
+    try:
+        variables = agent_environment(config(state), TOKEN, tmp_path / "for agents")
+    finally:
+        os.umask(old)
+    folder = tmp_path / "for agents"
+    assert not [name for name, value in variables.items() if str(state) in value]
+    assert Path(variables["NODE_EXTRA_CA_CERTS"]).read_bytes() == (state / "ca" / GATEWAY_CA).read_bytes()
+    for path in (folder, *folder.rglob("*")):
+        assert path.stat().st_mode & (0o005 if path.is_dir() else 0o004), path
+        assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
+    with pytest.raises(ConfigError, match="cannot be a folder"):
+        agent_environment(config(state), TOKEN, state / "ca" / GATEWAY_CA)
+
+
 def test_the_ca_variables_cover_the_tools_that_we_know() -> None:
     assert {"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"} <= set(BUNDLE_VARIABLES)
     assert environment.PROXY_USER == "onrecord"
