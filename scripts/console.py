@@ -61,6 +61,7 @@ def console(
     from onrecord.recordings.console.app import ConsoleApp
     from onrecord.recordings.console.settings import settings_path
 
+    sys.setswitchinterval(0.0005)  # a key must not wait for the threads that read and draw
     ConsoleApp(store, state=state, filter=text, settings=settings_path(), door=door).run()
 
 

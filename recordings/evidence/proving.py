@@ -8,6 +8,7 @@ signed checkpoint commits to, and gives the RFC 6962 inclusion proof that anyone
 from __future__ import annotations
 
 import enum
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -49,7 +50,7 @@ class Prover:
         except CheckpointError as error:
             raise StoreError(f"the public key of the evidence: {error}") from None
         self._connection = open_reader(store)
-        self._outside = checkpoints
+        self._outside, self._outside_read = checkpoints, 0
         self._hashes = bytearray()
         self._tree = Frontier()
         self._link: bytes = FIRST_LINK
@@ -150,9 +151,11 @@ class Prover:
         return int(count)
 
     def _piece(self) -> bool:
-        """Hash the next records; False where there is none."""
+        """Hash the next records, up to the newest checkpoint that is known; False where there is none."""
+        newest = max(self._notes, default=0)  # beyond it a root would be passed by that a later look finds signed
         rows = self._connection.execute(
-            "SELECT seq, link, leaf FROM records WHERE seq >= ? ORDER BY seq LIMIT ?", (self.size, PIECE)
+            "SELECT seq, link, leaf FROM records WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
+            (self.size, newest, PIECE),
         ).fetchall()
         for seq, link, leaf in rows:
             if seq != self.size:  # one is missing: nothing behind it stands where it stood
@@ -208,10 +211,17 @@ class Prover:
         self._read_outside()
 
     def _read_outside(self) -> None:
+        """What was appended to the checkpoints outside the database since they were read last."""
         try:
-            notes, _ = split_notes(self._outside.read_bytes())
+            with self._outside.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._outside_read:
+                    self._outside_read = 0  # it was cut: `verify` says so
+                file.seek(self._outside_read)
+                data = file.read()
+            notes, rest = split_notes(data)
         except (OSError, CheckpointError):
             return
+        self._outside_read += len(data) - len(rest)
         for note in notes:
             lines = note.split("\n", 2)
             if len(lines) == 3 and lines[1].isdigit() and len(lines[1]) < 16 and int(lines[1]) > self.size:

@@ -9,6 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -108,9 +109,14 @@ class Lines(Widget, can_focus=True):
 
     def move_to(self, index: int) -> None:
         """Put the cursor on a line, as far as there is one."""
-        before = self.cursor
+        before, top = self.cursor, self.top
         self.cursor = index
-        self.redraw()
+        self.clamp()
+        if self.top != top:
+            self.refresh()
+        elif self.cursor != before:  # two lines have changed, and no other
+            width = self.size.width
+            self.refresh(*(Region(0, line - top, width, 1) for line in (before, self.cursor) if line >= top))
         if self.cursor != before:
             self.post_message(self.Moved(self))
 

@@ -14,6 +14,7 @@ from onrecord.recordings.views import iso_time
 
 KEPT = 3000  # lines in memory; beyond it the end farther from the cursor is let go
 KEPT_BADGES = 50_000
+KEPT_LINES = 2000
 NEAR_END = 60  # lines from an end at which the next page is asked for
 
 
@@ -40,6 +41,7 @@ class Timeline(Lines):
         super().__init__(id=id)
         self.rows: list[Row] = []
         self.begins = self.ends = True  # whether the first and the last line are the first and the last of all
+        self._made: dict[object, list[Segment]] = {}  # lines as they were drawn
         self.drawn = False  # whether a line was ever painted
         self.unchecked = Badge.UNKNOWN
         self.badges: dict[Proof, Badge] = {}  # what was found of the very bytes that a line was made from
@@ -167,8 +169,17 @@ class Timeline(Lines):
     def segments(self, index: int, width: int, colours: Palette) -> list[Segment]:
         self.drawn = True
         row = self.rows[index]
-        at = iso_time(row.key.at)
         badge = self.badge(row)
+        key = (row.key, row.status, badge, width, self.app.theme)
+        made = self._made.get(key)
+        if made is None:
+            if len(self._made) > KEPT_LINES:
+                self._made.clear()
+            made = self._made[key] = self._segments(row, badge, width, colours)
+        return made
+
+    def _segments(self, row: Row, badge: Badge, width: int, colours: Palette) -> list[Segment]:
+        at = iso_time(row.key.at)
         time = f"{at[5:10]} {at[11:19]}" if width >= 100 else at[11:19]
         who, place = (16, 14) if width >= 120 else (10, 9)
         badge_style = {Badge.PROVED: colours.ok, Badge.BAD: colours.denied}.get(badge, colours.dim)

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from onrecord.recordings.evidence.checkpoint import Verifier
+from onrecord.recordings.evidence.custody import checkpoints_path, vkey_path
 from onrecord.recordings.evidence.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from onrecord.recordings.evidence.proving import Prover, State
+from onrecord.recordings.ingest import Ingest
 from onrecord.recordings.store import FIRST_LINK, next_link
-from tests.recordings.samples import Recorded
+from tests.recordings.samples import Recorded, Writer, drain
 
 
 @pytest.fixture
@@ -120,3 +122,28 @@ def test_a_forged_checkpoint_proves_nothing(recorded: Recorded) -> None:
     with proving(recorded) as prover:
         assert prover.proved == 0
         assert State.PROVED not in states(recorded, prover)
+
+
+def test_what_is_recorded_while_it_hashes_is_proved_with_its_own_checkpoint(tmp_path: Path) -> None:
+    state, path = tmp_path / "state", tmp_path / "recordings.db"
+    ingest = Ingest(state, path)
+    writer = Writer(state)
+    session = writer.session()
+    drain(ingest)
+    prover = Prover(path, checkpoints_path(state), vkey_path(state).read_text())
+    read_notes = prover._read_notes
+    grown: list[bytes] = []
+
+    def grow_then_hash() -> None:
+        read_notes()
+        if len(grown) < 5:  # between the look at the checkpoints and that at the records
+            grown.append(writer.command(session, f"SELECT {len(grown)}"))
+            drain(ingest)
+
+    prover._read_notes = grow_then_hash  # type: ignore[method-assign]
+    for _ in range(12):
+        prover.advance(0.0)
+    assert prover.proved == prover.size == prover.total
+    prover.close()
+    writer.journal.close()
+    ingest.close()

@@ -167,3 +167,11 @@ def test_an_altered_record_is_not_proved_and_the_page_says_so(tmp_path):
         )
     content = page(story, "fix-invoices", tmp_path / "page.html")
     assert "records were altered" in content
+
+
+def test_the_player_is_the_one_that_is_named():
+    folder = Path(__file__).parents[3] / "recordings/export/vendor"
+    named = dict(re.findall(r"\| (\S+) \| ([0-9a-f]{64}) \|", (folder / "README.md").read_text()))
+    assert set(named) == {path.name for path in folder.iterdir()} - {"README.md", "LICENSE"}
+    for name, digest in named.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
