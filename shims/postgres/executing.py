@@ -26,6 +26,8 @@ class Executing(CopyIn):
                 return self._execute_cursor(data, name)  # at its end: there is nothing more in it
             return self._refuse_execute(portal, "the portal was closed or hit by an error", "bind it again")
         if not exchange.is_certain(portal):
+            if portal.decided.command.action != "read" or portal.running.copy:
+                return self._refuse_execute(portal, "its name may be another cursor's by now", "bind it again")
             return self._execute_cursor(data, name)
         change = None
         if portal.template.special:

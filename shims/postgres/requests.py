@@ -289,7 +289,9 @@ class Requests(Calling):
             self._refuse_query(Denial("0A000", "onrecord: onrecord:approval: its rows cannot be limited here"))
             return
         self._sending(templates[0], runs[0])
-        first, second = Entry(Expect.PARSE), Entry(Expect.BIND)
+        # The server's unnamed statement is this one from now on: the client's is gone, as after any Query.
+        first = Entry(Expect.PARSE, changes=(exchange.namespace.change("", None),))
+        second = Entry(Expect.BIND)
         entry = Entry(Expect.EXECUTE, runs, tuple(changes))
         first.own = second.own = entry.own = True
         exchange.queue.extend((first, second, entry))

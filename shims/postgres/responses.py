@@ -346,20 +346,16 @@ class Responses:
         exchange = self._exchange
         entry = self._head(_EXTENDED_SIMPLE[data[0]])
         exchange.queue.popleft()
-        if entry.own:
-            return b""
-        if entry.kind is Expect.BIND:
-            return None
         if entry.portal is not None:
             exchange.drop_portal(entry.portal)
         if entry.closes is not None:
             exchange.cursors.closed(*entry.closes)
-        if entry.runs:
+        if entry.runs and entry.kind is Expect.PARSE:
             entry.runs[0].finish(exchange.auditor, "ok", tag="PARSE")
         for change in entry.changes:
             if change is not None:
                 exchange.namespace.commit(change)
-        return None
+        return b"" if entry.own else None
 
     def _parameters(self, data: bytes) -> None:
         entry = self._head(Expect.DESCRIBE_STATEMENT)

@@ -9,6 +9,7 @@ import subprocess
 
 import psycopg
 import pytest
+from psycopg import pq
 
 from tests.approvals.conftest import Desk, Running, psql_path
 from tests.helpers import wait_until
@@ -330,3 +331,18 @@ def test_a_view_that_changes_while_its_statement_waits_takes_the_approval_with_i
         assert desk.rows() == 10
     finally:
         server.sql(f"DROP VIEW {view}", database="shop")
+
+
+def test_what_ran_with_a_limit_is_no_prepared_statement_afterwards(desk: Desk) -> None:
+    """It goes to the server as an unnamed one, which a Bind would run again, without approval or limit."""
+    with desk.connection() as connection:
+        raw = connection.pgconn
+        assert raw.prepare(b"", b"SELECT 1").status == pq.ExecStatus.COMMAND_OK
+        held = Running(connection, f"DELETE FROM {desk.table} /*rows*/")
+        (waiting,) = desk.pending()
+        desk.onrecord("approve", waiting["id"], token=desk.token())
+        assert held.join().error is not None
+        again = raw.exec_prepared(b"", [])
+        assert again.status == pq.ExecStatus.FATAL_ERROR
+        assert again.error_field(pq.DiagnosticField.SQLSTATE) == b"26000"
+    assert desk.rows() == 10
