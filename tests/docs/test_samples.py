@@ -51,3 +51,8 @@ def test_each_command_that_is_shown_exists_and_its_help_has_an_example(command):
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_each_link_of_the_readme_leads_somewhere(link):
     assert (ROOT / link).exists()
+
+
+def test_each_how_to_is_linked_from_the_readme():
+    pages = {f"docs/howto/{path.name}" for path in (ROOT / "docs/howto").glob("*.md")}
+    assert pages <= set(re.findall(r"\]\(([^)#:]+)\)", README))
