@@ -78,8 +78,10 @@ def _play_command(
     screen.play(event)
     if on_terminal:
         sys.stdout.flush()
-        play_film(sys.stdout, film, str(event.view["text"]), speed=speed, idle=idle, start=max(0.0, start - begins))
-        lines: Iterable[str] = last_picture(film)
+        left = play_film(
+            sys.stdout, film, str(event.view["text"]), speed=speed, idle=idle, start=max(0.0, start - begins)
+        )
+        lines: Iterable[str] = last_picture(left)
     else:
         lines = printed_lines(film)
     for line in lines:
@@ -169,8 +171,5 @@ class _LiveView(contextlib.AbstractContextManager["_LiveView"]):
         if self._screen is None:
             return
         self._screen.__exit__()
-        lines = [clean(line) for line in self._screen.emulator.lines()]
-        while lines and not lines[-1]:
-            lines.pop()
-        sys.stdout.write("".join(f"  {line}\n" for line in lines))
+        sys.stdout.write("".join(f"  {line}\n" for line in last_picture(self._screen.emulator)))
         self._screen = None

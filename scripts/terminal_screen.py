@@ -70,8 +70,11 @@ def play_film(
     idle: float,
     start: float = 0.0,
     sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Play from `start` seconds on, with pauses of real length divided by `speed`, `idle` seconds at most."""
+) -> Emulator:
+    """Play from `start` seconds on, with pauses of real length divided by `speed`, `idle` seconds at most.
+
+    Returns the terminal as it was left.
+    """
     emulator, index = film.seek(start)
     length = clock(film.duration)
     with TerminalScreen(out, title, emulator) as screen:
@@ -90,11 +93,11 @@ def play_film(
         screen.show(f"{clock(film.duration)}/{length} end")
         if index < len(film.pieces):
             sleep(min(1.0, idle))
+    return emulator
 
 
-def last_picture(film: Film) -> Iterator[str]:
+def last_picture(emulator: Emulator) -> Iterator[str]:
     """The lines of a terminal as it was left, neutral, without blank ones at the end."""
-    emulator, _ = film.seek(film.duration)
     lines = [clean(line) for line in emulator.lines()]
     while lines and not lines[-1]:
         lines.pop()

@@ -394,6 +394,26 @@ def test_output_is_masked_before_delivery_and_record(masked: Pods, version: str)
     assert "bob@" not in everything
 
 
+@pytest.mark.parametrize("version", ["1.37", "1.20"])
+def test_a_terminal_is_masked_and_its_prompt_still_shows(masked: Pods, version: str) -> None:
+    parts = masked.client(version)
+    script = (
+        "printf 'name? '; read name; at=@; echo $name is ann${at}example.com; stty -echo; printf 'word? '; read word"
+    )
+    shell = Terminal(parts, "exec", "-it", "web", "--", "sh", "-c", script, columns=80, rows=24)
+    shell.expect(r"name\? ")
+    shell.type("x\r")
+    shell.expect(r"word\? ")
+    shell.type("hunter2\r")
+    assert shell.end() == 0
+    assert "is ann@" not in shell.seen
+    text = f"kubectl exec web -n shop -c app -i -t -- sh -c {shlex.quote(script)}"
+    kept = repr([chunk.get("data") for chunk in chunks(parts, text)])
+    assert "ann@example.com" not in kept
+    assert "hunter2" not in kept
+    assert "x is " in kept
+
+
 def test_the_audit_log_of_the_cluster_and_the_records_agree(shared: Pods) -> None:
     """A port of a forward is a command of its own within the request that opened the tunnel."""
     records = shared.parts.gateway.records(Kind.COMMAND)
