@@ -50,6 +50,16 @@ def test_each_child_gets_the_secrets_of_its_own_resources_and_no_other_variable(
     assert seen["postgres-0"] == common | {"ORDERS_PASSWORD": SECRETS["ORDERS_PASSWORD"]}
 
 
+def test_the_gateway_is_handed_the_secrets_of_clusters(tmp_path):
+    prod = {"type": "kubernetes", "hosts": ["prod.internal"], "upstream": "https://127.0.0.1:1", "groups": ["agents"]}
+    setup = make_config(tmp_path, resources={**RESOURCES, "prod": {**prod, "token": "env:CLUSTER_TOKEN"}}, env=SECRETS)
+    config = load_config(setup.path)
+    environ = {**SECRETS, "CLUSTER_TOKEN": "of-prod"}
+    seen = {service.name: child_environment(config, service, environ) for service in services(config)}
+    assert seen["gateway-0"]["CLUSTER_TOKEN"] == "of-prod"
+    assert "CLUSTER_TOKEN" not in seen["postgres-0"]
+
+
 def test_the_recorder_starts_first_and_workers_are_counted(tmp_path):
     config = load_config(make_config(tmp_path, gateway={"workers": 2}).path)
     assert [service.name for service in services(config)] == ["recorder", "gateway-0", "gateway-1", "postgres-0"]
