@@ -21,6 +21,7 @@ import httpx
 
 from onrecord.scripts.admin_client import AdminClient
 from onrecord.scripts.benchmarks.report import Result, progress
+from onrecord.scripts.parts.admin_page import AdminPage
 from onrecord.scripts.parts.gateway import Setup, make_config, postgres_resource, running_gateway
 from onrecord.scripts.parts.ports import free_port
 from onrecord.scripts.parts.postgres import PartError, PostgresPart
@@ -28,6 +29,7 @@ from onrecord.scripts.parts.postgres import PartError, PostgresPart
 USER = "svc_agent"
 EACH_ROUND = 10
 PATIENCE = 60.0
+FRESH = 200.0
 POLICY = """
 from onrecord.policies import Hold
 
@@ -140,42 +142,30 @@ class Psql:
             self._lines.put(line)
 
 
-class Page:
-    """A browser without a screen, logged in by tokens as fresh as a decision needs."""
+class Page(AdminPage):
+    """An open page that hears of changes, and logs in anew before a decision would need it."""
 
     def __init__(self, setup: Setup) -> None:
+        super().__init__(
+            f"http://127.0.0.1:{setup.admin_port}", lambda: setup.mint("dana", groups=("dba",), human=True)
+        )
         self._setup = setup
-        self._origin = f"http://127.0.0.1:{setup.admin_port}"
-        self._client = httpx.Client(base_url=self._origin, trust_env=False, timeout=PATIENCE)
         self._since = float("-inf")
-
-    def __enter__(self) -> Page:
-        self._log_in()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
 
     def approve(self, id: str) -> Callable[[], None]:
         """Open the approval; what is returned sends its form."""
-        self._log_in()
-        html = self._client.get(f"/approvals/{id}").text
-        found = dict(re.findall(r'name="(form_token|seen)" value="([0-9a-f]+)"', html))
-
-        def click() -> None:
-            fields = found | {"decision": "approve", "reason": ""}
-            answer = self._client.post(f"/approvals/{id}/decide", data=fields, headers={"Origin": self._origin})
-            if answer.status_code != httpx.codes.SEE_OTHER:
-                raise PartError(f"the page answered {answer.status_code}")
-
-        return click
+        if time.monotonic() - self._since > FRESH:
+            self.log_in()
+            self._since = time.monotonic()
+        send = self.review(id)
+        return lambda: send("")
 
     def approve_by_api(self, id: str) -> Callable[[], None]:
         """What is returned calls the API."""
         token = self._setup.mint("dana", groups=("dba",), human=True)
 
         def call() -> None:
-            with AdminClient(self._origin, token) as client:
+            with AdminClient(self.origin, token) as client:
                 client.decide(id, "approve", "")
 
         return call
@@ -188,7 +178,11 @@ class Page:
         ready = threading.Event()
 
         def listen() -> None:
-            with contextlib.suppress(httpx.HTTPError), self._client.stream("GET", "/events") as stream:
+            with (
+                contextlib.suppress(httpx.HTTPError),
+                AdminPage(self.origin, self._mint) as page,
+                page.client.stream("GET", "/events") as stream,
+            ):
                 for line in stream.iter_lines():
                     ready.set()
                     match = re.search(r'"id":"([0-9a-f-]{36})","state":"pending"', line)
@@ -200,14 +194,3 @@ class Page:
         if not ready.wait(PATIENCE):
             raise PartError("the page's events do not begin")
         yield heard
-
-    def _log_in(self) -> None:
-        if time.monotonic() - self._since < 200:
-            return
-        found = re.search(r'name="form_token" value="([0-9a-f]+)"', self._client.get("/login").text)
-        token = self._setup.mint("dana", groups=("dba",), human=True)
-        fields = {"form_token": found[1] if found else "", "token": token, "next": "/approvals"}
-        answer = self._client.post("/login/token", data=fields, headers={"Origin": self._origin})
-        if answer.status_code != httpx.codes.SEE_OTHER:
-            raise PartError(f"the login answered {answer.status_code}")
-        self._since = time.monotonic()

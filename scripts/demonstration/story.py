@@ -9,6 +9,7 @@ import time
 from onrecord.scripts.demonstration.hosts import tell_cluster, tell_host
 from onrecord.scripts.demonstration.screen import Screen
 from onrecord.scripts.demonstration.stage import AGENT, API_NAME, APPROVER, HUMAN, PATIENCE, Stage
+from onrecord.scripts.parts.admin_page import AdminPage
 from onrecord.scripts.parts.postgres import PartError
 
 STATEMENTS = (
@@ -20,6 +21,7 @@ STATEMENTS = (
 )
 
 HELD = "DELETE FROM orders WHERE id = 180;"
+HELD_NEXT = "DELETE FROM orders WHERE id = 181;"
 
 
 def tell(screen: Screen, stage: Stage) -> None:
@@ -84,7 +86,26 @@ def _approval(screen: Screen, stage: Stage) -> None:
     asking.join(PATIENCE)
     screen.terminal(f"{AGENT}: psql -d orders", shown[0] if shown else "")
     _expect(bool(shown) and "waiting for approval" in shown[0] and "DELETE 1" in shown[0], "psql", str(shown))
-    screen.note(f"the page at {stage.gateway.setup.admin_url} shows the same, for a browser or a phone")
+    _approval_on_the_page(screen, stage)
+
+
+def _approval_on_the_page(screen: Screen, stage: Stage) -> None:
+    """The next one is approved by the forms of the page, as a browser sends them."""
+    shown: list[str] = []
+    asking = threading.Thread(target=lambda: shown.append(stage.agent.query(HELD_NEXT)))
+    asking.start()
+    deadline = time.monotonic() + PATIENCE
+    with AdminPage(stage.gateway.setup.admin_url, lambda: stage.login(APPROVER)) as page:
+        while not (waiting := page.waiting()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        _expect(bool(waiting), "the page's queue", "")
+        page.review(waiting[0])("the next one of the same customer")
+    asking.join(PATIENCE)
+    _expect(bool(shown) and "DELETE 1" in shown[0], "psql", str(shown))
+    screen.note(
+        f"{APPROVER} approved the next DELETE on the page at {stage.gateway.setup.admin_url}: read to its end, with a "
+        "login of the last five minutes; it works in any browser, and on a phone"
+    )
 
 
 def _record(screen: Screen, stage: Stage) -> None:

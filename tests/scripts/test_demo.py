@@ -88,7 +88,7 @@ def test_keep_leaves_it_running_until_it_is_told_to_end(tmp_path):
         script = f"set -e; {setup}; {psql} -c 'SELECT count(*) FROM orders'; {curl}"
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
-        assert "199" in done.stdout
+        assert "198" in done.stdout
         assert "inv_0001" in done.stdout
         folder = Path(re.search(r"(/\S+)/gateway/mitm\.toml", log.read_text()).group(1))  # type: ignore[union-attr]
         assert folder.exists()
@@ -96,3 +96,7 @@ def test_keep_leaves_it_running_until_it_is_told_to_end(tmp_path):
         process.send_signal(signal.SIGTERM)
         process.wait(60)
     assert not folder.exists()
+
+
+def test_a_held_delete_is_approved_on_the_page_too(shown):
+    assert "approved the next DELETE on the page" in shown
