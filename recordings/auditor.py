@@ -334,6 +334,9 @@ class Auditor:
         """What to do where a human must agree: wait, or refuse at once where nobody can be asked."""
         if not isinstance(bound, Bound):
             bound = bound()
+        if bound.deferred and isinstance(ruling.verdict, Hold):
+            passed = Ruling(Allow(mask=ruling.verdict.mask), ruling.policy)
+            return self._settle(opened, command, passed, detail, flush=flush, held=ruling, deferred=True)
         no = "this process cannot ask anybody" if self._holds is None else objection(ruling, bound)
         if self._holds is None or no:
             hint = f"it cannot be asked for: {no}"
@@ -395,6 +398,7 @@ class Auditor:
         code: str = "",
         held: Ruling | None = None,
         approval: Approved | None = None,
+        deferred: bool = False,
     ) -> Decision:
         """Write the command's record; what cannot be written is refused.
 
@@ -407,7 +411,8 @@ class Auditor:
         policies = self._engine.digest
         granted = approval is not None and held is ruling
         allowed = granted or isinstance(ruling.verdict, Allow)
-        applied = allowed or held is not None or not (self._observing() and _is_observable(ruling))
+        observed = self._observing() and _is_observable(ruling)
+        applied = not deferred and (allowed or held is not None or not observed)
         id = approval.id if approval is not None else ""
         payload = self._command_payload(opened, command, held or ruling, policies, detail, applied=applied, approval=id)
         if allowed or not applied:

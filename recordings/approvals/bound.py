@@ -26,7 +26,8 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     repeat of it may have its approval. `keep`: the approval lives on while no client waits (HTTP: they give up and try
     again). `rests_on`: digests by name of what the command relies on (bodies of views and functions, a
     resourceVersion, a script). `unbound` says what may still change. `limits_rows`: the protocol rolls back more than
-    `max_rows` rows. `together`: commands that run all or not at all.
+    `max_rows` rows. `together`: commands that run all or not at all. `deferred`: nothing runs yet, and what will run is
+    decided then (a statement that is only prepared): it need not wait now.
     """
 
     exact: bool = True
@@ -36,6 +37,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     recheck: Recheck | None = None
     limits_rows: bool = False
     together: Together | None = None
+    deferred: bool = False
 
 
 class Together:

@@ -48,6 +48,7 @@ class Deciding:
         outer: Template | None = None,
         together: Together | None = None,
         large: bool = False,
+        deferred: bool = False,
     ) -> Decision | Awaitable[Decision]:
         """Decide `command`, which `template` made; `outer` is what it was before an EXECUTE in it was looked up."""
         exchange = self._exchange
@@ -66,6 +67,7 @@ class Deciding:
                 together,
                 large,
                 exchange.templates.catalog,
+                deferred,
             ),
         )
 

@@ -34,6 +34,7 @@ class Binding:
     together: Together | None = None
     large: bool = False
     catalog: Catalog | None = None
+    deferred: bool = False
 
     def __call__(self) -> Bound:
         template = self.template
@@ -49,6 +50,7 @@ class Binding:
             recheck=self.recheck,
             limits_rows=self.together is None and _counts_rows(template, self.command.text),
             together=self.together,
+            deferred=self.deferred,
         )
 
 
@@ -58,10 +60,11 @@ def definitions(template: Template, catalog: Catalog | None) -> tuple[tuple[str,
         return ()
     names = {name for statement in template.statements for name in (*statement.tables_read, *statement.tables_written)}
     mentions = {name for statement in template.statements for name in statement.mentions}
-    found: list[tuple[str, str]] = []
-    for relation in catalog.relations:
-        if relation.definition and (relation.full_name in names or relation.name in mentions):
-            found.append((f"view {relation.full_name}", _digest(relation.definition)))
+    found = [
+        (f"view {relation.full_name}", _digest(relation.definition))
+        for relation in catalog.relations
+        if relation.definition and (relation.full_name in names or relation.name in mentions)
+    ]
     for function in catalog.functions:
         if function.name in mentions:
             what = f"function {function.schema}.{function.name}({', '.join(function.arguments)})"

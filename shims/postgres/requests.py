@@ -314,7 +314,7 @@ class Requests(Calling):
         if template.refusal is None and self._bind_follows(parse.name):
             return self._parse_and_bind(data, parse.name, prepared)
         resolved, _ = self._resolved(template)
-        answer = self._ask(resolved, resolved.command, resolved.detail, outer=template)
+        answer = self._ask(resolved, resolved.command, resolved.detail, outer=template, deferred=True)
         return self._when(answer, lambda decision: self._send_parse(data, parse.name, prepared, decision))
 
     def _send_parse(self, data: bytes, name: str, prepared: Prepared, decision: Decision | None) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
 import subprocess
+import threading
 
+import asyncpg
 import psycopg
 import pytest
 from psycopg import pq
@@ -345,4 +348,67 @@ def test_what_ran_with_a_limit_is_no_prepared_statement_afterwards(desk: Desk) -
         again = raw.exec_prepared(b"", [])
         assert again.status == pq.ExecStatus.FATAL_ERROR
         assert again.error_field(pq.DiagnosticField.SQLSTATE) == b"26000"
+
+
+def test_a_statement_that_is_only_prepared_waits_when_it_is_bound_and_once(desk: Desk) -> None:
+    async def work() -> str:
+        token = desk.gateway.setup.mint("devin", on_behalf_of="bob@example.com")
+        connection = await asyncpg.connect(
+            host="127.0.0.1", port=desk.gateway.setup.postgres_port, database="orders", user="agent", password=token,
+            ssl=False,
+        )  # fmt: skip
+        try:
+            statement = await connection.prepare(f"DELETE FROM {desk.table} WHERE id = $1 RETURNING id")
+            assert not await asyncio.to_thread(desk.listed), "nothing runs yet"
+            running = asyncio.create_task(statement.fetch(6))
+            (waiting,) = await asyncio.to_thread(desk.pending)
+            await asyncio.to_thread(desk.onrecord, "approve", waiting["id"], token=desk.token())
+            rows = await running
+            return str(rows[0]["id"])
+        finally:
+            await connection.close()
+
+    assert asyncio.run(work()) == "6"
+    assert desk.rows() == 9
+
+
+def test_what_is_behind_a_held_statement_in_a_pipeline_waits_with_it(desk: Desk) -> None:
+    with desk.connection() as connection:
+        got: list[object] = []
+
+        def work() -> None:
+            with connection.pipeline():
+                first = connection.execute(f"DELETE FROM {desk.table} WHERE id = %s", (1,))
+                second = connection.execute(f"SELECT count(*) FROM {desk.table}")
+                row = second.fetchone()
+            got.extend((first.rowcount, row))
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        (waiting,) = desk.pending()
+        assert desk.rows() == 10
+        desk.onrecord("approve", waiting["id"], token=desk.token())
+        thread.join(60)
+        assert got == [1, (9,)]
+
+
+def test_a_refused_statement_in_a_pipeline_skips_what_is_behind_it(desk: Desk) -> None:
+    with desk.connection() as connection:
+        failed: list[str] = []
+
+        def work() -> None:
+            try:
+                with connection.pipeline():
+                    connection.execute(f"DELETE FROM {desk.table} WHERE id = %s", (1,))
+                    connection.execute(f"INSERT INTO {desk.table} VALUES (99, 'x')")
+            except psycopg.Error as error:
+                failed.append(str(error))
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        (waiting,) = desk.pending()
+        desk.onrecord("deny", waiting["id"], token=desk.token())
+        thread.join(60)
+        assert waiting["id"] in failed[0]
+        assert connection.execute("SELECT 1").fetchone() == (1,)
     assert desk.rows() == 10

@@ -343,3 +343,18 @@ def test_digests_are_keyed_by_the_session(case: Case) -> None:
     for digest in digests:
         digest.update(b"same")
     assert digests[0].hexdigest() == digests[2].hexdigest() != digests[1].hexdigest()
+
+
+def test_where_verdicts_are_only_observed_nobody_is_asked(case: Case) -> None:
+    case.observing = True
+    case.engine.ruling = Ruling(Hold("dba"), "guard")
+    decision = case.submit(case.open())
+    assert decision.allowed
+    assert decision.approval is None
+
+
+def test_without_anybody_to_ask_a_held_command_is_refused_at_once(case: Case) -> None:
+    case.engine.ruling = Ruling(Hold("dba", "big"), "guard")
+    decision = case.submit(case.open())
+    assert not decision.allowed
+    assert "cannot be asked for" in decision.message

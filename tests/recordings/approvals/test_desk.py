@@ -1,4 +1,4 @@
-"""recordings/approvals/desk.py: what processes ask and humans decide, with a real state file and a clock of the test's."""
+"""recordings/approvals/desk.py: what processes ask and humans decide, with a real state file and an own clock."""
 
 from __future__ import annotations
 
