@@ -152,6 +152,23 @@ def test_exec_has_its_output_its_errors_and_its_exit_code(kubectl: Cluster) -> N
     assert [channel(kubectl, text, name) for name in ("stdin", "stdout", "stderr")] == ["hello\n", "hello\n", "wrong\n"]
 
 
+def test_a_new_kubectl_that_is_told_to_speak_spdy_is_served_too(shared: Pods) -> None:
+    parts = shared.client("1.37")
+    spdy = {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "false"}
+    done = parts.kubectl("exec", "-i", "web", "--", "sh", "-c", "cat; exit 6", input="over spdy\n", env=spdy)
+    assert (done.returncode, done.stdout) == (6, "over spdy\n"), done.stderr
+    last = [entry for entry in shared.parts.api.audit if "/exec" in entry.uri][-1]
+    assert dict(last.headers)["upgrade"] == "SPDY/3.1"
+
+
+def test_a_cluster_that_speaks_spdy_only_is_reached_by_a_new_kubectl(shared: Pods) -> None:
+    shared.streams.websockets = False
+    try:
+        assert shared.client("1.37").run("exec", "web", "--", "echo", "fell back") == "fell back\n"
+    finally:
+        shared.streams.websockets = True
+
+
 def test_exec_that_goes_well_is_ok_with_code_0(kubectl: Cluster) -> None:
     assert kubectl.run("exec", "web", "--", "echo", "fine") == "fine\n"
     outcome = kubectl.gateway.outcome("kubectl exec web -n shop -c app -- echo fine")
