@@ -95,9 +95,12 @@ class Stream:
         self._room -= len(kept)
         digest = ""
         if len(kept) < len(data):
-            one = self._decision.opened.digest()
-            one.update(data)
-            digest = one.hexdigest()
+            if self.size == len(data):  # the first piece: it has been digested already
+                digest = self._digest.hexdigest()
+            else:
+                one = self._decision.opened.digest()
+                one.update(data)
+                digest = one.hexdigest()
         self._auditor.chunk(
             self._decision,
             self._direction,

@@ -33,6 +33,11 @@ def may_hold_env(data: bytes) -> bool:
     return _SCAN.search(data) is not None
 
 
+def env_spots(data: bytes) -> list[tuple[int, int]]:
+    """Where in JSON the names of such variables stand, in order."""
+    return [match.span() for match in _SCAN.finditer(data)]
+
+
 def mask_env(value: Any, found: dict[str, int], *, mark: bool = True) -> Any:
     """`value` with such values replaced; the same object where there are none."""
     if isinstance(value, list):

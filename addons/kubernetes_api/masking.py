@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from onrecord.addons.kubernetes_api.env_values import MASKED, mask_env, may_hold_env
+from onrecord.addons.kubernetes_api.env_values import MASKED, env_spots, mask_env, may_hold_env
 from onrecord.policies.masking import REDACTED, MaskError, Masks, mask_json
 
 REDACTED_DATA = base64.b64encode(REDACTED.encode()).decode()
@@ -264,6 +264,7 @@ def _count(found: dict[str, int], number: int) -> None:
 
 
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_BETWEEN = frozenset(b" \t\r\n,")
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -277,6 +278,14 @@ def read_document(data: bytes) -> Any:
         )
     except (ValueError, RecursionError, ArithmeticError):
         raise MaskError("what calls itself JSON cannot be read as JSON") from None
+
+
+def _quickly_read(data: bytes) -> Any:
+    """The same for what is written anew from what was read, so that a member's second value is never seen."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return read_document(data)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -328,7 +337,7 @@ class ObjectMask:
         if not changes and not (self._env and may_hold_env(data)):
             return data
         replacing = _Replacing(changes, self._handed_out)
-        before = read_document(data)
+        before = _quickly_read(data)
         try:
             value = replacing.value(before) if changes else before
         except _KeyChangedError:
@@ -336,6 +345,7 @@ class ObjectMask:
         if self._env:
             value = mask_env(value, self.found)
         if value is before:
+            read_document(data)  # it goes on as it is: no name may stand in it twice
             return data
         for name, count in replacing.found.items():
             self.found[name] = self.found.get(name, 0) + count
@@ -374,22 +384,47 @@ class ObjectMask:
         return (detectors is not None and detectors.hit(data)) or (self._env and may_hold_env(data))
 
     def _in_pieces(self, data: bytes) -> bytes | None:
-        """A long list or Table item by item. None: it is none."""
+        """A long list or Table: only the items in which the scanner stops are decoded. None: it is none."""
         try:
             members = _read_members(data)
             name = next((name for name in ("items", "rows") if name in members), "")
-            parts = _read_parts(members[name]) if name else []
+            raw = bytes(members[name]) if name else b""
+            parts = _read_parts(raw) if name else []
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
         if not parts:
             return None
-        hit = self._may_hit
         made: dict[str, Any] = {
-            key: msgspec.Raw(self._piece(bytes(raw))) if key not in (name, "metadata") and hit(bytes(raw)) else raw
-            for key, raw in members.items()
+            key: msgspec.Raw(self._piece(bytes(value))) if key not in (name, "metadata") else value
+            for key, value in members.items()
         }
-        made[name] = [msgspec.Raw(self._piece(bytes(part))) if hit(bytes(part)) else part for part in parts]
+        made[name] = msgspec.Raw(self._items(raw, [memoryview(part).nbytes for part in parts]))
         return _encode(made)
+
+    def _items(self, raw: bytes, sizes: list[int]) -> bytes:
+        """A JSON array whose elements have these sizes, one behind the other; those that hit are masked."""
+        detectors = self._masks.detectors if self._masks is not None else None
+        spots = list(detectors.spots(raw)) if detectors is not None else []
+        if self._env:
+            spots = sorted(spots + env_spots(raw))
+        made: list[bytes] = []
+        at, copied, number = 1, 0, 0
+        for size in sizes:
+            if number >= len(spots):
+                break
+            while raw[at] in _BETWEEN:
+                at += 1
+            start, at = at, at + size
+            hit = False
+            while number < len(spots) and spots[number][0] < at:
+                hit = True
+                if spots[number][1] > at:
+                    break  # it goes on in the next one
+                number += 1
+            if hit:
+                made += (raw[copied:start], self._piece(raw[start:at]))
+                copied = at
+        return b"".join((*made, raw[copied:]))
 
 
 class _Change(NamedTuple):

@@ -77,10 +77,12 @@ def measure(rounds: int, seconds: float) -> Result:
                     "hosts": [NAME],
                     "upstream": f"https://127.0.0.1:{api.port}",
                     "ca": f"file:{api.ca}",
+                    "token": "env:CLUSTER_TOKEN",
                     "groups": ["agents"],
                     "default": "allow",
                 }
             },
+            env={"CLUSTER_TOKEN": "cluster-token-" + "5e1d0c9a7b" * 90},
             masks=[{"detect": ["email", "payment_card", "jwt"]}],
         )
         gateway = stack.enter_context(running_gateway(setup))

@@ -259,3 +259,21 @@ def test_a_value_that_was_copied_into_a_label_is_masked_there_too() -> None:
 )
 def test_a_json_patch_that_would_show_or_test_a_value_is_known(operation: dict[str, Any], reveals: bool) -> None:
     assert reveals_secrets([operation]) is reveals
+
+
+@given(
+    st.lists(st.sampled_from(["alice@example.com", "plain", "4111 1111 1111 1111", "\u00e9\u20ac", 'q"x'])),
+    st.booleans(),
+)
+def test_a_list_in_pieces_is_the_list_as_a_whole(texts: list[str], spaced: bool) -> None:
+    items = [
+        {"metadata": {"name": f"n{n}"}, "env": [{"name": "A_TOKEN" if n % 3 == 0 else "B", "value": text}]}
+        for n, text in enumerate(texts)
+    ]
+    document = {"kind": "List", "metadata": {"resourceVersion": "1"}, "items": items}
+    data = json.dumps(document, indent=2 if spaced else None).encode()
+    quick = ObjectMask(detecting("email", "payment_card"), HandedOut(), secrets=False, env=True)
+    whole = ObjectMask(detecting("email", "payment_card"), HandedOut(), secrets=False, env=True)
+    pieces = quick._in_pieces(data)
+    expected = [json.loads(whole._whole(json.dumps(item).encode())) for item in items]
+    assert json.loads(pieces or data)["items"] == expected
