@@ -43,6 +43,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     applied: bool
     status: str
     line: str
+    approval: str = ""
     proofs: tuple[Proof, ...]
 
     @property
@@ -52,9 +53,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def mark(self) -> str:
-        """What became of it, in one word: the verdict where it was not allow, else the status."""
+        """What became of it, in one word: the verdict where that stopped it, else the status."""
         if self.verdict in ("deny", "hold"):
-            return self.verdict if self.applied else f"({self.verdict})"
+            if not self.applied:
+                return f"({self.verdict})"
+            if self.verdict == "hold" and self.approval and self.status != "refused":
+                return "granted" if self.status in ("", "ok") else self.status
+            return self.verdict
         return "unread" if self.verdict == "unreadable" else self.status or "running"
 
     @property
@@ -81,6 +86,7 @@ class _Verdict(msgspec.Struct):
     policy: str
     reason: str = ""
     applied: bool = True
+    approval: str = ""
 
 
 class _Command(msgspec.Struct):
@@ -166,6 +172,7 @@ def read_row(key: Key, leaf: object, owner: Owner | None, outcome: tuple[int, ob
         session=session,
         verdict=clean(verdict.type),
         applied=verdict.applied,
+        approval=clean(verdict.approval),
         status=status,
         line=one_line(record.text) or one_line(verdict.reason) or f"({clean(record.kind)})",
         proofs=tuple(proofs),

@@ -53,8 +53,8 @@ class Palette(NamedTuple):
     def mark(self, mark: str) -> Style:
         """The style of what became of a command."""
         known = {
-            "ok": self.ok, "deny": self.denied, "hold": self.held, "error": self.failed, "refused": self.denied,
-            "aborted": self.aborted, "unread": self.denied, "unreadable": self.denied,
+            "ok": self.ok, "granted": self.ok, "deny": self.denied, "hold": self.held, "error": self.failed,
+            "refused": self.denied, "aborted": self.aborted, "unread": self.denied, "unreadable": self.denied,
             "(deny)": self.held, "(hold)": self.held,
         }  # fmt: skip
         return known.get(mark, self.dim)

@@ -44,9 +44,9 @@ PER_SESSION = 125
 BATCH = 20_000
 COLUMNS, ROWS = 120, 40
 QUIET = 0.12  # seconds without output after which the screen is still
-KEYS = {
-    "down": b"\x1b[B", "up": b"\x1b[A", "page up": b"\x1b[5~", "page down": b"\x1b[6~", "end": b"\x1b[F",
-    "next trouble": b"N", "view": b"v",
+KEYS = {  # pressed in turns; each moves something
+    "up": [b"\x1b[A"], "down": [b"\x1b[B"], "page up": [b"\x1b[5~"], "page down": [b"\x1b[6~"],
+    "the first, the last record": [b"\x1b[H", b"\x1b[F"], "previous trouble": [b"N"], "view": [b"v"],
 }  # fmt: skip
 FILTERS = (
     "verdict:deny", "identity:agent-7 kind:http", "text~aid", "resource:no-such", "text~needle -verdict:allow",
@@ -74,9 +74,10 @@ def measure(rounds: int, seconds: float) -> Result:
                 programs.append(program.started)
         result.rows["first paint of the timeline, from the command line"] = _figures(programs)
         with _Program(store) as program:
-            for name, key in KEYS.items():
+            for name, keys in KEYS.items():
                 progress(f"key {name}")
-                result.rows[f"key to paint: {name}"] = _figures([program.press(key) for _ in range(100)])
+                times = [program.press(keys[number % len(keys)]) for number in range(100)]
+                result.rows[f"key to paint: {name}"] = _figures(times)
         for text in FILTERS:
             progress(f"filter {text}")
             result.rows[f"first page of: {text}"] = _figures([_page(store, text) for _ in range(max(3, rounds))])
