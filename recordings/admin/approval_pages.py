@@ -18,13 +18,22 @@ from onrecord.policies.errors import OnrecordError
 from onrecord.recordings.admin.desk import Held, held_of
 from onrecord.recordings.admin.parts import paged
 from onrecord.recordings.admin.roles import issuer_of
-from onrecord.recordings.admin.site import PageError, Site, Visitor, client_of, form, page, see_other, visitor
+from onrecord.recordings.admin.site import (
+    PageError,
+    Site,
+    Visitor,
+    client_of,
+    form,
+    page,
+    reason_of,
+    see_other,
+    visitor,
+)
 from onrecord.recordings.control.admin import DecisionError, Shown
 from onrecord.recordings.display.records import pretty_sql
 from onrecord.recordings.records import LookRecord
 from onrecord.recordings.views import View
 
-MAX_REASON = 1000
 LATELY = 50
 _VERBS: dict[str, Literal["approve", "deny", "revoke"]] = {"approve": "approve", "refuse": "deny", "revoke": "revoke"}
 _STATUS = {"forbidden": HTTPStatus.FORBIDDEN, "trouble": HTTPStatus.SERVICE_UNAVAILABLE}
@@ -119,13 +128,9 @@ class ApprovalPages:
         shown = self._find(request, visits)
         held = held_of(shown, site.rules, site.clock())
         verb = _VERBS.get(fields.get("decision", ""))
-        said = fields.get("reason", "").strip()
         if verb is None:
             raise PageError(HTTPStatus.BAD_REQUEST, "Not understood", "Choose approve or refuse.")
-        if len(said) > MAX_REASON:
-            raise PageError(HTTPStatus.BAD_REQUEST, "Too long", f"A reason has at most {MAX_REASON} characters.")
-        if verb != "approve" and not said:
-            raise PageError(HTTPStatus.BAD_REQUEST, "A reason is missing", "Say why: the agent reads it.")
+        said = reason_of(fields, needed=verb != "approve")
         if verb == "approve" and held.pending and (problem := self._unready(request, visits, held, fields)):
             return problem
         person = replace(visits.person, client=client_of(request), via="page")

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from onrecord.policies.kills import Target
 from onrecord.recordings.admin.approval_pages import login_again, why_stale
-from onrecord.recordings.admin.site import PageError, Site, client_of, form, page, see_other, visitor
+from onrecord.recordings.admin.site import PageError, Site, client_of, form, page, reason_of, see_other, visitor
 from onrecord.recordings.approvals.views import kill_view
 from onrecord.recordings.control.admin import DecisionError
 
@@ -49,12 +49,11 @@ class OperatorPages:
         site = self._site
         visits = visitor(site, request, "operator")
         fields = await form(site, request)
-        what, name, reason = (fields.get(field, "").strip() for field in ("what", "name", "reason"))
+        what, name = (fields.get(field, "").strip() for field in ("what", "name"))
         target = next((kind for kind in WHAT if kind == what), None)
         if target is None or not name or len(name) > MAX_NAME:
             raise PageError(HTTPStatus.BAD_REQUEST, "Not understood", "Say what to kill, and its name or id.")
-        if not reason or len(reason) > MAX_NAME:
-            raise PageError(HTTPStatus.BAD_REQUEST, "A reason is missing", "Say why: it goes on record.")
+        reason = reason_of(fields, needed=True)
         person = replace(visits.person, client=client_of(request), via="page")
         try:
             await site.channel.kill(target, name, person, reason)
@@ -75,7 +74,7 @@ class OperatorPages:
             )  # fmt: skip
         person = replace(visits.person, client=client_of(request), via="page")
         try:
-            await site.channel.lift(fields.get("id", ""), person, fields.get("reason", ""))
+            await site.channel.lift(fields.get("id", ""), person, reason_of(fields, needed=False))
         except DecisionError as error:
             raise PageError(HTTPStatus.CONFLICT, "Not lifted", f"{error}.") from None
         return see_other("/kill")

@@ -21,6 +21,7 @@ from onrecord.policies.model import Identity
 from onrecord.recordings.admin.archive import Archive
 from onrecord.recordings.admin.live import Live
 from onrecord.recordings.admin.looks import Looks
+from onrecord.recordings.admin.marks import oddities
 from onrecord.recordings.admin.notify.dispatch import Dispatcher
 from onrecord.recordings.admin.oidc import OidcLogin
 from onrecord.recordings.admin.render import render
@@ -29,6 +30,7 @@ from onrecord.recordings.admin.sessions import BrowserSession, Sessions
 from onrecord.recordings.control.admin import AdminChannel
 
 MAX_FIELDS = 40
+MAX_REASON = 1000
 FORM = "form"
 """The purpose of the token in every form of a session."""
 
@@ -173,6 +175,18 @@ async def form(site: Site, request: Request) -> dict[str, str]:
             "The form belongs to another session. Nothing was done. Go back, reload the page and try again.",
         )
     return fields
+
+
+def reason_of(fields: Mapping[str, str], *, needed: bool) -> str:
+    """The reason that a form gives: agents, records and terminals read it, so it is plain text. Raises PageError."""
+    text = fields.get("reason", "").strip()
+    if needed and not text:
+        raise PageError(HTTPStatus.BAD_REQUEST, "A reason is missing", "Say why: the agent reads it, and the record.")
+    if len(text) > MAX_REASON:
+        raise PageError(HTTPStatus.BAD_REQUEST, "Too long", f"A reason has at most {MAX_REASON} characters.")
+    if not oddities(text).keys().isdisjoint({"hidden", "turned", "stacked"}):
+        raise PageError(HTTPStatus.BAD_REQUEST, "Not plain text", "The reason holds characters that show nothing.")
+    return text
 
 
 def page(site: Site, template: str, visits: Visitor | None, *, status: int = 200, **values: Any) -> HTMLResponse:

@@ -203,3 +203,38 @@ def test_sigterm_drains_and_leaves_nothing_behind(setup):
         assert gateway.process.wait(30) == 0
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
         assert gateway.onrecord("verify").returncode == 0
+
+
+def test_the_admin_process_gets_the_secrets_of_logins_and_notifications_alone(tmp_path):
+    setup = make_config(
+        tmp_path,
+        gateway={"admin": "127.0.0.1:8088", "http": None},
+        resources={
+            "orders": {
+                "type": "postgres", "upstream": "postgresql://svc@127.0.0.1:5432/shop", "password": "env:ORDERS_PASSWORD",
+                "groups": ["agents"],
+            }
+        },
+        issuers=[
+            {
+                "issuer": "https://idp.example.com", "audience": "onrecord", "kind": "human", "client_id": "page",
+                "client_secret": "env:PAGE_SECRET",
+            }
+        ],
+        tables={
+            "notify": [
+                {"type": "slack", "url": "env:SLACK_URL", "secret": "env:SLACK_SECRET"},
+                {"type": "webhook", "url": "https://hooks.example.com", "secret": "env:HOOK_SECRET"},
+            ]
+        },
+    )  # fmt: skip
+    config = load_config(setup.path)
+    names = ("ORDERS_PASSWORD", "PAGE_SECRET", "SLACK_URL", "SLACK_SECRET", "HOOK_SECRET", "OTHER")
+    environ = dict.fromkeys(names, "secret")
+    seen = {service.name: child_environment(config, service, environ) for service in services(config)}
+    held = {name: {key for key, value in found.items() if value == "secret"} for name, found in seen.items()}
+    assert held == {
+        "recorder": set(),
+        "postgres-0": {"ORDERS_PASSWORD"},
+        "admin": {"PAGE_SECRET", "SLACK_URL", "SLACK_SECRET", "HOOK_SECRET"},
+    }

@@ -50,6 +50,14 @@ async def test_a_refusal_needs_a_reason_and_the_agent_hears_it(office):
     assert office.gateway.got[-1].reason == "not on a Friday"
 
 
+@pytest.mark.parametrize("reason", ["a\x00b", "a\x1b[31mb", "a\u202eb", "a\u200bb", "x" * 1001])
+async def test_a_reason_is_plain_text(office, reason):
+    id = office.hold()
+    async with office.log_in("dana", "dba") as client:
+        assert (await decide(client, id, "refuse", reason=reason)).status_code == 400
+    assert office.state_of(id) == "pending"
+
+
 async def test_the_page_shows_all_that_an_approver_must_see(office):
     id = office.hold(
         "DELETE FROM orders WHERE id = $1",
