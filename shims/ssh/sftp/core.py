@@ -17,6 +17,7 @@ from onrecord.policies.errors import OnrecordError, StoreError
 from onrecord.policies.masking import Masks
 from onrecord.recordings.auditor import Auditor, OpenSession
 from onrecord.shims.ssh.sftp import wire
+from onrecord.shims.ssh.sftp.files import Budget
 from onrecord.shims.ssh.sftp.requests import offered, version_packet
 from onrecord.shims.ssh.sftp.wire import SftpError, Splitter
 
@@ -60,6 +61,7 @@ class Settings(NamedTuple):
     masks: Masks | None = None
     no_masks: Callable[[], Masks] | None = None
     capture: int = 64 * 1024
+    budget: Budget = Budget()  # one for the process
     max_handles: int = 256
     ordered: bool = True
     client_swaps: bool = True

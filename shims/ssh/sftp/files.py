@@ -12,7 +12,25 @@ from onrecord.shims.ssh.sftp.transfer import Transfer
 from onrecord.shims.ssh.sftp.wire import Attrs, Fields, SftpError
 
 MAX_MASKED = 16 * 1024 * 1024  # bytes of a file that is masked: it is held whole
+MAX_COPIES = 128 * 1024 * 1024  # bytes of all masked copies of a process
 _PIECE = 32 * 1024  # bytes of a READ that every server answers
+
+
+class Budget:
+    """Bytes of masked copies that one process holds."""
+
+    def __init__(self, limit: int = MAX_COPIES) -> None:
+        self._limit, self.used = limit, 0
+
+    def take(self, size: int = MAX_MASKED) -> None:
+        """Raises MaskError where there is no room."""
+        if self.used + size > self._limit:
+            raise MaskError("too many files are being masked at the moment: try again when others are closed")
+        self.used += size
+
+    def give(self, size: int = MAX_MASKED) -> None:
+        """They are held no more."""
+        self.used -= size
 
 
 class OpenFile:

@@ -157,6 +157,7 @@ class _Channel(asyncio.Protocol):
         self.relay = Relay(self._auditor, self._opened, self, settings)
         self._lab.relays.append(self.relay)
         self._early: list[bytes] = []
+        self._gone = False
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
     async def _serve(self) -> None:
@@ -167,6 +168,8 @@ class _Channel(asyncio.Protocol):
         assert self._server.stdout is not None
         for data in self._early:
             self._server.stdin.write(data)
+        if self._gone:
+            self._server.kill()
         while data := await self._server.stdout.read(65536):
             self.relay.from_upstream(data)
         self._transport.close()
@@ -175,6 +178,7 @@ class _Channel(asyncio.Protocol):
         self.relay.from_client(data)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._gone = True
         self.relay.close("the client left")
         self._auditor.end_session(self._opened, "done")
         if self._server is not None:
@@ -184,11 +188,12 @@ class _Channel(asyncio.Protocol):
     async def over(self) -> None:
         self._transport.abort()
         self.relay.close("over")
+        self._gone = True
+        if self._server is not None and self._server.returncode is None:
+            self._server.kill()
+        await asyncio.wait_for(self._task, 60)
         if self._server is not None:
-            if self._server.returncode is None:
-                self._server.kill()
             await self._server.wait()
-        await asyncio.wait_for(self._task, 10)
         await asyncio.sleep(0)
 
     def to_client(self, data: bytes) -> None:
@@ -246,7 +251,7 @@ def running_lab(folder: Path) -> Iterator[Lab]:
         for channel in channels:
             await channel.over()
 
-    thread = threading.Thread(target=lambda: asyncio.run(main(), loop_factory=uvloop.new_event_loop))
+    thread = threading.Thread(target=lambda: asyncio.run(main(), loop_factory=uvloop.new_event_loop), daemon=True)
     thread.start()
     assert started.wait(20)
     try:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from onrecord.policies.model import Command
 from onrecord.policies.verdict import Allow, Ruling
 from onrecord.shims.ssh.sftp import wire
-from onrecord.shims.ssh.sftp.relay import LOOK_AGAIN
+from onrecord.shims.ssh.sftp.deciding import LOOK_AGAIN
 from tests.helpers import wait_until
 from tests.shims.ssh.sftp.lab import Lab
 from tests.shims.ssh.sftp.raw import Raw

@@ -8,8 +8,9 @@ from onrecord.policies.masking import no_masks
 from onrecord.policies.model import Command
 from onrecord.policies.verdict import Allow, Ruling
 from onrecord.shims.ssh.sftp import wire
-from onrecord.shims.ssh.sftp.files import MAX_MASKED
+from onrecord.shims.ssh.sftp.files import MAX_MASKED, Budget
 from onrecord.shims.ssh.sftp.places import read_attrs
+from tests.helpers import wait_until
 from tests.shims.ssh.sftp.lab import Lab, masks
 from tests.shims.ssh.sftp.raw import Raw
 
@@ -87,6 +88,28 @@ def test_a_file_is_not_opened_for_both_where_masks_apply(masked: Lab) -> None:
         flags = wire.FLAG_READ | wire.FLAG_WRITE
         assert raw.status(wire.OPEN, wire.string(b"f"), wire.u32(flags), wire.u32(0))[0] == wire.PERMISSION_DENIED
     assert masked.one("read")["outcome"]["status"] == masked.one("write")["outcome"]["status"] == "refused"
+
+
+def test_masked_copies_are_bounded_in_all_and_given_back(masked: Lab) -> None:
+    budget = Budget(MAX_MASKED + len(TEXT))
+    masked.settings["budget"] = budget
+    (masked.home / "f").write_text(TEXT)
+    with Raw(masked) as raw:
+        handle = raw.open("f", wire.FLAG_READ)
+        kept = budget.used
+        assert 0 < kept <= len(TEXT)
+        for _ in range(3):
+            raw.ask(wire.STAT, wire.string(b"f"))
+        assert budget.used == kept
+        raw.close_handle(handle)
+        assert budget.used == 0
+        raw.open("f", wire.FLAG_READ)
+    wait_until(lambda: budget.used == 0, what="the copy to be forgotten")
+    budget.take(len(TEXT) + 1)
+    with Raw(masked) as raw:
+        code, message = raw.status(wire.OPEN, wire.string(b"f"), wire.u32(wire.FLAG_READ), wire.u32(0))
+    assert code == wire.PERMISSION_DENIED
+    assert "try again" in message
 
 
 def test_uploads_pass_where_masks_apply(masked: Lab) -> None:
