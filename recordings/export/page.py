@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from html import escape
 from importlib.resources import files
@@ -20,6 +21,7 @@ import msgspec
 from onrecord import __version__
 from onrecord.recordings.casts import asciicast_v2, has_channels
 from onrecord.recordings.display.neutral import clean
+from onrecord.recordings.display.tables import MASK_FORMS, MASK_SIGN
 from onrecord.recordings.export.material import Subject
 from onrecord.recordings.views import View, join_chunks
 
@@ -27,6 +29,7 @@ SHOWN_TEXT = 100_000
 SHOWN_CELL = 2000
 SHOWN_ROWS = 500
 SHOWN_COLUMNS = 100
+_MASKS = re.compile(MASK_FORMS)
 _PLAYER = ("vendor/asciinema-player.min.js", "vendor/asciinema-player.css")
 
 
@@ -73,9 +76,7 @@ def text(value: object, limit: int = SHOWN_TEXT) -> str:
     string = value if isinstance(value, str) else str(value)
     more = f"… {len(string) - limit} characters more" if len(string) > limit else ""
     shown = escape(clean(string[:limit], lines=True), quote=True)
-    for sign in ("[redacted]", "***"):
-        shown = shown.replace(sign, f"<mark>{sign}</mark>")
-    return shown + more
+    return _MASKS.sub(r"<mark>\g<0></mark>", shown) + more
 
 
 def data_block(name: str, value: object) -> str:
@@ -198,19 +199,28 @@ def _sample(sample: Any) -> str:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
         return f"<pre>{text(sample if isinstance(sample, str) else _json(sample, indent=1))}</pre>\n"
     names = sample.get("columns") if isinstance(sample, dict) else None
-    head = "".join(f"<th>{text(name)}</th>" for name in (names if isinstance(names, list) else [])[:SHOWN_COLUMNS])
+    found = sample.get("masked") if isinstance(sample, dict) else None
+    masked = {number for number in found if isinstance(number, int)} if isinstance(found, list) else set()
+    head = "".join(
+        f"<th>{text(name)}{MASK_SIGN if number in masked else ''}</th>"
+        for number, name in enumerate((names if isinstance(names, list) else [])[:SHOWN_COLUMNS])
+    )
     parts = [f'<table class="result"><tr>{head}</tr>\n']
-    parts += [f"<tr>{''.join(map(_cell, row[:SHOWN_COLUMNS]))}</tr>\n" for row in rows[:SHOWN_ROWS]]
+    for row in rows[:SHOWN_ROWS]:
+        cells = (_cell(cell, masked=number in masked) for number, cell in enumerate(row[:SHOWN_COLUMNS]))
+        parts.append(f"<tr>{''.join(cells)}</tr>\n")
     parts.append("</table>\n")
     if len(rows) > SHOWN_ROWS:
         parts.append(f'<p class="dim">… {len(rows) - SHOWN_ROWS} rows more (export as jsonl has them)</p>\n')
     return "".join(parts)
 
 
-def _cell(cell: object) -> str:
-    if cell is None:
-        return '<td class="dim">NULL</td>'
-    return f"<td>{text(cell if isinstance(cell, str) else _json(cell), SHOWN_CELL)}</td>"
+def _cell(cell: object, *, masked: bool) -> str:
+    shown = "NULL" if cell is None else text(cell if isinstance(cell, str) else _json(cell), SHOWN_CELL)
+    style = ' class="dim"' if cell is None else ""
+    if masked:
+        shown = f"<mark>{shown.replace('<mark>', '').replace('</mark>', '')}</mark>"
+    return f"<td{style}>{shown}</td>"
 
 
 def _json(value: object, indent: int | None = None) -> str:

@@ -131,6 +131,25 @@ def test_without_a_terminal_there_is_no_script_at_all(shop, tmp_path):
     assert "unfiltered DELETE on orders" in content
 
 
+def test_masked_columns_and_pseudonyms_are_marked(tmp_path):
+    story = Story(tmp_path)
+    session = story.session(run="masks")
+    word = "0123456789abcdef0123"
+    sample = {"columns": ["id", "name"], "rows": [["7", "Xqz"], [f"{word}@pseudonym.invalid", None]], "masked": [1]}
+    story.command(session, "SELECT 1", outcome=Outcome(status="ok", sample=sample))
+    story.store()
+    content = page(story, "masks", tmp_path / "page.html")
+    for part in (
+        "<th>name▒</th>",
+        "<td><mark>Xqz</mark></td>",
+        "<mark>NULL</mark>",
+        f"<mark>{word}@pseudonym.invalid</mark>",
+    ):
+        assert part in content
+    assert "<td>7</td>" in content
+    story.close()
+
+
 def test_the_terminal_plays_from_disk(shop, tmp_path):
     path = tmp_path / "page.html"
     content = page(shop, "restart-app", path)
