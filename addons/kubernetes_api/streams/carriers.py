@@ -50,6 +50,8 @@ class Carrier(Protocol):
 
     def close(self, code: int, reason: str, *, to_client: bool) -> bytes: ...
 
+    def ping(self, *, to_client: bool) -> bytes: ...
+
 
 class BareCarrier:
     """The connection itself."""
@@ -65,6 +67,10 @@ class BareCarrier:
 
     def close(self, code: int, reason: str, *, to_client: bool) -> bytes:  # noqa: ARG002
         """There is nothing to say."""
+        return b""
+
+    def ping(self, *, to_client: bool) -> bytes:  # noqa: ARG002
+        """It has none of its own."""
         return b""
 
 
@@ -115,3 +121,8 @@ class WebSocketCarrier:
         if code not in range(1000, 5000) or code in (1004, 1005, 1006, 1015):
             code = 1000
         return side.send(ws.CloseConnection(code=code, reason=text or None))
+
+    def ping(self, *, to_client: bool) -> bytes:
+        """An empty one; empty where that side is closed."""
+        side = self._sides[to_client]
+        return side.send(ws.Ping()) if side.state is ConnectionState.OPEN else b""

@@ -29,6 +29,8 @@ from onrecord.addons.kubernetes_api.streams.spdy import SpdyWire
 from onrecord.policies.errors import OnrecordError, StoreError
 
 KEY = "onrecord.kubernetes_stream"
+ALIVE = 60.0  # seconds between two pings: a silent shell is no idle connection, and a peer that is gone is found out
+PING_TO_CLIENT, PING_TO_SERVER = 0x7FFFFFFE, 0x7FFFFFFD  # SPDY: even from a server, odd from a client
 HOLD = 0.02  # seconds that a terminal's output waits for more of its line where masks hold
 
 Commands = Generator[commands.Command, Any, None]
@@ -72,6 +74,7 @@ class StreamLayer(Layer):
         self.flow, self._talk = flow, conversation
         self._audit, self._wire, self._carrier = conversation.audit, conversation.wire, conversation.carrier
         self._wakes = self._is_over = False
+        self._alive = commands.RequestWakeup(ALIVE)
 
     def _handle_event(self, event: events.Event) -> Commands:
         if self._is_over:
@@ -79,6 +82,8 @@ class StreamLayer(Layer):
         try:
             if isinstance(event, events.Start):
                 yield from self._begin()
+            elif isinstance(event, events.Wakeup) and event.command is self._alive:
+                yield from self._ping()
             elif isinstance(event, events.Wakeup):
                 self._wakes = False
                 yield from self._relay(self._audit.release(), to_client=True)
@@ -101,12 +106,23 @@ class StreamLayer(Layer):
     # --- what comes
 
     def _begin(self) -> Commands:
+        yield self._alive
         if isinstance(self._wire, ChannelWire):
             for event in self._wire.opening():
                 if isinstance(event, Opened) and not (yield from self._is_allowed(event)):
                     raise StreamError(self._talk.port_refusal)
                 for _ in self._audit.take(event, from_client=True):
                     pass
+
+    def _ping(self) -> Commands:
+        for to_client in (True, False):
+            data = self._carrier.ping(to_client=to_client)
+            if not data and isinstance(self._wire, SpdyWire):
+                ping = Pinged(PING_TO_CLIENT if to_client else PING_TO_SERVER)
+                data = self._packed(ping, to_client=to_client)
+            yield self._send(data, to_client=to_client)
+        self._alive = commands.RequestWakeup(ALIVE)
+        yield self._alive
 
     def _received(self, data: bytes, *, from_client: bool) -> Commands:
         for piece in self._carrier.receive(data, from_client=from_client):

@@ -288,6 +288,23 @@ def test_a_client_that_leaves_closes_the_server_and_is_recorded() -> None:
     assert "closed by the client" in (outcome.error or "")
 
 
+@pytest.mark.parametrize(("carrier", "protocol"), [("websocket", "v5.channel.k8s.io"), ("spdy", "v4.channel.k8s.io")])
+def test_a_silent_stream_is_kept_alive_on_both_sides(carrier: Carrier, protocol: str) -> None:
+    bench = Bench(carrier, protocol=protocol)
+    for _ in range(2):
+        bench.wake()
+    if carrier == "spdy":
+        assert bench.to_client == 2 * frames.control(frames.PING, struct.pack(">I", 0x7FFFFFFE))
+        assert bench.to_server == 2 * frames.control(frames.PING, struct.pack(">I", 0x7FFFFFFD))
+        bench.from_client(bench.to_client)
+        bench.from_server(bench.to_server)
+        assert len(bench.to_server) == len(bench.to_client) == 24, "the answers to our own pings go no further"
+    else:
+        assert bench.to_client == 2 * b"\x89\x00"
+        assert len(bench.to_server) == 12  # masked
+    assert bench.auditor.chunks == []
+
+
 def test_a_text_message_is_read_as_its_bytes_and_goes_on_as_binary() -> None:
     bench = Bench()
     bench.from_client(bench.client_ws.send(ws.TextMessage("\x00é\n")))

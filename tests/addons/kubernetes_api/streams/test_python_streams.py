@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 import warnings
@@ -16,7 +17,6 @@ from kubernetes.stream import portforward, stream
 from tests.addons.kubernetes_api.cluster import HOST
 from tests.addons.kubernetes_api.streams.test_kubectl_streams import Pods, channel, chunks, pods
 
-# The library leaves its socket to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
@@ -38,6 +38,7 @@ def core(shared: Pods) -> Iterator[Any]:
         settings.api_key = {"authorization": f"Bearer {shared.parts.gateway.token}"}
         api = client.ApiClient(settings)
         yield client.CoreV1Api(api)
+        gc.collect()  # the library leaves its sockets to the garbage collector
 
 
 def test_exec_over_channels_has_its_streams_and_its_exit_code(shared: Pods, core: Any) -> None:
