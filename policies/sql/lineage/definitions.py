@@ -13,7 +13,7 @@ from onrecord.policies.sql.wordlists import words
 # Nothing that they do carries a value of a column anywhere, or chooses rows by one. NOTIFY's payload is a constant.
 QUIET = words(
     "TransactionStmt VariableSetStmt DiscardStmt ConstraintsSetStmt DeallocateStmt ClosePortalStmt ListenStmt "
-    "UnlistenStmt NotifyStmt CheckPointStmt TruncateStmt LockStmt VacuumStmt ClusterStmt ReindexStmt LoadStmt DropStmt "
+    "UnlistenStmt NotifyStmt CheckPointStmt TruncateStmt LockStmt VacuumStmt ReindexStmt LoadStmt DropStmt "
     "CommentStmt SecLabelStmt GrantStmt GrantRoleStmt ReassignOwnedStmt CreateSeqStmt AlterSeqStmt CreateEnumStmt "
     "AlterEnumStmt CreateRangeStmt CompositeTypeStmt CreateRoleStmt AlterRoleStmt AlterRoleSetStmt DropRoleStmt "
     "CreatedbStmt AlterDatabaseStmt AlterDatabaseSetStmt AlterDatabaseRefreshCollStmt DropdbStmt CreateTableSpaceStmt "
@@ -56,6 +56,15 @@ def _index(tracer: Tracer, fields: Node, env: Env) -> None:
     item = _target(tracer, fields.get("relation", {}), env)
     _elements(tracer, fields.get("indexParams", []), item, env)
     _check(tracer, fields.get("whereClause"), env)
+
+
+def _cluster(tracer: Tracer, fields: Node, env: Env) -> None:
+    """The rows are read in the order of an index from then on; the text does not say of which columns it is."""
+    if "relation" in fields:
+        _target(tracer, fields["relation"], env)
+        tracer.facts.predicate(Value(env.space.items[0].row.sources))
+    else:
+        tracer.facts.unsure_predicates = True
 
 
 def _statistics(tracer: Tracer, fields: Node, env: Env) -> None:
@@ -204,6 +213,7 @@ def _none(tracer: Tracer, fields: Node, env: Env) -> None:
 
 DEFINITIONS: dict[str, Callable[[Tracer, Node, Env], None]] = {
     "IndexStmt": _index,
+    "ClusterStmt": _cluster,
     "CreateStatsStmt": _statistics,
     "CreateStmt": _create,
     "AlterTableStmt": _alter,

@@ -19,6 +19,7 @@ _LEAVES = words(
     "GroupingFunc MergeSupportFunc"
 )
 _QUERIES = frozenset({"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
+_OWN = Value(UNKNOWN.sources, False, True)  # what a call that keeps something returns: it does not decide the call
 # Kinds of A_Expr whose name is no operator.
 _NAMED = frozenset({"AEXPR_BETWEEN", "AEXPR_NOT_BETWEEN", "AEXPR_BETWEEN_SYM", "AEXPR_NOT_BETWEEN_SYM"})
 
@@ -38,8 +39,11 @@ def value_of(tracer: Tracer, node: Node | None, env: Env) -> Value:
             if found is not None:
                 return found
     values: list[Value] = []
+    before = tracer.effects
     _collect(tracer, [node], env, values)
     result = merged(values)
+    if tracer.effects != before:  # whether it comes to the call may be decided by any of the values
+        tracer.facts.flow(merged([value for value in values if value is not _OWN]))
     tracer.spend(len(result.sources))
     return result
 
@@ -127,7 +131,9 @@ def _indirection(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> V
         unsure = any(call.unsure for call in calls)
     stack.append(arg)
     stack.extend([entry for entry in fields.get("indirection", []) if "A_Indices" in entry])
-    return UNKNOWN if unsure else NOTHING
+    if not unsure:
+        return NOTHING
+    return _OWN if any(call.keeps for call in calls) else UNKNOWN
 
 
 def _applied(tracer: Tracer, calls: list[Call], value: Value) -> bool:
@@ -138,6 +144,7 @@ def _applied(tracer: Tracer, calls: list[Call], value: Value) -> bool:
 
 def note(tracer: Tracer, call: Call, arguments: Value) -> None:
     """What a call does beside returning a value."""
+    tracer.effects += call.keeps or call.acts
     if call.keeps:
         tracer.facts.flow(arguments)
     if call.acts:
@@ -163,7 +170,9 @@ def _call(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
         arguments = NOTHING
     note(tracer, call, arguments)
     result = merged(values)
-    return Value(result.sources, False, True) if call.unsure else result
+    if not call.unsure:
+        return result
+    return Value(result.sources, False, True) if result.sources or not call.keeps else _OWN
 
 
 def window(tracer: Tracer, fields: Node, env: Env) -> Value:

@@ -12,8 +12,8 @@ from onrecord.policies.sql.wordlists import words
 
 class Call(NamedTuple):
     """- `unsure`: the result may hold values that are not among the arguments.
-    - `keeps`: the arguments may be kept, sent, or shown by the time that the call takes; `acts`: so may values that are
-      not arguments.
+    - `keeps`: the arguments may be kept, sent, or shown by the time that the call takes, and so may that it was called
+      at all; `acts`: so may values that are not arguments.
     - `multiplies`: it may return several rows, so that its arguments decide how many.
     """
 
@@ -33,9 +33,14 @@ _REVEALS = words(
     "lo_get loread currval lastval pg_sequence_last_value pg_get_sequence_data pg_stat_get_activity pg_cursor "
     "pg_stat_get_backend_activity pg_prepared_statement pg_stat_get_wal_receiver pg_prepared_xact pg_mcv_list_items"
 )
-# set_config keeps its value; the others tell their argument by time, or by what random() gives afterwards.
-_KEEPS = words("set_config setseed pg_sleep pg_sleep_for pg_sleep_until")
-_HARMLESS = words("nextval lo_close lo_creat lo_tell lo_tell64")
+# set_config keeps its value; the others tell their argument, or whether they were called, by time, by what random()
+# or a transaction id is afterwards, or by which locks are left.
+_KEEPS = words(
+    "set_config setseed pg_sleep pg_sleep_for pg_sleep_until random random_normal array_sample array_shuffle "
+    "txid_current pg_current_xact_id pg_advisory_unlock pg_advisory_unlock_all pg_advisory_unlock_shared"
+)
+_KEEPS_AND_REVEALS = words("loread")
+_HARMLESS = words("lo_tell lo_tell64")
 SETS = words(
     "aclexplode generate_series generate_subscripts json_array_elements json_array_elements_text json_each "
     "json_each_text json_object_keys json_populate_recordset json_to_recordset jsonb_array_elements "
@@ -50,7 +55,7 @@ COLUMNS = columns_of("functions")
 def _built_in(name: str) -> Call | None:
     """The judgement of PostgreSQL's own `name`; None where it has no such function."""
     if name in _REVEALS:
-        return Call(unsure=True, multiplies=True)
+        return Call(unsure=True, keeps=name in _KEEPS_AND_REVEALS, multiplies=True)
     if name in _KEEPS:
         return Call(keeps=True)
     if name in SETS and name in STABLE:

@@ -48,7 +48,7 @@ class Facts:
 class Tracer:
     """The state of one evaluation. `query` evaluates a statement node that returns rows (queries.py sets it)."""
 
-    __slots__ = ("facts", "functions", "knowledge", "left", "query")
+    __slots__ = ("effects", "facts", "functions", "knowledge", "left", "query")
 
     def __init__(
         self, knowledge: Knowledge, query: Callable[[Tracer, str, Node, Env], Result], work: int = WORK
@@ -58,6 +58,7 @@ class Tracer:
         self.query = query
         self.facts = Facts()
         self.left = work
+        self.effects = 0  # calls seen that do something beside returning a value
 
     def spend(self, amount: int) -> None:
         self.left -= amount

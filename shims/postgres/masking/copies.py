@@ -64,6 +64,11 @@ class CopyMasking:
 class TextCopy(CopyMasking):
     """Lines; a line end inside a value is escaped."""
 
+    @property
+    def _may_be_value(self) -> bool:
+        """Whether NULL looks like a value that is equal to it: then it is masked like that one, or it would tell."""
+        return self._options.null not in (b"\\N", b"")
+
     def _end(self) -> int | None:
         at = self._held.find(b"\n", self._scanned)
         if at < 0:
@@ -87,7 +92,7 @@ class TextCopy(CopyMasking):
         changed = False
         for i, masker in enumerate(self._maskers):
             field = fields[i]
-            if masker is None or field == options.null:
+            if masker is None or (field == options.null and not self._may_be_value):
                 continue
             value = _unescaped(field)
             new = masker(value, self._found)

@@ -7,7 +7,9 @@ from typing import Any
 
 from onrecord.policies.masking import REDACTED, MaskError, Masks, clean_record
 from onrecord.policies.sql.catalog import Catalog
+from onrecord.policies.sql.errors import SqlError
 from onrecord.policies.sql.lineage import Lineage, Output
+from onrecord.policies.sql.parser import parse
 from onrecord.policies.verdict import Deny
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.postgres.copies import CopyMask, CopyShape
@@ -16,7 +18,7 @@ from onrecord.shims.postgres.masking.copy_options import copy_options
 from onrecord.shims.postgres.masking.plan import Rules, columns_of
 from onrecord.shims.postgres.masking.rows import Column, Plan
 from onrecord.shims.postgres.masking.ruled import Ruled
-from onrecord.shims.postgres.masking.texts import mask_fields, mask_notification, own_texts
+from onrecord.shims.postgres.masking.texts import is_of_text, mask_fields, mask_notification, own_texts
 from onrecord.shims.postgres.masking.types import Kind, Types
 from onrecord.shims.postgres.masking.values import Detecting, Found, Values
 from onrecord.shims.postgres.messages import Column as Announced
@@ -143,7 +145,18 @@ class SessionMasking:
         """An ErrorResponse or NoticeResponse to the statements of `decisions`."""
         decisions = list(decisions)
         clean = self._cleaner(decisions)
-        return mask_fields(data, clean, found, by_column=self.by_column, own=_own(decisions))
+        # Rows that are masked speak where no place in the text is named: a client could say all that may be in them.
+        own = () if self.by_column and not is_of_text(data) and any(map(self._touches, decisions)) else _own(decisions)
+        return mask_fields(data, clean, found, by_column=self.by_column, own=own)
+
+    def _touches(self, decision: Decision) -> bool:
+        """Whether the command may meet rows of which columns are masked."""
+        command = decision.command
+        read, written = getattr(command, "tables_read", ()), getattr(command, "tables_written", ())
+        if not read and getattr(command, "kind", "") == "INSERT" and _only_adds(command.text):
+            return False
+        tables = {*read, *written}
+        return command.action == "unknown" or self.masks.may_hit(f"{table}.*" for table in tables)
 
     def notification(self, data: bytes, decisions: Iterable[Decision], found: Found) -> bytes:
         """A NotificationResponse."""
@@ -173,6 +186,16 @@ class SessionMasking:
     def clean_record(self, payload: bytes) -> bytes:
         """The payload of a record (JSON) with text and detail cleaned. Never raises."""
         return clean_record(payload, self.masks.detectors)
+
+
+def _only_adds(text: str) -> bool:
+    """Whether an INSERT meets no row but its own: those that are there only say that they have its key."""
+    try:
+        (statement,) = parse(text)
+    except (SqlError, ValueError):
+        return False
+    insert = statement["stmt"].get("InsertStmt")
+    return insert is not None and "onConflictClause" not in insert
 
 
 def _wanted(decision: Decision) -> tuple[str, ...]:

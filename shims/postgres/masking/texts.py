@@ -44,6 +44,11 @@ def mask_fields(data: bytes, clean: Cleaner, found: Found, *, by_column: bool, o
     return data if body == data[HEADER_SIZE:] else message(data[:1], body)
 
 
+def is_of_text(data: bytes) -> bool:
+    """Whether an ErrorResponse names a place in the client's statement: it is about the text, and no row was met."""
+    return any(letter == ord("P") for letter, _ in _fields(data))
+
+
 def mask_notification(data: bytes, clean: Cleaner, found: Found, *, by_column: bool, own: Iterable[str]) -> bytes:
     """A NotificationResponse: who sent the payload is not known, and so not what it was made of."""
     at = HEADER_SIZE + 4
