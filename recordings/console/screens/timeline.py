@@ -245,6 +245,7 @@ class TimelineScreen(Watching):
 
     def action_back(self) -> None:
         self.remove_class("zoom")
+        self.query_one("#filter", Input).value = self._text  # the one that holds
         self.set_focus(self.timeline)
 
     def action_zoom(self) -> None:
