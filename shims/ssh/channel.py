@@ -158,6 +158,8 @@ class ClientSession(asyncssh.SSHServerSession[bytes]):
         return self._run(refuse)
 
     def _run(self, runner: Runner) -> bool:
+        if self.link.ended:
+            return False
         self._runner = runner
         return True
 

@@ -24,7 +24,6 @@ _log = logging.getLogger("onrecord.ssh")
 IDENTITY = "onrecord:identity"
 MAX_TOKENS = 6  # tries of one connection
 MAX_KEYS = 32
-TOO_MANY = 12  # SSH_DISCONNECT_TOO_MANY_CONNECTIONS
 NO_MORE_WAYS = 14  # SSH_DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE
 
 
@@ -64,7 +63,7 @@ class Entrance(asyncssh.SSHServer):
         self.client = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
         reason = self._server.enter(self, self.client)
         if reason:
-            conn.disconnect(TOO_MANY, f"onrecord: {reason}")
+            self.connection.turn_away(f"onrecord: {reason}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.leave(self, exc)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("onrecord.ssh")
 
+FAREWELL = 0.2  # seconds, in which nothing can be begun any more
 BY_APPLICATION = 11  # SSH_DISCONNECT_BY_APPLICATION, RFC 4253
 _deciding: contextvars.ContextVar[Any] = contextvars.ContextVar("deciding")
 
@@ -148,6 +149,10 @@ class Link:
         if self._upstream is not None:
             self._upstream.add_done_callback(_close)
             self._upstream.cancel()
+        # OpenSSH leaves at once when it is disconnected: what was said before must have been read by then.
+        asyncio.get_running_loop().call_later(FAREWELL, self._disconnect, reason)
+
+    def _disconnect(self, reason: str) -> None:
         with contextlib.suppress(Exception):
             self.connection.disconnect(BY_APPLICATION, f"onrecord: {reason}")
 

@@ -158,6 +158,7 @@ class Relay:
         """The whole session ends."""
         self.client.say(f"the session ends: {reason}")
         self.abort(reason)
+        self.client.exit(FAILED)
 
     # ------------------------------------------------------------------ from the client
 

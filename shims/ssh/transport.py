@@ -104,6 +104,12 @@ class GatewayConnection(SSHServerConnection):
         gather_writes(transport)
         super().connection_made(transport)
 
+    def turn_away(self, text: str) -> None:
+        """Close before any of SSH is spoken; a line of text may stand there (RFC 4253, 4.2)."""
+        if self._transport is not None:
+            self._transport.write(text.encode() + b"\r\n")
+            self._transport.close()
+
     def pause_writing(self) -> None:
         """The client reads more slowly than its windows allow: nothing more is read from the host meanwhile."""
         _set_reading(self.peer, reading=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -310,3 +311,25 @@ def resident(pid: int) -> int:
     """Bytes of memory that a process has."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+async def test_too_many_logins_at_a_time_are_sent_away_and_on_record(make_lab: LabMaker):
+    lab = make_lab(gateway={"max_connections": 16, "handshake_timeout": "30 s"})
+    assert await works(lab)
+    at = ("127.0.0.1", lab.gateway.setup.ssh_port)
+    with socket.create_connection(at, timeout=30) as one, socket.create_connection(at, timeout=30) as other:
+        assert one.recv(8) == other.recv(8) == b"SSH-2.0-"
+        with socket.create_connection(at, timeout=30) as third:
+            assert third.recv(4096) == b"onrecord: too many connections\r\n"
+            assert third.recv(4096) == b""
+        with pytest.raises((asyncssh.Error, ConnectionError)):
+            await connect(lab)
+
+    async def free() -> bool:
+        with contextlib.suppress(asyncssh.Error, ConnectionError):
+            return await works(lab)
+        return False
+
+    while not await free():
+        await asyncio.sleep(0.1)
+    assert any("too many connections" in json.dumps(row) for row in lab.log())
