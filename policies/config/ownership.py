@@ -12,7 +12,14 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from onrecord.policies.config.types import Config, HttpResource, PostgresResource, SecretRef, SshResource
+from onrecord.policies.config.types import (
+    Config,
+    HttpResource,
+    KubernetesResource,
+    PostgresResource,
+    SecretRef,
+    SshResource,
+)
 from onrecord.policies.errors import Problem
 
 MAX_LINKS = 40
@@ -46,6 +53,8 @@ def files_of(config: Config) -> Iterator[tuple[str, Path]]:
     for name, resource in config.resources.items():
         for field, ref in secret_refs(resource):
             yield from _file_of(f"resources.{name}.{field}", ref)
+        if isinstance(resource, KubernetesResource) and resource.exec:
+            yield f"resources.{name}.exec", Path(resource.exec[0])
 
 
 def _file_of(key: str, ref: SecretRef) -> Iterator[tuple[str, Path]]:
@@ -80,10 +89,12 @@ def admin_refs(config: Config) -> list[tuple[str, SecretRef]]:
 
 def secret_refs(resource: HttpResource | PostgresResource | SshResource) -> list[tuple[str, SecretRef]]:
     """The references of one resource, each under its key."""
-    fields = ("password", "catalog_password", "client_key", "bearer", "basic", "key", "passphrase")
+    fields = ("password", "catalog_password", "client_key", "bearer", "basic", "token", "key", "passphrase")
     found = [(field, ref) for field in fields if (ref := getattr(resource, field, None)) is not None]
     headers = resource.headers if isinstance(resource, HttpResource) else {}
-    return found + [(f"headers.{name}", ref) for name, ref in headers.items() if isinstance(ref, SecretRef)]
+    found += [(f"headers.{name}", ref) for name, ref in headers.items() if isinstance(ref, SecretRef)]
+    variables = resource.exec_env if isinstance(resource, KubernetesResource) else {}
+    return found + [(f"exec_env.{name}", ref) for name, ref in variables.items() if isinstance(ref, SecretRef)]
 
 
 def weak_places(path: Path) -> list[tuple[Path, str, str]]:

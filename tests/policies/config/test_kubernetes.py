@@ -49,3 +49,17 @@ def test_a_cluster_below_a_path_keeps_it_on_both_sides(tmp_path):
 )
 def test_what_is_wrong_is_said(tmp_path, line, problem):
     assert problem in one_problem(tmp_path, GATEWAY + HEAD + line + "\n")
+
+
+def test_the_token_the_plugin_and_its_secrets_are_files_that_nobody_else_may_write(tmp_path):
+    from onrecord.policies.config.ownership import files_of, secret_refs
+
+    for name in ("token", "secret"):
+        (tmp_path / name).write_text("x")
+    files = dict(files_of(load(tmp_path, GATEWAY + HEAD + 'token = "file:token"\n')))
+    assert files["resources.prod.token"] == tmp_path / "token"
+    text = 'exec = ["/usr/bin/env", "x"]\nexec_env = { A = "file:secret", B = "plain" }\n'
+    files = dict(files_of(load(tmp_path, GATEWAY + HEAD + text)))
+    assert str(files["resources.prod.exec"]) == "/usr/bin/env"
+    assert files["resources.prod.exec_env.A"] == tmp_path / "secret"
+    assert [field for field, _ in secret_refs(cluster(tmp_path, text))] == ["exec_env.A"]
