@@ -211,7 +211,7 @@ def test_the_admin_process_gets_the_secrets_of_logins_and_notifications_alone(tm
         gateway={"admin": "127.0.0.1:8088", "http": None},
         resources={
             "orders": {
-                "type": "postgres", "upstream": "postgresql://svc@127.0.0.1:5432/shop", "password": "env:ORDERS_PASSWORD",
+                "type": "postgres", "upstream": "postgresql://a@127.0.0.1:5432/shop", "password": "env:ORDERS_PASSWORD",
                 "groups": ["agents"],
             }
         },

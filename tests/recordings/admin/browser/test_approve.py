@@ -26,7 +26,7 @@ def approve(page: Page) -> None:
 
 
 def test_a_delete_in_psql_runs_when_it_is_approved_on_the_page(lab: Lab, table: str) -> None:
-    page = lab.log_in("dana", viewport={"width": 900, "height": 760})
+    page = lab.log_in("dana", viewport={"width": 900, "height": 760}, reduced_motion="reduce")
     expect(page.locator("#empty")).to_be_visible()
     psql = lab.psql(f"DELETE FROM {table} WHERE id <= 3")
     expect(page.locator("li.card", has_text=table)).to_be_visible()  # without a reload by hand
@@ -38,6 +38,10 @@ def test_a_delete_in_psql_runs_when_it_is_approved_on_the_page(lab: Lab, table: 
     assert rows(lab, table) == 10
     lab.picture(page, "approval")
     page.get_by_label("Reason").fill("window of 14:00")
+    page.keyboard.press("Tab")
+    page.get_by_text("binds to").scroll_into_view_if_needed()
+    expect(page.get_by_role("button", name="Approve once")).to_be_enabled()
+    lab.picture(page, "approval-decide")
     approve(page)
     assert ended(psql)[:2] == (0, "DELETE 3")
     assert rows(lab, table) == 7
