@@ -28,6 +28,7 @@ from onrecord.recordings.admin.site import LoginNeededError, PageError, Site, br
 from onrecord.recordings.admin.slack_route import PATH as SLACK_PATH
 from onrecord.recordings.admin.slack_route import slack_routes
 from onrecord.recordings.control.admin import DecisionError
+from onrecord.recordings.display.neutral import clean
 
 log = logging.getLogger("onrecord.admin")
 
@@ -55,13 +56,13 @@ def build_app(site: Site, *, api: Sequence[BaseRoute] = (), slack: SlackRequests
         if isinstance(error, HTTPException):
             status = HTTPStatus(error.status_code)
             return _message(site, request, status, status.phrase, "The address leads nowhere here.")
-        log.warning("%s: %s", request.url.path, error)
+        log.warning("%s: %s", clean(request.url.path), error)
         status = HTTPStatus.SERVICE_UNAVAILABLE
         text = f"{error}. Nothing was shown or decided."
         return _message(site, request, status, "Not possible now", text)
 
     async def broken(request: Request, error: Exception) -> Response:
-        log.error("%s: an error of ours", request.url.path, exc_info=error)
+        log.error("%s: an error of ours", clean(request.url.path), exc_info=error)
         text = "An error of the gateway's own. Nothing was decided. Its log says more."
         return _message(site, request, HTTPStatus.INTERNAL_SERVER_ERROR, "Broken", text)
 

@@ -113,6 +113,8 @@ class Guard:
         sites, modes = _values(headers, b"sec-fetch-site"), _values(headers, b"sec-fetch-mode")
         if set(_values(headers, b"sec-fetch-dest")) & _FRAMES:
             return HTTPStatus.FORBIDDEN, "these pages are not shown inside others"
+        if any("prefetch" in value for value in _values(headers, b"sec-purpose") + _values(headers, b"purpose")):
+            return HTTPStatus.FORBIDDEN, "nothing here is fetched before somebody wants to see it"
         if scope["method"] in _SAFE:
             if any(site in ("cross-site", "same-site") for site in sites) and modes != ["navigate"]:
                 return HTTPStatus.FORBIDDEN, "another site's page may not read this"

@@ -98,6 +98,23 @@ async def test_another_sites_script_reads_nothing_and_its_links_work(office):
         assert (await client.get("/approvals", headers=link)).status_code == 200
 
 
+async def test_a_page_that_is_fetched_in_advance_counts_as_seen_by_nobody(office):
+    id = office.hold()
+    async with office.log_in("dana", "dba") as client:
+        for name in ("Sec-Purpose", "Purpose"):
+            answer = await client.get(f"/approvals/{id}", headers={name: "prefetch;prerender"})
+            assert answer.status_code == 403
+    assert not any(record.get("what") == "approval" for record in office.journal())
+
+
+async def test_an_address_forges_no_line_of_the_log(office, caplog):
+    office.channel.silent = True
+    async with office.log_in("dana", "dba") as client:
+        assert (await client.get("/approvals/x%0A2026-11-29 forged%1b[31m")).status_code == 503
+    assert "\n2026" not in caplog.text
+    assert "\x1b" not in caplog.text
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "X"])
 async def test_other_methods_are_refused(office, method):
     async with office.client() as client:
