@@ -49,7 +49,9 @@ class Together:
         self._failed = False
 
     def arrive(self, *, allowed: bool) -> None:
-        """One of them may run, or may not."""
+        """One of them may run, or may not. Once all have arrived nothing changes that any more."""
+        if self._met.is_set():
+            return
         self._left -= 1
         self._failed = self._failed or not allowed
         if self._failed or self._left <= 0:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from onrecord.policies.answers import printable
 from onrecord.policies.approvals import (
     OPEN,
     Approval,
@@ -292,7 +293,8 @@ class Desk:
         del self._waiters[approval.id]
         if approval.state not in OPEN:
             return
-        if message.keep or (approval.request.reuse > 0 and approval.state is State.GRANTED):
+        kept = message.keep and approval.request.keep
+        if kept or (approval.request.reuse > 0 and approval.state is State.GRANTED):
             self._tell(approval)
         else:
             self._end(approval, message.reason)
@@ -312,6 +314,7 @@ class Desk:
         if isinstance(message, Watch):
             self._watch(peer)
             return
+        message = replace(message, reason=printable(message.reason))  # the agent reads it, in every protocol
         try:
             if isinstance(message, Decide):
                 answer = self._decide(message)

@@ -166,7 +166,7 @@ class Holds:
             ticket = next((one for one in self._tickets.values() if one.approval == message.ref), None)
         if ticket is None:  # its client has left before the answer came
             if message.approval:
-                self._send(CancelHold(message.approval, "the client left", keep=False))
+                self._send(CancelHold(message.approval, "the client left", keep=True))
             return
         if not message.approval:
             ticket.set("refused", message.reason)

@@ -328,3 +328,10 @@ def test_state_that_was_put_back_on_disk_grants_nothing_by_itself(office: Office
     office.state._write("UPDATE approvals SET state = 'granted'", ())
     office.state._write("UPDATE approvals SET data = replace(data, '\"used\"', '\"granted\"')", ())
     assert not office.consume(nonce="other").ok
+
+
+def test_a_reason_can_be_carried_by_every_protocol(office: Office) -> None:
+    office.hold()
+    by = human(auth_time=office.wall)
+    office.desk.received(office.admin, Decide("r", "a", "deny", by, "no\0\x1b[2J\nnever\u202e"))
+    assert office.process.last(Ruled).reason == "no\ufffd\ufffd[2J never\ufffd"
