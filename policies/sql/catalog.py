@@ -16,12 +16,16 @@ _serials = itertools.count(1)
 
 
 class CatalogColumn(msgspec.Struct, frozen=True):
-    """A live column: its name, attnum, and its type as OID and `schema.name` (of a domain: the domain's)."""
+    """A live column: its name, attnum, and its type as OID and `schema.name` (of a domain: the domain's).
+
+    `made_of`: the columns of its row that it is generated from.
+    """
 
     name: str
     number: int
     type_oid: int
     type: str
+    made_of: tuple[str, ...] = ()
 
 
 class Relation(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,7 +57,14 @@ class Views:
         family = (relation.full_name, *relation.parents, *relation.children)
         row = Value(frozenset([f"{name}.*" for name in family]), False, unsure)
         columns = [
-            Column(column.name, Value(frozenset([f"{name}.{column.name}" for name in family]), not unsure, unsure))
+            Column(
+                column.name,
+                Value(
+                    frozenset([f"{name}.{own}" for name in family for own in (column.name, *column.made_of)]),
+                    not unsure and not column.made_of,
+                    unsure,
+                ),
+            )
             for column in relation.columns
         ]
         return Result(tuple(columns)), row

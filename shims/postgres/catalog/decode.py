@@ -27,7 +27,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     schemas: list[str]
     relations: list[tuple[int, str, str, str, bool]]
-    columns: list[tuple[int, list[tuple[str, int, int]]]]
+    columns: list[tuple[int, list[tuple[str, int, int, list[int] | None]]]]
     types: list[tuple[int, str, str, str, int, int, int]]
     inherits: list[tuple[int, int]]
     references: list[tuple[int, int, bool]]
@@ -59,7 +59,16 @@ def decode_catalog(answers: dict[str, str], views: dict[int, str], bodies: dict[
         raise CatalogError(f"an answer of the catalog cannot be read: {error}") from None
     types = {oid: f"{schema}.{name}" for oid, schema, name, *_ in facts.types}
     columns = {
-        relation: tuple(CatalogColumn(name, number, oid, types.get(oid, "?")) for name, number, oid in found)
+        relation: tuple(
+            CatalogColumn(
+                name,
+                number,
+                oid,
+                types.get(oid, "?"),
+                tuple(other for other, place, *_ in found if place in made_of) if made_of else (),
+            )
+            for name, number, oid, made_of in found
+        )
         for relation, found in facts.columns
     }
     functions = tuple(_functions(facts, types, bodies))

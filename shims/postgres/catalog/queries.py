@@ -30,11 +30,22 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p', 'S', 'c') AND c.relpersistence <> 't' AND {_own("c.oid")}
 """
 
+# What a generated column's expression refers to. In some versions the column depends on it, in others its pg_attrdef.
+_MADE_OF = """CASE WHEN t.attgenerated <> '' THEN (
+            SELECT pg_catalog.json_agg(DISTINCT d.refobjsubid) FROM pg_catalog.pg_depend d
+            WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = t.attrelid
+              AND d.refobjsubid > 0 AND d.refobjsubid <> t.attnum AND (
+                d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = t.attrelid
+                    AND d.objsubid = t.attnum
+                OR d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid IN (
+                    SELECT f.oid FROM pg_catalog.pg_attrdef f WHERE f.adrelid = t.attrelid AND f.adnum = t.attnum)))
+        END"""
+
 # Dropped columns and system columns are no columns of a row.
 COLUMNS = f"""
 SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(a.attrelid, a.columns)), '[]') FROM (
     SELECT t.attrelid::pg_catalog.int8 AS attrelid, pg_catalog.json_agg(pg_catalog.json_build_array(
-        t.attname, t.attnum, t.atttypid::pg_catalog.int8) ORDER BY t.attnum) AS columns
+        t.attname, t.attnum, t.atttypid::pg_catalog.int8, {_MADE_OF}) ORDER BY t.attnum) AS columns
     FROM pg_catalog.pg_attribute t
     JOIN pg_catalog.pg_class c ON c.oid = t.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

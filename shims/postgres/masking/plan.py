@@ -76,9 +76,16 @@ class Rules:
         if found is None:
             return None, False
         rule = self._in_family(relation, found)
-        if rule is None and self._nested(found.type_oid):
+        if rule is None and (self._nested(found.type_oid) or self._is_made_of_masked(relation, found)):
             rule = WHOLE
         return rule, relation.kind in _STORED
+
+    def _is_made_of_masked(self, relation: Relation, column: CatalogColumn) -> bool:
+        return any(
+            self._in_family(relation, own) is not None or self._nested(own.type_oid)
+            for own in relation.columns
+            if own.name in column.made_of
+        )
 
     def _in_family(self, relation: Relation, column: CatalogColumn) -> Rule | None:
         """The rule of a column by its own name, or by those of its ancestors and descendants."""
@@ -118,7 +125,9 @@ class Rules:
         if not columns and source.rpartition(".")[2] not in _SYSTEM_COLUMNS:
             return True  # the catalog does not know it
         return any(
-            self._in_family(relation, column) is not None or self._nested(column.type_oid)
+            self._in_family(relation, column) is not None
+            or self._nested(column.type_oid)
+            or self._is_made_of_masked(relation, column)
             for relation, column in columns
         )
 

@@ -18,6 +18,8 @@ CREATE VIEW order_list AS SELECT id, note FROM orders;
 CREATE TABLE events (id int, at date, email text) PARTITION BY RANGE (at);
 CREATE TABLE events_2025 PARTITION OF events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
 INSERT INTO events VALUES (1, '2025-05-05', 'qzxjkvevent@wvutsrq.example');
+CREATE TABLE members (id int, email text, low text GENERATED ALWAYS AS (lower(email)) STORED, tail text GENERATED ALWAYS AS (email || '!') STORED);
+INSERT INTO members (id, email) VALUES (1, 'Qzxjkvmember@wvutsrq.example');
 CREATE TABLE people (id int, name text);
 CREATE TABLE vips (secret text) INHERITS (people);
 CREATE FUNCTION purge() RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM orders; RETURN 1; END';

@@ -33,7 +33,7 @@ WATCHED = {
 REFUSED = "42501"
 OWNER = "bypass_owner"
 MASKS = [
-    {"columns": ["public.customers.email", "public.events.email"], "strategy": "partial"},
+    {"columns": ["public.customers.email", "public.events.email", "public.members.email"], "strategy": "partial"},
     {"columns": ["public.customers.card", "public.customers.notes", "public.customers.data"], "strategy": "redact"},
 ]
 
