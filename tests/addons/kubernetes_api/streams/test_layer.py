@@ -274,7 +274,6 @@ def test_a_fault_of_our_own_lets_nothing_through(step: str, monkeypatch: pytest.
         bench.server_says(b"\x01secret" if step == "chunk" else b"\x03" + SUCCESS)
     assert bench.to_client == bench.to_server == b""
     assert bench.auditor.outcomes[0][1].status == "aborted"
-    bench.layer.debug = None
     bench.server_says(b"\x01late")
     assert bench.to_client == b""
 
