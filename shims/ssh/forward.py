@@ -343,10 +343,15 @@ async def _decide(link: Link, command: ForwardCommand, *, is_listed: bool) -> De
     decision = await link.submit(command)
     if not decision.allowed:
         raise asyncssh.ChannelOpenError(PROHIBITED, f"onrecord: {decision.message}")
-    if not is_listed and not isinstance(decision.ruling.verdict, Allow):  # mode = "observe" opens no tunnels
-        outcome = Outcome(status="refused", error="no policy allows this tunnel")
-        link.auditor.finish(decision, outcome)
-        raise asyncssh.ChannelOpenError(PROHIBITED, f"onrecord: {decision.message}")
+    verdict = decision.ruling.verdict
+    reason = ""
+    if not is_listed and not isinstance(verdict, Allow):  # mode = "observe" opens no tunnels
+        reason = "no policy allows this tunnel"
+    elif isinstance(verdict, Allow) and verdict.mask:
+        reason = "a policy asks for masks, and a tunnel cannot be searched"
+    if reason:
+        link.auditor.finish(decision, Outcome(status="refused", error=reason))
+        raise asyncssh.ChannelOpenError(PROHIBITED, f"onrecord: {reason} [record {decision.id}]")
     return decision
 
 

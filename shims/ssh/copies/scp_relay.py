@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from onrecord.policies.errors import OnrecordError
 from onrecord.policies.files import plants
-from onrecord.policies.model import Action, NameSet, SftpCommand
+from onrecord.policies.model import Action, NameSet, Outcome, SftpCommand
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.ssh.copies.lines import Copy
 from onrecord.shims.ssh.copies.look import Look
@@ -151,12 +151,16 @@ class _ScpRelay(Relay):
     def _decided(self, entry: Entry, place: bytes, decision: Decision) -> None:
         if self.finished:
             return
-        if not decision.allowed:
+        reason = "" if decision.allowed else decision.message
+        if not reason and self._copy.direction == "read" and self.link.masks_of(decision).detectors is not None:
+            reason = "onrecord:masking: a policy asks for masks, and scp -O cannot be searched"
+            self.link.auditor.finish(decision, Outcome(status="refused", error=reason))
+        if reason:
             if entry.what == "C":
                 self._sender.skip()
             else:
                 self._sender.depth -= 1
-            self._turn_down(entry, decision.message)
+            self._turn_down(entry, reason)
             return
         direction = "to_upstream" if self._copy.direction == "write" else "to_client"
         transfer = Transfer(decision, direction, self.link.recordings.body_limit)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import msgspec
 
 from onrecord.policies.errors import OnrecordError
 from onrecord.policies.files import plants
-from onrecord.policies.model import Action, NameSet, SshCommand
+from onrecord.policies.model import Action, NameSet, Outcome, SshCommand
 from onrecord.policies.sql.wordlists import words
 from onrecord.recordings.auditor import Decision
 from onrecord.shims.ssh.channel import FAILED, REFUSED
@@ -53,6 +53,12 @@ async def run_copy(link: Link, client: ClientSession, text: str) -> bool:
         decision = await link.submit(_command(plain, copy, resolved), client)
         if not decision.allowed:
             client.refuse(decision)
+            return True
+        if copy.direction == "read" and link.masks_of(decision).detectors is not None:
+            reason = f"a policy asks for masks, and what {copy.kind} sends cannot be searched"
+            link.auditor.finish(decision, Outcome(status="refused", code=str(REFUSED), error=reason))
+            client.say(f"{MASKING}: {reason} ({_HINT}) [record {decision.id}]")
+            client.exit(REFUSED)
             return True
         await _relay(link, client, decision, copy, resolved, look).run(text)
     except (OnrecordError, asyncssh.Error, OSError) as error:

@@ -193,3 +193,12 @@ def test_names_that_lead_out_of_the_target_end_the_copy(make_lab: LabMaker, tmp_
         done = lab.client().run("app1@gateway", f"scp -d -t {tmp_path}/d", stdin=b"C0644 2 " + name + b"\nab\0")
         assert done.returncode != 0
     assert sorted(path.name for path in tmp_path.rglob("*") if path.name in ("out", "b")) == []
+
+
+@pytest.mark.parametrize("hook", ["ssh", "sftp"])
+def test_masks_that_a_policy_asks_for_are_not_passed_by(make_lab: LabMaker, tmp_path: Path, source: Path, hook: str):
+    lab = make_lab(policies=[policy(tmp_path, 'return Allow(mask=("email",))', hook=hook)])
+    done = lab.client().run("-O", f"app1@gateway:{source}/deep/file", str(tmp_path), tool="scp")
+    assert done.returncode != 0
+    assert b"onrecord:masking" in done.stderr
+    assert not (tmp_path / "file").exists()

@@ -116,6 +116,14 @@ def test_a_policy_opens_a_tunnel_which_is_counted_hashed_and_kept(make_lab: LabM
     assert "through the tunnel" in shown
 
 
+def test_a_tunnel_that_a_policy_wants_masked_is_refused(make_lab: LabMaker, tmp_path: Path, echo: int):
+    lab = make_lab(policies=[policy(tmp_path, 'return Allow(mask=("email",))', hook="forward")])
+    done = lab.client().run("-W", f"127.0.0.1:{echo}", "app1@gateway", stdin=b"ann@example.com")
+    assert b"ann@example.com" not in done.stdout
+    (row,) = tunnels(lab, 1)
+    assert row["outcome"]["status"] == "refused"
+
+
 def test_listed_destinations_are_asked_about_and_others_are_not(make_lab: LabMaker, echo: int):
     lab = make_lab(forwards=[f"127.0.0.1:{echo}"])
     port, other = free_port(), free_port()
