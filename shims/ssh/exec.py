@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onrecord.shims.ssh.commands import exec_command
-from onrecord.shims.ssh.copies.serve import judged, run_copy
+from onrecord.shims.ssh.copies.serve import run_copy
 from onrecord.shims.ssh.terminal import relay_for
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def run_exec(link: Link, client: ClientSession, text: str) -> None:
         return
     if await run_copy(link, client, text):
         return
-    command = judged(exec_command(link.opened.session, text, link.user, interactive=client.pty is not None))
+    command = exec_command(link.opened.session, text, link.user, interactive=client.pty is not None)
     decision = await link.submit(command, client)
     if not decision.allowed:
         client.refuse(decision)

@@ -73,19 +73,6 @@ async def run_copy(link: Link, client: ClientSession, text: str) -> bool:
     return True
 
 
-def judged(command: SshCommand) -> SshCommand:
-    """A line that is not recognised as a copy: where it runs scp's far side all the same, its files are not known."""
-    for argv in command.argv:
-        if argv and posixpath.basename(argv[0]) == "scp" and any(_far_side(word) for word in argv[1:]):
-            also_admin = command.also_admin or command.action == "admin"
-            return msgspec.structs.replace(command, action="unknown", also_admin=also_admin)
-    return command
-
-
-def _far_side(word: str) -> bool:
-    return word.startswith("-") and not word.startswith("--") and not {"t", "f"}.isdisjoint(word)
-
-
 def _relay(
     link: Link, client: ClientSession, decision: Decision, copy: Copy, resolved: tuple[bytes, ...], look: Look
 ) -> Relay:
