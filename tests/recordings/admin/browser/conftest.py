@@ -28,7 +28,7 @@ from onrecord.policies import Hold
 class GuardOrders:
     def sql(self, command):
         if "/*soon over*/" in command.text:
-            return Hold(approvers="dba", reason="DELETE on the shop", timeout=4)
+            return Hold(approvers="dba", reason="DELETE on the shop", timeout=15)
         if command.kind == "DELETE" or "/*held*/" in command.text:
             return Hold(approvers="dba", reason="DELETE on the shop", timeout=600)
         return None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.recordings.admin.browser.conftest import PATIENCE, Lab, ended, other_site, rows
 
 expect.set_options(timeout=PATIENCE)
+pytestmark = pytest.mark.timeout(300)
 
 
 def review(page: Page, table: str) -> str:
