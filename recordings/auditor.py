@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -50,6 +51,8 @@ from onrecord.recordings.records import (
 )
 
 __all__ = ["Auditor", "Decision", "OpenSession", "RefusedError", "elapsed_ms", "explain"]
+
+_log = logging.getLogger("onrecord.auditor")
 
 MAX_DENIED = 8 * 1024 * 1024  # bytes of a denied command's record; a longer one is shortened
 SHORT_TEXT = 64 * 1024
@@ -284,7 +287,10 @@ class Auditor:
         for opened in list(self._open.values()) if kills else ():
             kill = stopped_by(kills, opened.session)
             if kill is not None and opened.on_kill is not None:
-                opened.on_kill(f"{KILL}: {kill.text}")
+                try:
+                    opened.on_kill(f"{KILL}: {kill.text}")
+                except Exception:  # noqa: BLE001  # the others are stopped all the same; this one's next command is refused
+                    _log.exception("session %s could not be ended", opened.session.id)
 
     def _over(self, identity: Identity) -> Ruling | None:
         """Whether the identity has used up what it may."""

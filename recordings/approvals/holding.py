@@ -176,7 +176,10 @@ async def _wait(opened: OpenSession, ticket: Ticket, verdict: Hold) -> None:
             told = int((monotonic() - began) // AGAIN) + 1
             if opened.on_wait is not None:
                 expires = time() + remaining
-                opened.on_wait(Waiting(ticket.approval, verdict.who, verdict.reason, expires, waited))
+                try:
+                    opened.on_wait(Waiting(ticket.approval, verdict.who, verdict.reason, expires, waited))
+                except Exception:  # noqa: BLE001  # a client that cannot be told waits nevertheless
+                    _log.exception("a client could not be told that it waits")
         limit = remaining if not ticket.approval else min(remaining, began + told * AGAIN - monotonic())
         await ticket.changed(limit)
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from onrecord.policies.errors import StoreError
+from onrecord.policies.kills import Kill
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Session, SqlCommand
 from onrecord.policies.verdict import Allow, Deny, Hold, Ruling
 from onrecord.recordings import journal as journal_module
@@ -358,3 +359,23 @@ def test_without_anybody_to_ask_a_held_command_is_refused_at_once(case: Case) ->
     decision = case.submit(case.open())
     assert not decision.allowed
     assert "cannot be asked for" in decision.message
+
+
+def test_a_kill_ends_every_session_that_it_stops_even_where_one_cannot_be_ended(case: Case) -> None:
+    ended: list[str] = []
+
+    def fail(reason: str) -> None:
+        raise RuntimeError(reason)
+
+    first, second = case.open(), case.open()
+    first.on_kill, second.on_kill = fail, ended.append
+    case.auditor._killed((Kill(id="k", target="session", value="another"),))
+    assert not ended
+    run = first.session.run.id
+    case.auditor._killed((Kill(id="k", target="run", value=run, reason="leak"),))
+    assert ended == ["onrecord:kill: stopped: leak"]
+    refused = case.submit(first)
+    assert not refused.allowed
+    assert refused.ruling.policy == "onrecord:kill"
+    with pytest.raises(RefusedError):
+        case.open()
