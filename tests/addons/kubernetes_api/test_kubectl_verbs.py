@@ -201,16 +201,16 @@ def test_discovery_versions_explain_and_rights(kube: Cluster) -> None:
         assert "one of the kinds" in kube.run("explain", "deployments")
 
 
-def test_diff_is_a_dry_run(kube: Cluster) -> None:
-    if is_old(kube):
-        pytest.skip("1.20 asks /openapi/v2 whether the server knows dry runs, which this small server does not have")
-    kube.api.add(deployment("compared"))
-    done = kube.kubectl("diff", "-f", "-", input=json.dumps(deployment("compared", replicas=9)))
+def test_diff_is_a_dry_run(shared: Cluster) -> None:
+    """The new kubectl only: 1.20 asks /openapi/v2 for dry runs, which this small server does not have."""
+    shared.program = KUBECTL
+    shared.api.add(deployment("compared"))
+    done = shared.kubectl("diff", "-f", "-", input=json.dumps(deployment("compared", replicas=9)))
     assert done.returncode == 1, done.stderr
     assert "replicas: 9" in done.stdout
-    dry = [one["detail"] for one in kube.commands() if one["detail"]["dry_run"]]
-    assert dry
-    assert kube.api.store.get(("apps", "deployments", "shop", "compared"))["spec"]["replicas"] == 1
+    assert any(one["detail"]["dry_run"] for one in shared.commands())
+    assert shared.api.store.get(("apps", "deployments", "shop", "compared"))["spec"]["replicas"] == 1
+    shared.check_oracle()
 
 
 def test_delete_of_all_is_a_deletecollection_or_each_by_name(kube: Cluster) -> None:
