@@ -20,6 +20,9 @@ FORCED: dict[str, Any] = {
     "http2": True,
     "flow_detail": 0,
 }
+# What the gateway sets unless somebody chose otherwise: a watch may be silent for as long as an API server lets it live
+# (an hour at most, as it is delivered). Who has no token is cut off much earlier.
+PREFERRED: dict[str, Any] = {"tcp_timeout": 2 * 3600}
 # What may have any value: it changes no traffic.
 FREE = frozenset(
     {
@@ -55,12 +58,12 @@ def forbidden(options: Any) -> list[str]:
 
 
 def force(options: Any) -> None:
-    """Set what the gateway decides, where an option still has mitmproxy's default. A contrary choice is left, to be
-    refused by name."""
+    """Set what the gateway decides or prefers, where an option still has mitmproxy's default. A contrary choice is left;
+    what was not free to choose is refused by name."""
     known = dict(options.items())
     untouched = {
         name: value
-        for name, value in FORCED.items()
+        for name, value in (FORCED | PREFERRED).items()
         if name in known and known[name].value is unset and known[name].default != value
     }
     options.update(**untouched)

@@ -60,3 +60,11 @@ def test_a_contrary_choice_is_not_overwritten_so_that_it_can_be_refused() -> Non
     found.update(http2=False)
     force(found)
     assert forbidden(found) == [f"http2=False: the gateway needs {FORCED['http2']!r}"]
+
+
+def test_a_silent_watch_may_last_as_long_as_an_api_server_lets_it() -> None:
+    assert options().tcp_timeout == 7200
+    found = Options()
+    found.update(tcp_timeout=60)
+    force(found)
+    assert found.tcp_timeout == 60
