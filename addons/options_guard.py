@@ -58,8 +58,8 @@ def forbidden(options: Any) -> list[str]:
 
 
 def force(options: Any) -> None:
-    """Set what the gateway decides or prefers, where an option still has mitmproxy's default. A contrary choice is left;
-    what was not free to choose is refused by name."""
+    """Set what the gateway decides or prefers, where an option still has mitmproxy's default. A contrary choice is
+    left; what was not free to choose is refused by name."""
     known = dict(options.items())
     untouched = {
         name: value
