@@ -55,7 +55,8 @@ class Binding:
 
 
 def definitions(template: Template, catalog: Catalog | None) -> tuple[tuple[str, str], ...]:
-    """Digests of the views and of the functions in SQL that a statement rests on, as far as the catalog tells."""
+    """Digests of the views and of the functions in SQL that a statement rests on, as far as the catalog tells; and which
+    tables its names stand for: another one may be renamed to a name that was approved."""
     if catalog is None:
         return ()
     names = {name for statement in template.statements for name in (*statement.tables_read, *statement.tables_written)}
@@ -64,6 +65,11 @@ def definitions(template: Template, catalog: Catalog | None) -> tuple[tuple[str,
         (f"view {relation.full_name}", _digest(relation.definition))
         for relation in catalog.relations
         if relation.definition and (relation.full_name in names or relation.name in mentions)
+    ]
+    found += [
+        (f"table {relation.full_name}", f"oid:{relation.oid}")
+        for relation in catalog.relations
+        if not relation.definition and relation.full_name in names
     ]
     for function in catalog.functions:
         if function.name in mentions:

@@ -412,3 +412,24 @@ def test_a_refused_statement_in_a_pipeline_skips_what_is_behind_it(desk: Desk) -
         assert waiting["id"] in failed[0]
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert desk.rows() == 10
+
+
+def test_another_table_renamed_to_the_approved_name_is_not_the_approved_one(desk: Desk) -> None:
+    server, junk = desk.shop.server, f"{desk.table}_junk"
+    server.sql(f"CREATE TABLE {junk} AS SELECT * FROM {desk.table} LIMIT 1", database="shop")
+    server.sql(f"GRANT ALL ON {junk} TO {desk.shop.user}", database="shop")
+    try:
+        with desk.connection() as connection:
+            held = Running(connection, f"DELETE FROM {junk} WHERE id > 0")
+            (waiting,) = desk.pending()
+            assert f"table public.{junk}" in [one["name"] for one in waiting["rests_on"]]
+            server.sql(f"ALTER TABLE {junk} RENAME TO {junk}_kept", database="shop")
+            server.sql(f"ALTER TABLE {desk.table} RENAME TO {junk}", database="shop")
+            desk.onrecord("approve", waiting["id"], token=desk.token(), check=False)
+            error = held.join().error
+            assert error is not None
+            assert "has changed" in str(error)
+    finally:
+        server.sql(f"ALTER TABLE {junk} RENAME TO {desk.table}", database="shop")
+        server.sql(f"DROP TABLE {junk}_kept", database="shop")
+    assert desk.rows() == 10
