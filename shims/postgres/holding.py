@@ -55,8 +55,10 @@ class Binding:
 
 
 def definitions(template: Template, catalog: Catalog | None) -> tuple[tuple[str, str], ...]:
-    """Digests of the views and of the functions in SQL that a statement rests on, as far as the catalog tells; and which
-    tables its names stand for: another one may be renamed to a name that was approved."""
+    """Digests of the views and functions in SQL that a statement rests on, as far as the catalog tells.
+
+    And which tables its names stand for: another one may be renamed to a name that was approved.
+    """
     if catalog is None:
         return ()
     names = {name for statement in template.statements for name in (*statement.tables_read, *statement.tables_written)}
