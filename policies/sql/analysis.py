@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from onrecord.policies.model import NameSet
 from onrecord.policies.sql import queries, utility  # noqa: F401 - they register their handlers
 from onrecord.policies.sql.catalog import Catalog
-from onrecord.policies.sql.errors import SqlError
+from onrecord.policies.sql.errors import SqlError, SqlTooLarge
 from onrecord.policies.sql.known import known
 from onrecord.policies.sql.literals import Literals
 from onrecord.policies.sql.parser import SMALL, parse
@@ -24,6 +24,7 @@ from onrecord.policies.sql.walker import Walker
 Node = dict[str, Any]
 _Key = tuple[str, tuple[str, ...], int]
 
+MAX_STATEMENTS = 2000  # of one text: each is a command of its own, decided and recorded before any of them runs
 _ENTRIES = 4096
 _BYTES = 16 * 1024 * 1024
 _SPACE = " \t\n\r\f\v"  # PostgreSQL's: others, such as U+00A0, are letters to it
@@ -85,7 +86,7 @@ def analyse(sql: str, *, search_path: tuple[str, ...] = ("public",), catalog: Ca
     schemas of all paths that may be in force. `catalog` is what the database says of its own objects; without one, only
     what PostgreSQL brings along is known.
 
-    Raises SqlError where the text does not parse, SqlTooLarge over the bound. Never any other error.
+    Raises SqlError where the text does not parse, SqlTooLarge over the bounds. Never any other error.
     """
     serial = 0 if catalog is None else catalog.serial
     key = (sql, search_path, serial)
@@ -99,6 +100,8 @@ def analyse(sql: str, *, search_path: tuple[str, ...] = ("public",), catalog: Ca
             return found
     try:
         raw = parse(sql)
+        if len(raw) > MAX_STATEMENTS:
+            raise SqlTooLarge(f"the text holds {len(raw)} statements; analysis takes at most {MAX_STATEMENTS}")
         analysis = Analysis(tuple(_statement(statement, search_path, catalog) for statement in _slices(sql, raw)))
     except RecursionError:
         raise SqlError("the text nests too deeply to be analysed") from None

@@ -42,6 +42,27 @@ class Names(Protocol):
     def unsettled(self) -> Iterable[str]: ...
 
 
+class Before:
+    """What the statements of a text change for those behind them: `altering` a setting, `touched` names."""
+
+    __slots__ = ("altering", "touched")
+
+    def __init__(self, statements: Iterable[Statement] = ()) -> None:
+        self.altering = ""
+        self.touched: set[str] = set()
+        for statement in statements:
+            self.add(statement)
+
+    def add(self, statement: Statement) -> None:
+        """One more."""
+        self.altering = self.altering or altering_setting(statement)
+        if statement.ddl:
+            self.touched.update(statement.creates)
+
+
+NOTHING_BEFORE = Before()
+
+
 class SessionState:
     """`path` is the union of all search paths that may be in force. `version` differs when any answer may."""
 
@@ -87,24 +108,20 @@ class SessionState:
             raise PathError(f"the session's search paths name more than {MAX_SCHEMAS} schemas")
         return tuple(found)
 
-    def uncertain(self, statement: Statement, before: Iterable[Statement] = ()) -> str:
-        """Why the statement is unknown here, behind the statements `before` of its text; "" where it is not."""
+    def uncertain(self, statement: Statement, before: Before = NOTHING_BEFORE) -> str:
+        """Why the statement is unknown here, behind those of its text that made `before`; "" where it is not."""
         if "?" in self._roles and self._follows_role:
             return "search_path follows a role that the text did not tell"
         if self.altered:
             return f"{self.altered} was changed in this session, so that SQL may read in another way"
-        for one in before:
-            altering = altering_setting(one)
-            if altering:
-                return f"{altering} is changed before it"
+        if before.altering:
+            return f"{before.altering} is changed before it"
         mentions = statement.mentions
         if not mentions or self._source is None:  # without a catalog all names are taken as the text gives them
             return ""
-        touched = {name for one in before if one.ddl for name in one.creates}
-        touched |= self._touched
-        if EVERYTHING in touched:
+        if EVERYTHING in before.touched or EVERYTHING in self._touched:
             return "the session has changed names that its text did not tell, and not committed yet"
-        found = touched & mentions
+        found = (before.touched & mentions) | (self._touched & mentions)
         if found:
             return f"{min(found)} was created or changed in this session and is not committed yet"
         found = self._temporary & mentions

@@ -16,7 +16,7 @@ from onrecord.shims.postgres.combined import UNKNOWN_ROWS, executing
 from onrecord.shims.postgres.commands import UNKNOWN, Prepared, Refusal, Template, own_detail, with_detail
 from onrecord.shims.postgres.rulings import MaskedRules, ruling_of
 from onrecord.shims.postgres.settings import PathError, fields_of, paths_of
-from onrecord.shims.postgres.state import SessionState, altering_setting
+from onrecord.shims.postgres.state import Before, SessionState, altering_setting
 
 if TYPE_CHECKING:
     from onrecord.shims.postgres.catalog import CatalogSource
@@ -118,10 +118,14 @@ class Templates:
         if not statements:
             return (self.plain(text, "EMPTY", "read"),)
         lineages = self._lineages(text, path, len(statements))
-        made = tuple(self._template(statements, i, lineages[i]) for i in range(len(statements)))
-        for i, template in enumerate(made):
+        made: list[Template] = []
+        before = Before()
+        for i, statement in enumerate(statements):
+            template = self._template(statement, before, lineages[i])
             template.text, template.index, template.stamp = text, i, self._stamp
-        return made
+            made.append(template)
+            before.add(statement)
+        return tuple(made)
 
     def _unparsed(self, text: str, reason: str) -> Template:
         """A text that may do anything: where the resource lets unknown commands be decided, and nothing is masked, the
@@ -148,10 +152,9 @@ class Templates:
         found = trace(text, search_path=path, catalog=self.catalog)
         return found if len(found) == count else (UNSURE,) * count
 
-    def _template(self, statements: tuple[Statement, ...], index: int, lineage: Lineage | None) -> Template:
-        statement = statements[index]
+    def _template(self, statement: Statement, before: Before, lineage: Lineage | None) -> Template:
         state = self.state
-        uncertain = state.uncertain(statement, statements[:index]) or _altering(statement) or self._unread(statement)
+        uncertain = state.uncertain(statement, before) or _altering(statement) or self._unread(statement)
         uncertain = uncertain or self._contested(statement)
         if not uncertain:
             self._check_known(statement)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from onrecord.policies.model import Identity, Resource, Run, Session, SqlCommand
 from onrecord.policies.sql import SqlError, Statement, analyse, loses_data
-from onrecord.policies.sql.analysis import _Cache
+from onrecord.policies.sql.analysis import MAX_STATEMENTS, _Cache
+from onrecord.policies.sql.errors import SqlTooLarge
 
 CORPORA = Path(__file__).parents[2] / "corpora" / "sql"
 
@@ -270,3 +271,9 @@ def test_slices_of_a_text_are_its_statements(statements, separator):
     for part, statement in zip(statements, found, strict=True):
         assert statement.text.endswith(part)
         assert one(statement.text).kind == statement.kind
+
+
+def test_a_text_of_more_statements_than_can_be_decided_at_once_is_too_large():
+    assert len(analyse("SELECT 1;" * MAX_STATEMENTS).statements) == MAX_STATEMENTS
+    with pytest.raises(SqlTooLarge, match="takes at most 2000"):
+        analyse("SELECT 1;" * (MAX_STATEMENTS + 1))

@@ -10,7 +10,7 @@ import pytest
 
 from onrecord.policies.sql import Statement, analyse
 from onrecord.shims.postgres.settings import PathError
-from onrecord.shims.postgres.state import SessionState
+from onrecord.shims.postgres.state import Before, SessionState
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Session:
 
     def why(self, text: str) -> str:
         *before, last = statements(text)
-        return self.state.uncertain(last, before)
+        return self.state.uncertain(last, Before(before))
 
 
 def test_paths_add_up():

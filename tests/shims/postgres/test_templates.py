@@ -9,8 +9,10 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from onrecord.policies.sql import Statement
 from onrecord.policies.sql.catalog import Catalog, CatalogColumn, Relation
 from onrecord.policies.verdict import Deny
+from onrecord.shims.postgres import state
 from onrecord.shims.postgres.commands import Prepared, Template
 from onrecord.shims.postgres.templates import Miss, Templates, prepared_by
 from tests.shims.postgres.test_commands import SESSION
@@ -204,3 +206,19 @@ def test_text_that_does_not_parse_is_the_servers_to_report_where_unknown_command
     assert (found.refusal, found.command.action) == (None, "unknown")
     open_to_all.state.sending(found.statements, 0)
     assert one(open_to_all, "SELECT 1").command.action == "unknown"  # whatever it did, it may have been a SET
+
+
+def test_a_text_of_many_statements_is_looked_at_once_each(monkeypatch: pytest.MonkeyPatch):
+    looked = 0
+    real = state.altering_setting
+
+    def counted(statement: Statement) -> str:
+        nonlocal looked
+        looked += 1
+        return real(statement)
+
+    monkeypatch.setattr(state, "altering_setting", counted)
+    count = 500
+    templates, _ = made()
+    assert len(templates.of("SELECT 1;" * count)) == count
+    assert looked <= 3 * count, "not all those before it for each"
