@@ -83,9 +83,12 @@ def make_lab(tmp_path: Path, sshd: OpenSshPart) -> Iterator[LabMaker]:
             host: OpenSshPart = sshd,
             resources: Mapping[str, Mapping[str, Any]] | None = None,
             env: Mapping[str, str] | None = None,
+            pass_env: Sequence[str] = (),
             ssh_keys: Sequence[Mapping[str, Any]] = (),
             **fields: Any,
         ) -> Lab:
+            if pass_env:
+                fields["env"] = list(pass_env)
             setup = make_config(
                 tmp_path,
                 gateway={"http": None, "postgres": None, "ssh": f"127.0.0.1:{free_port()}", **(gateway or {})},

@@ -75,7 +75,7 @@ def test_agent_and_x11_forwarding_are_refused_and_on_record(make_lab: LabMaker, 
 
 
 def test_only_listed_variables_go_on_to_the_host(make_lab: LabMaker):
-    lab = make_lab(env=["APP_MODE"])
+    lab = make_lab(pass_env=["APP_MODE"])
     client = lab.client(SendEnv="LANG APP_MODE APP_OTHER")
     client.env |= {"LANG": "C.UTF-8", "APP_MODE": "test", "APP_OTHER": "x"}
     done = client.run("app1@gateway", "echo $LANG $APP_MODE $APP_OTHER")

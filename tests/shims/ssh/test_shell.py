@@ -96,6 +96,7 @@ def test_per_line_decides_each_line_and_keeps_the_folder(make_lab: LabMaker, tmp
         screen.wait(f":{tmp_path}/here> ")
         screen.type("cat fike\x7f\x7fle\r")
         screen.wait("content of it")
+        screen.wait(f":{tmp_path}/here> ", times=2)
         screen.type("rm file\r")
         screen.wait("onrecord: policy: read only")
         screen.type("exit\r")

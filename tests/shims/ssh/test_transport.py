@@ -20,7 +20,7 @@ def test_keys_are_exchanged_anew_in_the_middle_of_a_transfer(make_lab: LabMaker,
     client = lab.client(RekeyLimit="256K")
     done = client.run("-v", "app1@gateway", "cat $HOME/rekey")
     assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest()
-    assert done.stderr.count(b"SSH2_MSG_KEXINIT received") > 3
+    assert done.stderr.count(b"SSH2_MSG_KEXINIT received") > 1
     up = client.run("app1@gateway", "sha256sum", stdin=data)
     assert up.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
 
