@@ -95,7 +95,7 @@ def env(
     from onrecord.policies.config import load_config
     from onrecord.scripts.environment import agent_environment
 
-    variables = agent_environment(load_config(config), read_token(token), folder)
+    variables = agent_environment(load_config(config), read_token(token), folder) | _renewed_in(token)
     if as_json:
         print(json.dumps(variables, indent=2))
         return
@@ -135,7 +135,7 @@ def run(
         raise typer.BadParameter("give --token or --subject, not both")
     else:
         secret = _mint(loaded, subject, groups, human, on_behalf_of, ttl, run_id)
-    variables = merged(os.environ, agent_environment(loaded, secret, folder))
+    variables = merged(os.environ, agent_environment(loaded, secret, folder) | _renewed_in(token))
     sys.stdout.flush()
     try:
         os.execvpe(command[0], command, variables)  # noqa: S606  # running the user's command is what `run` is for
@@ -198,6 +198,14 @@ def _seconds(ttl: str, most: float) -> float:
     if not 1 <= seconds <= most:
         raise typer.BadParameter(f"--ttl: {ttl!r} is not between 1 s and the max_ttl, {most:g} s")
     return seconds
+
+
+def _renewed_in(source: str | None) -> dict[str, str]:
+    """Where ssh and kubectl find the token of the moment: in the file that it was given in, if it is one."""
+    from onrecord.scripts.agent_files import TOKEN_FILE
+
+    path = Path(source) if source is not None and source != "-" else None
+    return {TOKEN_FILE: str(path.resolve())} if path is not None and path.is_file() else {}
 
 
 def read_token(source: str | None) -> str:

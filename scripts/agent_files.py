@@ -7,6 +7,8 @@ import os
 import secrets
 from pathlib import Path
 
+TOKEN_FILE = "ONRECORD_TOKEN_FILE"  # noqa: S105  # a variable's name: the file that a token is renewed in
+
 
 def write_file(path: Path, content: bytes | str, mode: int = 0o644) -> None:
     """Replace `path`, unless it has this content already. Raises OSError."""

@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from onrecord.policies.config import KubernetesResource
 from onrecord.policies.errors import ConfigError, Problem
-from onrecord.scripts.agent_files import make_folder, write_file
+from onrecord.scripts.agent_files import TOKEN_FILE, make_folder, write_file
 
 if TYPE_CHECKING:
     from onrecord.policies.config import Config
 
 TOKEN = "ONRECORD_KUBE_TOKEN"  # noqa: S105  # a variable's name
-TOKEN_FILE = "ONRECORD_TOKEN_FILE"  # noqa: S105
 
 PLUGIN = f"""#!/bin/sh
 # A client-go credential plugin: the agent's own token, from the file that {TOKEN_FILE} names or from {TOKEN}.
-if [ -n "${TOKEN_FILE}" ]; then token=$(cat "${TOKEN_FILE}") || exit 1; else token="${TOKEN}"; fi
+if [ -r "${TOKEN_FILE}" ]; then token=$(cat "${TOKEN_FILE}") || exit 1; else token="${TOKEN}"; fi
 case "$token" in *[!A-Za-z0-9._~+/=-]*|"") echo "no token in {TOKEN_FILE} or {TOKEN}" >&2; exit 1 ;; esac
 version=client.authentication.k8s.io/v1beta1
 printf '{{"apiVersion":"%s","kind":"ExecCredential","status":{{"token":"%s"}}}}' "$version" "$token"

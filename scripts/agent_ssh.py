@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onrecord.policies.errors import ConfigError, IdentityError, Problem
-from onrecord.scripts.agent_files import make_folder, write_file
+from onrecord.scripts.agent_files import TOKEN_FILE, make_folder, write_file
 
 if TYPE_CHECKING:
     from onrecord.policies.config import Address, Config
@@ -25,7 +25,7 @@ TOOLS = ("ssh", "scp", "sftp")
 
 ASKPASS = f"""#!/bin/sh
 # Hands the token to ssh; the question is not asked.
-printf '%s\\n' "${TOKEN}"
+if [ -r "${TOKEN_FILE}" ]; then cat "${TOKEN_FILE}"; else printf '%s\\n' "${TOKEN}"; fi
 """
 
 

@@ -160,6 +160,20 @@ def test_plain_ssh_works_with_what_env_writes(make_lab: LabMaker, tmp_path: Path
     assert (done.stdout, done.stderr) == (b"in\n", b"")
 
 
+def test_a_token_that_is_renewed_in_its_file_logs_in(make_lab: LabMaker, tmp_path: Path):
+    lab = make_lab()
+    token = tmp_path / "token"
+    token.write_text(lab.gateway.setup.mint("devin"))
+    variables = json.loads(lab.gateway.onrecord("env", "--token", str(token), "--json").stdout)
+    variables["ONRECORD_SSH_TOKEN"] = "expired"  # as it is after an hour
+    token.write_text(lab.gateway.setup.mint("devin"))
+    done = subprocess.run(["ssh", "app1", "echo in"], env=variables, capture_output=True, stdin=subprocess.DEVNULL)
+    assert (done.stdout, done.stderr) == (b"in\n", b"")
+    token.unlink()
+    done = subprocess.run(["ssh", "app1", "echo in"], env=variables, capture_output=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 255
+
+
 def test_the_host_certificate_is_enough_to_know_the_gateway(make_lab: LabMaker, tmp_path: Path):
     lab = make_lab()
     authority = gateway_key(lab.gateway.setup.state, AGENTS_CA).export_public_key().decode().split()
