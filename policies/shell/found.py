@@ -30,6 +30,7 @@ class Found:
         self.actions: set[Action] = {"read"}
         self.reasons: list[str] = []
         self.cwds: tuple[str, ...] = ("",)
+        self.trapped = False  # code waits for the end, wherever that is
         self.budget = 400  # simple commands, nested ones too
 
     def judge(self, action: Action, reason: str = "") -> None:
@@ -72,8 +73,8 @@ class Found:
         self.read.update(path for path in self.paths(word) if path not in _INNOCENT)
 
     def writes(self, word: Word, *, below: bool = False) -> None:
-        """`below`: files under the path are written too (`tar -C`, `cp -r`)."""
-        if word.pipe or word.text == "-":
+        """`below`: files under the path are written too (`tar -C`, `cp -r`). `-` is a file of that name here."""
+        if word.pipe:
             return
         self._known(word)
         for path in self.paths(word):
@@ -100,6 +101,8 @@ class Found:
         else:
             places = self.paths(word)
         merged = tuple(dict.fromkeys((*self.cwds, *places)))
+        if self.trapped:
+            self.unknown("changes the folder in which a trap will run")
         if len(merged) > 8:
             self.unknown("changes the folder too often")
             return

@@ -20,6 +20,8 @@ _DEPTH = 8
 _BIN = frozenset({"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"})
 _READ_FROM = frozenset({"<"})
 _WRITE_TO = frozenset({">", ">>", ">|", "&>", "&>>", ">&"})
+# Of these programs a target `-` is the standard output.
+_DASH_IS_OUTPUT = word_list("curl wget uniq touch")
 _DELIMITER = re.compile(r"""(?:'([\w.-]+)'|"([\w.-]+)"|(\w[\w.-]*))""")
 _OPERATORS = word_list("; & && || | |& ;; ( ) { } ! if then elif else fi for in while until do done case esac") | {"\n"}
 
@@ -33,8 +35,8 @@ class Walker:
 
     # Code
 
-    def code(self, text: str, what: str = "") -> None:
-        """Shell code: the line, or what `sh -c`, a substitution or the like runs."""
+    def code(self, text: str, what: str = "", *, same_shell: bool = False) -> None:
+        """Shell code: the line, or what `sh -c`, a substitution or the like runs. `same_shell`: its `cd` lasts."""
         if self.depth >= _DEPTH:
             self.found.unknown("code nested too deeply")
             return
@@ -47,7 +49,7 @@ class Walker:
             self.found.unknown(f"{what}: {error}" if what else str(error))
         finally:
             self.depth -= 1
-            if self.depth:
+            if self.depth and not same_shell:
                 self.found.cwds = before
 
     def _read(self, read: Read) -> list[Word]:
@@ -187,6 +189,10 @@ class Walker:
         extra: list[Word] = []
         bodies: list[str] = []
         later: list[Node] = []
+        inner = [child for child in node.children if not child.type.endswith("_redirect")]
+        if len(inner) == 1 and inner[0].type != "command":
+            # The parser puts the last redirection of `cd /etc && ls > x` around all of it: x lies where that led.
+            self._node(tree, inner[0])
         for child in node.children:
             if child.type == "file_redirect":
                 extra += self._file_redirect(tree, child)
@@ -203,8 +209,8 @@ class Walker:
             raise ShellError("a redirection in an odd place")
         if body and body[0].type == "command":
             self._command(tree, body[0], extra=extra, stdin=bodies[0] if len(bodies) == 1 else None)
-        elif body:
-            self._node(tree, body[0])
+        elif not body and self.found.terminal:
+            self.found.unknown("a redirection without a command: zsh opens a pager for it, which runs commands")
         for child in later:
             self._node(tree, child)
 
@@ -227,6 +233,8 @@ class Walker:
         self.found.redirections.append((operator, target.text))
         if operator in {">&", "<&"} and target.static and (target.text.isdigit() or target.text == "-"):
             return rest
+        if target.text == "-":
+            target = Word(text="./-", static=target.static)  # a file: only `>&-` closes
         if target.many or target.glob:
             self.found.unknown("a redirection to a word that may become several")
         if target.text.startswith(("/dev/tcp/", "/dev/udp/")) or not (target.static or target.pipe):
@@ -396,7 +404,8 @@ class Walker:
         if role == "read":
             found.reads(word)
         elif role == "write":
-            found.writes(word)
+            if word.text != "-" or name.rpartition("/")[2] not in _DASH_IS_OUTPUT:
+                found.writes(word)
         elif role == "below":
             found.writes(word, below=True)
         elif role == "delete":

@@ -25,7 +25,20 @@ _READS: dict[str, frozenset[str]] = {
     "ip": word_list("a addr address link route r neigh -br"),
 }
 _LISTS = word_list("show list ls get")
-_QUIET = word_list("--no-pager --all -a -q --quiet -l --full --plain --no-legend --failed -br -4 -6 -s -o")
+# program → options without a value that may stand before and behind those words. What takes a value would hide a word:
+# `kubectl -l version delete pods` deletes, and `kubectl -s HOST version` sends the credentials to HOST.
+_QUIET: dict[str, frozenset[str]] = {
+    "systemctl": word_list("--no-pager --all -a -q --quiet -l --full --plain --no-legend --failed"),
+    "docker": frozenset(),
+    "podman": frozenset(),
+    "ip": word_list("-br -4 -6 -s -o"),
+}
+# The same, but only behind those words.
+_AFTER: dict[str, frozenset[str]] = {
+    "docker": word_list("--all -a -q --quiet -s --no-trunc"),
+    "podman": word_list("--all -a -q --quiet -s --no-trunc"),
+    "kubectl": frozenset(["--client"]),
+}
 
 
 def _plain(words: list[Word]) -> bool:
@@ -37,7 +50,8 @@ def administer(walker: Walker, row: Program, words: list[Word], stdin: str | Non
     name = words[0].text.rpartition("/")[2]
     rest = words[1:]
     known = _READS.get(name, frozenset())
-    while rest and rest[0].static and rest[0].text in _QUIET and rest[0].text not in known:
+    quiet = _QUIET.get(name, frozenset())
+    while rest and rest[0].static and rest[0].text in quiet and rest[0].text not in known:
         rest = rest[1:]
     if len(rest) == 1 and rest[0].static and rest[0].text == "--version":
         return
@@ -48,7 +62,8 @@ def administer(walker: Walker, row: Program, words: list[Word], stdin: str | Non
         if walker.found.terminal and name == "systemctl" and not any(word.text == "--no-pager" for word in words):
             walker.found.unknown("systemctl opens a pager, which runs commands: add --no-pager")
         shown = name != "ip" or not operands or (operands[0] in _LISTS and len(operands) <= 3)
-        if shown and all(option in _QUIET for option in options):
+        shown = shown and (name != "kubectl" or not operands)
+        if shown and all(option in quiet | _AFTER.get(name, frozenset()) for option in options):
             return
     walker.found.judge("admin", f"{name} {rest[0].text[:60] if rest else ''}".strip())
     if not _plain(rest):
@@ -93,6 +108,8 @@ def package(walker: Walker, row: Program, words: list[Word], stdin: str | None) 
         or (name == "snap" and texts == ["list"])
     )
     if reads and _plain(words):
+        if walker.found.terminal and name in {"dpkg", "apt", "apt-cache"}:
+            walker.found.unknown(f"{name} opens a pager on a terminal, which runs commands: run it without one")
         return
     walker.found.judge("admin", f"{name} installs, removes or runs packages")
     if not _plain(words):
@@ -147,13 +164,25 @@ def getent(walker: Walker, row: Program, words: list[Word], stdin: str | None) -
     parsed = walker.plain(row, words)
     for word in parsed.operands[:1]:
         walker.found.reads(Word(text=f"/etc/{word.text}", static=word.static))
+        if len(parsed.operands) > 1 and word.text.startswith(("hosts", "ahosts")):
+            walker.found.judge("write", "getent asks other hosts for a name")
 
 
 def jq(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
     """jq: a filter that brings in modules runs code from files."""
-    parsed = walker.plain(row, words)
+    left: list[Word] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not (word.static and word.text in {"--arg", "--argjson"}):
+            left.append(word)
+            continue
+        pair, rest = rest[:2], rest[2:]  # a name and a value
+        if len(pair) < 2 or any(value.many or value.glob for value in pair):
+            walker.found.unknown(f"jq: what belongs to {word.text} is not clear")
+    parsed = walker.plain(row, left)
     for word in parsed.operands[:1]:
-        if not word.static or re.search(r"\b(?:import|include)\b", word.text):
+        if not word.static or re.search(r"\b(?:import|include|modulemeta)\b", word.text):
             walker.found.unknown("a jq filter that is known only when it runs, or brings in modules")
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from onrecord.policies.shell.options import parse_options
+from onrecord.policies.shell.options import Program, parse_options
 from onrecord.policies.shell.variables import judge_variable
 from onrecord.policies.shell.words import Word
 from onrecord.policies.sql.wordlists import words as word_list
 
 if TYPE_CHECKING:
-    from onrecord.policies.shell.options import Program
     from onrecord.policies.shell.walker import Walker
 
 _UNARY = word_list("-b -c -d -e -f -g -h -k -L -n -O -G -N -p -r -s -S -t -u -w -x -z")
 _BINARY = word_list("= == != -eq -ne -lt -le -gt -ge -nt -ot -ef")
 _NUMERIC = word_list("-eq -ne -lt -le -gt -ge")
+_NUMBER = re.compile(r"[+-]?\d*")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:=.*)?", re.DOTALL)
 
 
@@ -47,6 +47,8 @@ def test(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> 
     if len(rest) == 2 and rest[0].static and rest[0].text in _UNARY:
         if rest[0].text not in {"-n", "-z", "-t"}:
             found.reads(rest[1])
+        if rest[0].text == "-t" and not (rest[1].static and rest[1].text.isdecimal()):
+            found.unknown("test -t of what some shells evaluate")
         return
     if len(rest) == 3 and rest[1].static and rest[1].text in _BINARY:
         if rest[1].text in _NUMERIC and not all(
@@ -77,8 +79,24 @@ def echo(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> 
     if len(words) > 1 and (words[1].many or not words[1].lead or words[1].text.startswith("-")):
         if words[1].text != "--" or not words[1].static:
             walker.found.unknown("printf with an option, or with what could become one")
+    elif not _prints_text(words[1:2]) and not all(word.static and _NUMBER.fullmatch(word.text) for word in words[2:]):
+        walker.found.unknown("printf of numbers that some shells evaluate")
     elif any("%q" in word.text or "%(" in word.text or "%n" in word.text for word in words[1:2]):
         walker.found.unknown("printf with a directive that not all shells have")
+
+
+def _prints_text(format: list[Word]) -> bool:
+    """Whether a format of printf has no directive that takes a number."""
+    return all(word.static and not re.sub(r"%(?:%|-?\d*(?:\.\d+)?[sbc])", "", word.text).count("%") for word in format)
+
+
+def number(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
+    """exit, shift and the like: what is no number, some shells evaluate, and that may run code."""
+    parsed = walker.plain(Program(names=row.names, options=row.options, operands="data*"), words)
+    for word in parsed.operands:
+        plain = word.static and re.fullmatch(r"%?[A-Za-z0-9]*|[ugoa]*[-+=][rwx]*(?:,[ugoa]*[-+=][rwx]*)*", word.text)
+        if not plain:
+            walker.found.unknown(f"{words[0].text} of what some shells evaluate")
 
 
 def settings(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
@@ -88,4 +106,4 @@ def settings(walker: Walker, row: Program, words: list[Word], stdin: str | None)
             walker.found.unknown("set with words that are not known")
 
 
-SPECIALS = {"cd": cd, "test": test, "names": export, "printf": echo, "set": settings}
+SPECIALS = {"number": number, "cd": cd, "test": test, "names": export, "printf": echo, "set": settings}

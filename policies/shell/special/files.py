@@ -143,6 +143,8 @@ def tar(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> N
     if listed + extracts + creates != 1:
         found.unknown("tar: neither -t nor -x nor -c alone")
     for word in archives:
+        if creates and word.text == "-":
+            continue
         if creates:
             found.writes(word)
         else:

@@ -122,6 +122,8 @@ def _listing(walker: Walker, command: str, words: list[Word]) -> None:
         return
     if command == "config" and texts in (["-l"], ["--list"]):
         return
+    if command == "remote" and "show" in texts[:-1]:
+        walker.found.judge("write", "git remote show asks another host")
     if (
         command != "config"
         and (words or command in {"branch", "remote"})

@@ -106,8 +106,8 @@ def sed_is_plain(script: str) -> bool:
             if opened < 0:
                 return False
             continue
-        at = _SED_RANGE.match(script, at).end()  # type: ignore[union-attr]
-        if at >= len(script):
+        begin, at = at, _SED_RANGE.match(script, at).end()  # type: ignore[union-attr]
+        if at >= len(script) or _opens_bracket(script[begin:at]):
             return False
         if script[at] == "{":
             at, opened = at + 1, opened + 1
@@ -125,6 +125,23 @@ def sed_is_plain(script: str) -> bool:
     return opened == 0
 
 
+def _opens_bracket(pattern: str) -> bool:
+    """Whether a bracket in it does not close: to some seds its delimiter would then be one of the bracket's characters,
+    and what they read as the rest of the script is another (busybox and BSD; GNU sed does not look at brackets)."""
+    at = 0
+    while at < len(pattern):
+        if pattern[at] == "\\":
+            at += 2
+        elif pattern[at] == "[":
+            at += 2 if pattern.startswith("^", at + 1) else 1
+            at = pattern.find("]", at + 1) + 1
+            if not at:
+                return True
+        else:
+            at += 1
+    return False
+
+
 def _substitution(script: str, at: int) -> int | None:
     letter = script[at]
     mark = script[at + 1 : at + 2]
@@ -138,6 +155,8 @@ def _substitution(script: str, at: int) -> int | None:
             return None
         elif script[place] == mark:
             parts += 1
+            if parts == 2 and _opens_bracket(script[at + 2 : place]):
+                return None
         place += 1
     if parts < 3:
         return None

@@ -27,6 +27,8 @@ def wrap(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> 
             walker.found.judge(known.effect, f"{name} {option}")  # type: ignore[arg-type]
         if value is not None:
             walker.role(known.role, value, name)
+    if row.names == "nohup" and walker.found.terminal:
+        walker.found.writes(Word(text="nohup.out"))
     roles = row.operands.split()
     operands = parsed.operands
     for role in roles:
@@ -119,7 +121,8 @@ def evaluate(walker: Walker, row: Program, words: list[Word], stdin: str | None)
             return
         operands = operands[:1]
     if all(word.static for word in operands):
-        walker.code(" ".join(word.text for word in operands), f"in {name}")
+        walker.code(" ".join(word.text for word in operands), f"in {name}", same_shell=True)
+        walker.found.trapped = walker.found.trapped or name == "trap"
     else:
         walker.found.unknown(f"{name} of code that is known only when it runs")
         for word in operands:

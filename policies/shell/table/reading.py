@@ -77,7 +77,7 @@ ROWS = (
     Program("true false :", inert=True),
     Program("echo", inert=True),
     Program("pwd", "-LP"),
-    Program("jq", "-acCeMnrRsSj --arg: --argjson: --compact-output --raw-output --raw-input --slurp --null-input --exit-status "
+    Program("jq", "-acCeMnrRsSj --compact-output --raw-output --raw-input --slurp --null-input --exit-status "
             "--sort-keys --tab --indent: --join-output --color-output --monochrome-output", "data read*", special="jq"),
     Program("which", "-as", "data*"),
     Program("journalctl", special="journal", options="-abefklmnqrx -b? -n? -u: -p: -o: -S: -U: -g: -t: -k --unit: --since: --until: --lines? --output: "

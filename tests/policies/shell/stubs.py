@@ -59,6 +59,7 @@ printf '%s\\0' "${{0##*/}}" "$@" $'\\x01END' >> "$STUB_LOG"
         program = self.shells[shell]
         assert program is not None
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+            (Path(home) / "d").mkdir()
             with contextlib.suppress(subprocess.TimeoutExpired):  # a loop without an end: what it ran so far counts
                 subprocess.run(
                     [program, "-c", line],

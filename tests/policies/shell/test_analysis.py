@@ -62,3 +62,9 @@ def test_a_command_with_a_terminal_is_analysed_as_on_one():
     within = session("app1", type="ssh")
     assert command_of("git log", within).action == "read"
     assert command_of("git log", within, interactive=True).action == "unknown"
+
+
+@pytest.mark.parametrize("line", ["dpkg -l", "apt list", "< file", "nohup ls"])
+def test_what_a_terminal_makes_of_a_read_is_none(line):
+    assert analyse(line).action == "read"
+    assert analyse(line, terminal=True).action != "read"
