@@ -10,8 +10,9 @@ from onrecord.policies.sql.functions import LISTED, OPERATORS, ROWS, SCHEMA_HELP
 from onrecord.policies.sql.names import Level, Scope
 from onrecord.policies.sql.predicates import is_vacuous
 from onrecord.policies.sql.settings import constant_text
+from onrecord.policies.sql.syntax import NODES, function_of, unqualified
 from onrecord.policies.sql.targets import target_of, twins_of
-from onrecord.policies.sql.walker import HANDLERS, Walker
+from onrecord.policies.sql.walker import HANDLERS, Handler, Walker
 from onrecord.policies.sql.wordlists import words
 
 Node = dict[str, Any]
@@ -193,7 +194,7 @@ def _call(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> No
                 walker.raise_to("unknown", f"unknown: function {name} is not in the catalog: it is new or not there")
     else:
         name = parts[-1]
-        own = walker.calls(parts)
+        own = walker.calls(parts[-1:] if unqualified(parts) else parts)
         if walker.known is not None and not own and walker.known.is_type(parts):
             walker.types.add(name)
             own = not is_built_in(name)
@@ -299,6 +300,26 @@ def _reference(walker: Walker, fields: Node, level: Level, scope: Scope | None) 
     walker.children(fields, level, scope, frozenset({"pktable", "relation"}))
 
 
+def _syntax(node: str) -> Handler:
+    """What is syntax here and may be the call of a function of the database to an older server."""
+
+    def handle(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
+        name = function_of(node, fields)
+        if name:
+            walker.mentions.add(name)
+            walker.calls([name])
+        walker.children(fields, level, scope)
+
+    return handle
+
+
+def _json_table(walker: Walker, fields: Node, level: Level, scope: Scope | None) -> None:
+    walker.mentions.add("json_table")
+    walker.calls(["json_table"])
+    _derived(walker, fields, level, scope)
+
+
+HANDLERS.update({node: _syntax(node) for node in NODES})
 HANDLERS.update(
     {
         "SelectStmt": _select,
@@ -310,7 +331,7 @@ HANDLERS.update(
         "RangeSubselect": _derived,
         "RangeFunction": _range_function,
         "RangeTableFunc": _derived,
-        "JsonTable": _derived,
+        "JsonTable": _json_table,
         "JoinExpr": _join,
         "RangeTableSample": _sample,
         "ColumnRef": _column,

@@ -6,17 +6,19 @@ walk keeps its own stack, so that long chains of operators do not exhaust Python
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from onrecord.policies.sql.lineage.functions import Call
 from onrecord.policies.sql.lineage.scopes import Env, Item
 from onrecord.policies.sql.lineage.tracer import Tracer
 from onrecord.policies.sql.lineage.values import NOTHING, UNKNOWN, Node, Value, merged, strings
+from onrecord.policies.sql.syntax import NODES, function_of, unqualified
 from onrecord.policies.sql.wordlists import words
 
 _LEAVES = words(
     "String A_Const TypeName Integer Float Boolean A_Star SQLValueFunction Alias ParamRef CurrentOfExpr SetToDefault "
-    "GroupingFunc MergeSupportFunc"
+    "GroupingFunc"
 )
 _QUERIES = frozenset({"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
 _OWN = Value(UNKNOWN.sources, False, True)  # what a call that keeps something returns: it does not decide the call
@@ -154,7 +156,10 @@ def note(tracer: Tracer, call: Call, arguments: Value) -> None:
 
 
 def _call(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
-    call = tracer.functions.call(tuple(strings(fields.get("funcname", []))))
+    named = strings(fields.get("funcname", []))
+    call = tracer.functions.call(tuple(named))
+    if unqualified(named) and tracer.functions.overloads((named[-1],)):
+        call = tracer.functions.call((named[-1],))
     values: list[Value] = []
     if "over" in fields:
         values.append(window(tracer, fields["over"], env))
@@ -212,7 +217,21 @@ def _sort(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:  
     return UNKNOWN if operator and not tracer.functions.operator(operator) else NOTHING
 
 
-_HANDLERS = {
+def _syntax(node: str) -> Callable[[Tracer, Node, list[Node], Env], Value]:
+    """What is syntax here and may be the call of a function of the database to an older server."""
+
+    def handle(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
+        name = function_of(node, fields)
+        if name and tracer.functions.overloads((name,)):
+            return _call(tracer, {"funcname": [{"String": {"sval": name}}], "args": [fields]}, stack, env)
+        _children(fields, stack)
+        return NOTHING
+
+    return handle
+
+
+_HANDLERS: dict[str, Callable[[Tracer, Node, list[Node], Env], Value]] = {
+    **{node: _syntax(node) for node in NODES if node != "JsonTable"},
     "ColumnRef": _column,
     "A_Indirection": _indirection,
     "FuncCall": _call,

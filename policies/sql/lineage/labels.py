@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from onrecord.policies.sql.lineage.values import Node, strings
+from onrecord.policies.sql.syntax import JSON, NODES
 
 NONE = "?column?"
 
@@ -13,16 +14,8 @@ _FIXED = {
     "RowExpr": "row",
     "A_ArrayExpr": "array",
     "GroupingFunc": "grouping",
-    "MergeSupportFunc": "merge_action",
     "XmlSerialize": "xmlserialize",
-    "JsonParseExpr": "json",
-    "JsonScalarExpr": "json_scalar",
-    "JsonSerializeExpr": "json_serialize",
-    "JsonObjectConstructor": "json_object",
-    "JsonArrayConstructor": "json_array",
-    "JsonArrayQueryConstructor": "json_array",
-    "JsonObjectAgg": "json_objectagg",
-    "JsonArrayAgg": "json_arrayagg",
+    **{node: name for node, name in NODES.items() if name and node != "JsonTable"},
 }
 _XML = {
     "IS_XMLCONCAT": "xmlconcat",
@@ -32,7 +25,6 @@ _XML = {
     "IS_XMLPI": "xmlpi",
     "IS_XMLROOT": "xmlroot",
 }
-_JSON = {"JSON_EXISTS_OP": "json_exists", "JSON_QUERY_OP": "json_query", "JSON_VALUE_OP": "json_value"}
 _SUBLINKS = {"EXISTS_SUBLINK": "exists", "ARRAY_SUBLINK": "array"}
 
 
@@ -97,5 +89,5 @@ _OF: dict[str, Callable[[Node], str]] = {
     "MinMaxExpr": lambda fields: "least" if fields.get("op") == "IS_LEAST" else "greatest",
     "SQLValueFunction": lambda fields: str(fields.get("op", "")).removeprefix("SVFOP_").removesuffix("_N").lower(),
     "XmlExpr": lambda fields: _XML.get(fields.get("op", ""), ""),
-    "JsonFuncExpr": lambda fields: _JSON.get(fields.get("op", ""), ""),
+    "JsonFuncExpr": lambda fields: JSON.get(fields.get("op", ""), ""),
 }

@@ -452,3 +452,30 @@ def test_two_catalogs_never_share_an_analysis():
     assert action(sql) == "unknown"
     assert action(sql, relation("public.thing", kind="f")) == "read"
     assert analyse(sql).statements[0].action == "read"
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("json", "json('x')"),
+        ("json_scalar", "json_scalar('x')"),
+        ("json_serialize", "json_serialize('x')"),
+        ("json_value", "json_value('a', '$')"),
+        ("json_query", "json_query('a', '$')"),
+        ("json_exists", "json_exists('a', '$')"),
+        ("json_array", "json_array('a', 'b')"),
+        ("json_array", "json_array(SELECT 1)"),
+        ("json_object", "json_object(1, 2)"),
+        ("json_object", "json_object('a': 1)"),
+        ("json_arrayagg", "json_arrayagg('a')"),
+        ("json_objectagg", "json_objectagg('a': 1)"),
+        ("merge_action", "merge_action()"),
+    ],
+)
+def test_what_newer_servers_read_as_syntax_may_be_a_function_of_the_database(name: str, call: str):
+    """PostgreSQL 15 calls the function that was made for compatibility, and that may do anything."""
+    assert action(f"SELECT {call}") == "read"
+    wipes = function(f"public.{name}", "DELETE FROM customers; SELECT 1")
+    found = one(f"SELECT {call}", snapshot(*TABLES, wipes))
+    assert (found.action, found.kind, set(found.tables_written)) == ("write", "DELETE", {"public.customers"})
+    assert name in found.mentions

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onrecord.policies.sql.catalog import Catalog
+from onrecord.policies.sql.catalog import Catalog, Function
 from onrecord.policies.sql.lineage import UNSURE, Lineage, Output, trace
 from onrecord.policies.sql.lineage.trace import Cache
 
@@ -198,3 +199,14 @@ def test_the_cache_forgets_the_oldest():
     small = Cache(size=10)
     small.put(("a", (), 0), (UNSURE,))
     assert len(small) == 0
+
+
+def test_what_newer_servers_read_as_syntax_may_return_what_a_function_of_the_database_does():
+    own = Function(
+        oid=1, schema="public", name="json_value", volatility="s", security_definer=False, language="plpgsql"
+    )
+    catalog = msgspec.structs.replace(CATALOG, functions=(*CATALOG.functions, own))
+    (value, query) = traced("SELECT json_value(note, '$'), json_query(note, '$') FROM orders", catalog).outputs or ()
+    assert value.unsure
+    assert value.sources == query.sources == {"public.orders.note"}
+    assert not query.unsure
