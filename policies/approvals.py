@@ -13,6 +13,7 @@ clock can shorten it and never extends it.
 from __future__ import annotations
 
 import enum
+import unicodedata
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -130,11 +131,13 @@ class Approver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Participant(NamedTuple):
-    """An identity that took part in a run."""
+    """An identity that took part in a run; `names` and `actors` as in Identity."""
 
     issuer: str
     subject: str
     on_behalf_of: str | None = None
+    names: tuple[str, ...] = ()
+    actors: tuple[str, ...] = ()
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -357,13 +360,16 @@ def check_approver(
     """Raise NotEntitledError unless this person may decide this approval now."""
     check_human(approver)
     request = approval.request
-    requester = Participant(request.identity.issuer, request.identity.subject, request.identity.on_behalf_of)
+    who = request.identity
+    requester = Participant(who.issuer, who.subject, who.on_behalf_of, who.names, who.actors)
     if approver.run is not None and approver.run == request.run:
         raise NotEntitledError("an identity of the run that asks cannot decide")
     for one in (requester, *participants):
-        if _is(approver, one.subject):
+        own = one.names if one.on_behalf_of is None else ()
+        if any(_is(approver, name) for name in (one.subject, *own, *one.actors)):
             raise NotEntitledError(f"{approver.subject} takes part in the run that asks, and cannot decide")
-        if one.on_behalf_of is not None and not rules.delegator and _is(approver, one.on_behalf_of):
+        behind = () if one.on_behalf_of is None or rules.delegator else (one.on_behalf_of, *one.names)
+        if any(_is(approver, name) for name in behind):
             raise NotEntitledError(f"the agent works for {approver.subject}, who therefore cannot decide")
     wanted = _groups(approval, rules)
     if not wanted:
@@ -427,12 +433,17 @@ def _groups(approval: Approval, rules: Rules) -> set[str]:
 
 
 def _names(approver: Approver) -> set[str]:
-    return {name.casefold() for name in (approver.subject, *approver.names) if name}
+    return {_folded(name) for name in (approver.subject, *approver.names) if name}
 
 
 def _is(approver: Approver, name: str) -> bool:
     """Whether `name` is this person: under whatever issuer, for one person may have logins of several."""
-    return name.casefold() in _names(approver)
+    return _folded(name) in _names(approver)
+
+
+def _folded(name: str) -> str:
+    """A name as names are compared: providers write one in upper case, another in full-width or decomposed letters."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def _words(names: Iterable[str]) -> str:

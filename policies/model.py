@@ -22,7 +22,9 @@ Rule = Literal["allow", "hold", "deny"]
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """A checked token's claims, never the token.
 
-    `token_id` is the `jti` claim or a digest of the signed part; `expires_at` is Unix time in seconds.
+    `token_id` is the `jti` claim or a digest of the signed part; `expires_at` is Unix time in seconds. `names` are
+    other names (email, …) of the one whom the token's `sub` names: of the identity, or of the human it acts for.
+    `actors` names everybody else in its chain of delegation (RFC 8693 §4.1).
     """
 
     issuer: str
@@ -34,6 +36,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     token_id: str = ""
     expires_at: float = 0.0
     run: str | None = None
+    names: tuple[str, ...] = ()
+    actors: tuple[str, ...] = ()
 
 
 class Run(msgspec.Struct, frozen=True):

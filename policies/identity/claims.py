@@ -22,6 +22,9 @@ from onrecord.policies.model import Identity
 MAX_TIME = 253_402_300_799
 """Last second of the year 9999: a later time is a mistake (milliseconds?) or an attack."""
 
+MAX_ACTORS = 16
+"""Longest chain of delegation (`act` in `act`) that is followed."""
+
 MAX_NAME = 1024
 """Longest subject, group or other name in characters."""
 
@@ -59,6 +62,7 @@ def check_claims(claims: dict[str, Any], config: IssuerConfig, *, now: float, si
     actor = _actor(claims, config)
     says_human = claims.get("human") is True if config.issuer == DEV_ISSUER else config.kind == "human"
     human = says_human and actor is None
+    names = tuple(_other_names(claims))
     identity = Identity(
         issuer=config.issuer,
         subject=subject if actor is None else _name(actor.get("sub"), "act.sub"),
@@ -69,6 +73,8 @@ def check_claims(claims: dict[str, Any], config: IssuerConfig, *, now: float, si
         token_id=_token_id(claims, signing_input),
         expires_at=float(expires),
         run=_run(claims, config.run_claim),
+        names=names,
+        actors=() if actor is None else tuple(dict.fromkeys(_chain(actor))),
     )
     auth_time = _time(claims, "auth_time")
     level = claims.get("acr")
@@ -77,7 +83,7 @@ def check_claims(claims: dict[str, Any], config: IssuerConfig, *, now: float, si
         certificate,
         auth_time=float(auth_time or 0),
         acr=level if isinstance(level, str) and len(level) <= MAX_NAME and level.isprintable() else "",
-        names=tuple(_other_names(claims)),
+        names=names,
     )
 
 
@@ -197,6 +203,20 @@ def _actor(claims: dict[str, Any], config: IssuerConfig) -> dict[str, Any] | Non
     if actor.get("iss", config.issuer) != config.issuer:
         raise IdentityError("`act.iss` is another issuer: its subjects are not this issuer's")
     return actor
+
+
+def _chain(actor: dict[str, Any]) -> Iterator[str]:
+    """Who else acted: other names of the actor, and all names of those before it. None of them may decide for it."""
+    yield from _other_names(actor)
+    for _ in range(MAX_ACTORS):
+        if "act" not in actor:
+            return
+        actor = actor["act"]
+        if not isinstance(actor, dict):
+            raise IdentityError("`act.act` is not an object")
+        yield _name(actor.get("sub"), "act.act.sub")
+        yield from _other_names(actor)
+    raise IdentityError(f"`act` is nested more than {MAX_ACTORS} deep")
 
 
 def _groups(holder: dict[str, Any], path: str) -> tuple[str, ...]:

@@ -26,9 +26,9 @@ from starlette.routing import Route
 
 from onrecord.policies.approvals import Approver, NotEntitledError, check_human
 from onrecord.policies.config import Config, IssuerConfig
-from onrecord.policies.config.approvals import approval_rules
 from onrecord.policies.errors import IdentityError
 from onrecord.policies.identity import Authenticator
+from onrecord.recordings.admin.roles import may_read, may_see, roles_of
 from onrecord.recordings.approvals.views import View, approval_view, approver_view, kill_view
 from onrecord.recordings.control.admin import AdminChannel, DecisionError, Shown
 
@@ -84,17 +84,10 @@ def admin_issuers(config: Config) -> tuple[IssuerConfig, ...]:
     )
 
 
-def shown_view(shown: Shown) -> View:
-    """An approval with what is known about it now."""
-    return approval_view(shown.approval, expires_in=shown.expires_in, missing=shown.missing, waiting=shown.waiting)
-
-
-def may_look(approver: Approver, config: Config, shown: Shown | None = None) -> bool:
-    """Whether this person may see approvals: any role of `[admin.roles]`, or a group that decides (this one)."""
-    groups = {name for names in config.admin.roles.values() for name in names} | {*approval_rules(config).approvers}
-    if shown is not None:
-        groups |= {name for name in shown.approval.request.approvers if name}
-    return not groups.isdisjoint(approver.groups)
+def shown_view(shown: Shown, *, whole: bool) -> View:
+    """An approval with what is known about it now; `whole`: with parameters, bodies and preview."""
+    view = approval_view(shown.approval, expires_in=shown.expires_in, missing=shown.missing, waiting=shown.waiting)
+    return view if whole else view | {"detail": {}, "preview": None, "whole": False}
 
 
 class _Api:
@@ -144,9 +137,9 @@ class _Api:
     async def approvals(self, request: Request, who: Approver) -> Response:
         wanted = request.query_params.get("state")
         found = [
-            shown_view(shown)
+            shown_view(shown, whole=may_read(who, shown, self._config))
             for shown in self._admin.snapshot().approvals
-            if (wanted is None or shown.approval.state == wanted) and may_look(who, self._config, shown)
+            if (wanted is None or shown.approval.state == wanted) and may_see(who, shown, self._config)
         ]
         if self._on_look is not None:
             self._on_look(who, [str(one["id"]) for one in found])
@@ -156,7 +149,7 @@ class _Api:
         shown = self._find(request, who)
         if self._on_look is not None:
             self._on_look(who, [shown.approval.id])
-        return _answer(shown_view(shown))
+        return _answer(shown_view(shown, whole=may_read(who, shown, self._config)))
 
     async def approve(self, request: Request, who: Approver) -> Response:
         return await self._decide(request, who, "approve")
@@ -168,7 +161,7 @@ class _Api:
         return await self._decide(request, who, "revoke")
 
     async def kills(self, request: Request, who: Approver) -> Response:  # noqa: ARG002
-        if not may_look(who, self._config):
+        if not roles_of(who, self._config) & {"viewer", "auditor", "operator"}:
             raise _Problem(403, f"{who.subject} is in no group that may look at kill switches")
         return _answer({"kills": [kill_view(kill) for kill in self._admin.snapshot().kills]})
 
@@ -183,7 +176,7 @@ class _Api:
 
     def _find(self, request: Request, who: Approver) -> Shown:
         shown = self._admin.approval(request.path_params["id"])
-        if not may_look(who, self._config, shown):
+        if not may_see(who, shown, self._config):
             raise _Problem(403, f"{who.subject} is in no group that may look at this approval")
         return shown
 

@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from onrecord.policies.approvals import Moment, NotEntitledError, Rules, check_approver, check_fresh, same_person
+from onrecord.policies.approvals import Moment, NotEntitledError, check_approver, check_fresh, same_person
 from onrecord.policies.errors import OnrecordError
 from onrecord.recordings.admin.desk import Held, held_of
 from onrecord.recordings.admin.parts import paged
-from onrecord.recordings.admin.roles import issuer_of
+from onrecord.recordings.admin.roles import issuer_of, may_read, may_see
 from onrecord.recordings.admin.site import (
     PageError,
     Site,
@@ -63,7 +63,7 @@ class ApprovalPages:
         """What waits, and what was decided lately."""
         site = self._site
         visits = visitor(site, request)
-        shown = [one for one in site.channel.snapshot().approvals if may_see(visits, one, site.rules)]
+        shown = [one for one in site.channel.snapshot().approvals if may_see(visits.person, one, site.config)]
         held = [held_of(one, site.rules, site.clock()) for one in shown]
         site.looks.listed(visits.identity, client_of(request), [item.id for item in held])
         mine = {one.approval.id for one in shown if not why_not(one, visits, site)}
@@ -82,7 +82,8 @@ class ApprovalPages:
         visits = visitor(site, request)
         shown = self._find(request, visits)
         held = held_of(shown, site.rules, site.clock())
-        sections = to_read(held) if may_read(visits, shown, site.rules) else to_read(held)[:1]
+        whole = may_read(visits.person, shown, site.config)
+        sections = to_read(held) if whole else to_read(held)[:1]
         pages = paged(sections)
         given = request.query_params.get("part", "1")
         number = int(given) if given.isascii() and given.isdigit() and len(given) < 6 else 1
@@ -97,7 +98,7 @@ class ApprovalPages:
             ),
             session=held.session,
         )
-        content = content_of(held) if len(sections) == len(to_read(held)) else f"partly:{held.id}"
+        content = content_of(held) if whole else f"partly:{held.id}"
         seen = visits.session.saw(content, number)
         timeline, problem = await self._timeline(held)
         return page(
@@ -116,7 +117,7 @@ class ApprovalPages:
             stale=why_stale(visits, site),
             login=login_again(visits, site, f"/approvals/{held.id}"),
             proof=visits.session.token(content) if len(seen) == len(pages) else "",
-            whole=len(sections) == len(to_read(held)),
+            whole=whole,
             may_revoke=visits.has("operator") or not why_not(shown, visits, site),
         )
 
@@ -184,7 +185,7 @@ class ApprovalPages:
         shown = self._site.channel.approval(id)
         if shown.approval.id != id:
             raise DecisionError("not_found", f"there is no approval {id!r}")
-        if not may_see(visits, shown, self._site.rules):
+        if not may_see(visits.person, shown, self._site.config):
             raise PageError(
                 HTTPStatus.FORBIDDEN,
                 "Not for you",
@@ -207,22 +208,6 @@ def login_again(visits: Visitor, site: Site, next: str) -> str:
     if issuer is not None and issuer.issuer in site.logins:
         return "/login/start?" + urlencode({"issuer": issuer.issuer, "again": "1", "next": next})
     return "/login?" + urlencode({"again": "1", "next": next})
-
-
-def may_see(visits: Visitor, shown: Shown, rules: Rules) -> bool:
-    """Viewers, auditors and operators see all approvals; others those that are for one of their groups."""
-    if visits.has("viewer", "auditor", "operator"):
-        return True
-    return not _groups(shown, rules).isdisjoint(visits.person.groups)
-
-
-def may_read(visits: Visitor, shown: Shown, rules: Rules) -> bool:
-    """Auditors, and members of a group that decides it, see parameters and bodies; others the command's text."""
-    return visits.has("auditor") or not _groups(shown, rules).isdisjoint(visits.person.groups)
-
-
-def _groups(shown: Shown, rules: Rules) -> set[str]:
-    return {name for group in shown.approval.request.approvers for name in ((group,) if group else rules.approvers)}
 
 
 def why_not(shown: Shown, visits: Visitor, site: Site) -> str:

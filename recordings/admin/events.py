@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from onrecord.recordings.admin.approval_pages import may_see
 from onrecord.recordings.admin.live import Change
+from onrecord.recordings.admin.roles import may_see
 from onrecord.recordings.admin.site import LoginNeededError, Site, Visitor, visitor
 from onrecord.recordings.control.admin import DecisionError
 
@@ -63,6 +63,6 @@ class Events:
         if not change.id:
             return True
         try:
-            return may_see(visits, self._site.channel.approval(change.id), self._site.rules)
+            return may_see(visits.person, self._site.channel.approval(change.id), self._site.config)
         except DecisionError:
             return False

@@ -1,10 +1,11 @@
-"""Which roles a person has, by the groups of their token. Pure."""
+"""Which roles a person has, by the groups of their token, and what they see for it, on page and API alike. Pure."""
 
 from __future__ import annotations
 
-from onrecord.policies.approvals import Approver
+from onrecord.policies.approvals import Approver, Rules
 from onrecord.policies.config import AdminRole, Config, IssuerConfig
 from onrecord.policies.config.approvals import approval_rules
+from onrecord.recordings.control.admin import Shown
 
 
 def roles_of(person: Approver, config: Config) -> frozenset[AdminRole]:
@@ -25,3 +26,21 @@ def roles_of(person: Approver, config: Config) -> frozenset[AdminRole]:
 def issuer_of(person: Approver, config: Config) -> IssuerConfig | None:
     """The configuration of the issuer that vouches for `person`."""
     return next((issuer for issuer in config.issuers if issuer.issuer == person.issuer), None)
+
+
+def may_see(person: Approver, shown: Shown, config: Config) -> bool:
+    """Viewers, auditors and operators see all approvals; others those that are for one of their groups."""
+    return bool(roles_of(person, config) & {"viewer", "auditor", "operator"}) or _decides(person, shown, config)
+
+
+def may_read(person: Approver, shown: Shown, config: Config) -> bool:
+    """Auditors, and members of a group that decides it, see parameters, bodies and the preview; others the text."""
+    return "auditor" in roles_of(person, config) or _decides(person, shown, config)
+
+
+def _decides(person: Approver, shown: Shown, config: Config) -> bool:
+    return not _groups(shown, approval_rules(config)).isdisjoint(person.groups)
+
+
+def _groups(shown: Shown, rules: Rules) -> set[str]:
+    return {name for group in shown.approval.request.approvers for name in ((group,) if group else rules.approvers)}

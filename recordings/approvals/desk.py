@@ -29,6 +29,7 @@ from onrecord.policies.approvals import (
     State,
     approve,
     cancel,
+    check_fresh,
     check_operator,
     missing,
     refuse,
@@ -395,6 +396,7 @@ class Desk:
 
     def _lift_kill(self, message: LiftKill) -> Answered:
         check_operator(message.by, self._rules)
+        check_fresh(message.by, self._clock(), self._rules)  # to stop is easy; what was stopped goes on like a grant
         kill = self._kills.get(message.kill)
         if kill is None:
             return Answered(message.ref, "not_found", f"there is no kill switch {message.kill!r}")

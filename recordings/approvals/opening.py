@@ -9,19 +9,29 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from onrecord.policies.approvals import Participant
 from onrecord.policies.config import Config
 from onrecord.policies.config.approvals import approval_rules
 from onrecord.policies.errors import StoreError
 from onrecord.recordings.approvals.desk import Desk
 from onrecord.recordings.approvals.state import FILE, ApprovalState
-from onrecord.recordings.frames import Kind
+from onrecord.recordings.frames import HEADER, Kind
 from onrecord.recordings.journal import Journal
 from onrecord.recordings.records import ApprovalRecord, KillRecord
 from onrecord.recordings.store import connect_read_only
 
 JOURNAL = "approvals"
 KEY_FILE = "approvals.key"
+_PARTICIPANTS = """
+SELECT DISTINCT
+  subject, on_behalf_of, json_extract(content, '$.identity.names'), json_extract(content, '$.identity.actors')
+FROM (
+  SELECT s.subject, s.on_behalf_of, CAST(substr(r.leaf, ?) AS TEXT) AS content
+  FROM sessions s JOIN records r ON r.seq = s.seq WHERE s.run = ?
+)
+"""
 
 
 class DeskParts:
@@ -53,12 +63,18 @@ class DeskParts:
         """Who took part in a run. Raises StoreError where it cannot be read: then nobody can be ruled out."""
         try:
             with contextlib.closing(connect_read_only(self._store)) as connection:
-                sql = "SELECT DISTINCT subject, on_behalf_of FROM sessions WHERE run = ?"
-                rows = connection.execute(sql, (run,)).fetchall()
+                rows = connection.execute(_PARTICIPANTS, (HEADER.size + 1, run)).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"who took part in the run cannot be read: {error}") from None
-        for subject, behalf in rows:
-            yield Participant("", subject, behalf)
+        try:
+            for subject, behalf, names, actors in rows:
+                yield Participant("", subject, behalf, _others(names), _others(actors))
+        except (msgspec.DecodeError, ValueError) as error:
+            raise StoreError(f"who took part in the run cannot be read: {error}") from None
+
+
+def _others(text: str | None) -> tuple[str, ...]:
+    return () if text is None else msgspec.json.decode(text, type=tuple[str, ...])
 
 
 def _key(path: Path) -> bytes:

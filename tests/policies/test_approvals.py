@@ -100,6 +100,42 @@ def test_who_may_not_approve_whatever_groups_the_token_has(approver: Approver, w
         approve(pending, approver, NOW, RULES)
 
 
+BOB = Identity(
+    issuer="https://idp", subject="devin", on_behalf_of="00u1", names=("Bob@Example.com",), actors=("carol",)
+)
+
+
+@pytest.mark.parametrize(
+    ("asks", "approver"),
+    [
+        (BOB, human(subject="bob@example.com", issuer="https://other")),
+        (BOB, human(subject="7", names=("bob@example.com",))),
+        (BOB, human(subject="CAROL")),
+        (
+            Identity(issuer="https://idp", subject="00u1", kind="human", names=("bob@example.com",)),
+            human("bob@example.com"),
+        ),
+        (DEVIN, human(subject="\uff42\uff4f\uff42@example.com")),
+        (Identity(issuer="https://idp", subject="ren\u00e9"), human(subject="rene\u0301")),
+    ],
+)
+def test_nobody_approves_themselves_under_another_of_their_names(asks: Identity, approver: Approver) -> None:
+    pending = request_approval(request(identity=asks), NOW)
+    with pytest.raises(NotEntitledError, match=r"takes part|works for"):
+        approve(pending, approver, NOW, RULES)
+    one = Participant("", asks.subject, asks.on_behalf_of, asks.names, asks.actors)
+    with pytest.raises(NotEntitledError, match=r"takes part|works for"):
+        approve(request_approval(request(), NOW), approver, NOW, RULES, participants=(one,))
+
+
+def test_a_human_whom_the_configuration_lets_decide_for_their_agent_may_under_every_name() -> None:
+    rules = msgspec.structs.replace(RULES, delegator=True)
+    pending = request_approval(request(identity=BOB), NOW)
+    assert approve(pending, human("bob@example.com"), NOW, rules).state is State.GRANTED
+    with pytest.raises(NotEntitledError, match="takes part"):
+        approve(pending, human("carol"), NOW, rules)
+
+
 def test_an_identity_that_took_part_in_the_run_cannot_decide_and_neither_can_whom_it_works_for() -> None:
     pending = request_approval(request(), NOW)
     others = (Participant("", "carol"), Participant("", "agent-9", "dave@example.com"))

@@ -164,6 +164,23 @@ def test_the_outermost_actor_is_the_agent() -> None:
     assert (found.subject, found.on_behalf_of) == ("devin", "alice")
 
 
+def test_everybody_behind_a_token_is_known_by_all_names() -> None:
+    chain = {"sub": "devin", "email": "devin@bots", "act": {"sub": "planner", "act": {"sub": "0u2", "upn": "carol@x"}}}
+    found = identity(claims(sub="00u1", email="alice@example.com", act=chain))
+    assert found.names == ("alice@example.com",)
+    assert found.actors == ("devin@bots", "planner", "0u2", "carol@x")
+    assert identity(claims(email="devin@bots")).names == ("devin@bots",)
+
+
+def test_a_chain_of_delegation_that_cannot_be_followed_is_refused() -> None:
+    assert "`act.act`" in refusal(claims(act={"sub": "devin", "act": "planner"}))
+    assert "`act.act.sub`" in refusal(claims(act={"sub": "devin", "act": {}}))
+    chain: dict[str, Any] = {"sub": "last"}
+    for _ in range(20):
+        chain = {"sub": "next", "act": chain}
+    assert "deep" in refusal(claims(act=chain))
+
+
 def test_kind_is_the_issuers_and_the_human_claim_counts_for_the_dev_issuer_only() -> None:
     assert identity(claims(), kind="human").kind == "human"
     assert identity(claims(human=True)).kind == "agent"

@@ -7,7 +7,10 @@ import re
 import pytest
 from msgspec.structs import replace
 
+from onrecord.policies.approvals import Approver, Preview
 from onrecord.policies.model import Identity
+from onrecord.recordings.control.admin import DecisionError
+from onrecord.recordings.control.messages import Previewed
 from tests.recordings.admin.office import AGENT, ORIGIN, field_of, form_token
 
 
@@ -73,6 +76,45 @@ async def test_the_page_shows_all_that_an_approver_must_see(office):
         "the trigger audit_orders", "more than 10 rows are rolled back", "No preview",
     ):  # fmt: skip
         assert wanted in html, wanted
+
+
+async def test_the_api_shows_each_role_what_the_page_shows_it(office):
+    preview = Preview(kind="explain", text="Filter: (id = 'param-secret')", rows=1, matched=1)
+    one = office.hold(detail={"parameters": ["param-secret"]})
+    other = office.hold(approvers=("security-team",))
+    office.desk.received(office.gateway, Previewed(one, preview))
+
+    async def seen(*groups: str) -> tuple[set[str], str, str]:
+        headers = {"Authorization": f"Bearer {office.token('who', *groups)}"}
+        async with office.client() as api:
+            listed = await api.get("/api/approvals", headers=headers)
+            shown = await api.get(f"/api/approvals/{one}", headers=headers)
+        async with office.log_in("who", *groups) as page:
+            html = (await page.get(f"/approvals/{one}")).text
+        return {view["id"] for view in listed.json()["approvals"]}, listed.text + shown.text, html
+
+    for group, ids, reads in (
+        ("dba", {one}, True),  # decides it, and not the other
+        ("security", {one, other}, True),  # an auditor
+        ("staff", {one, other}, False),  # a viewer
+        ("sre", {one, other}, False),  # an operator
+        ("nobody", set(), False),
+    ):
+        listed, text, html = await seen(group)
+        assert listed == ids, group
+        assert ("param-secret" in text) is reads, group
+        assert ("param-secret" in html) is reads, group
+
+
+async def test_an_old_login_lifts_no_kill_switch_through_the_api(office):
+    async with office.client() as api:
+        headers = {"Authorization": f"Bearer {office.token('olga', 'sre')}"}
+        asked = {"target": "run", "value": "run-1"}
+        kill = (await api.post("/api/kills", json=asked, headers=headers)).json()["id"]
+        old = Approver(issuer="i", subject="olga", groups=("sre",), kind="human", auth_time=1.0)
+        with pytest.raises(DecisionError, match="log in again"):
+            await office.channel.lift(kill, old)
+        assert (await api.delete(f"/api/kills/{kill}", headers=headers)).status_code == 200
 
 
 async def test_every_look_is_on_record_before_it_is_shown(office):

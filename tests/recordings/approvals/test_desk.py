@@ -303,9 +303,11 @@ def test_kills_are_told_to_all_kept_over_restarts_and_lifted_by_operators_only(o
     assert office.process.last(Kills).kills[0].id == kill
     office.desk.received(office.admin, LiftKill("l", kill, human()))
     assert office.admin.last(Answered).code == "forbidden"
-    office.desk.received(office.admin, LiftKill("l", kill, human(groups=("ops",))))
+    office.desk.received(office.admin, LiftKill("l", kill, human(groups=("ops",), auth_time=office.wall - 301)))
+    assert office.admin.last(Answered).code == "forbidden", "an old login stops and starts nothing again"
+    office.desk.received(office.admin, LiftKill("l", kill, human(groups=("ops",), auth_time=office.wall)))
     assert office.process.last(Kills).kills == ()
-    assert office.events[-3:] == ["killed", "rejected", "lifted"]
+    assert office.events[-4:] == ["killed", "rejected", "rejected", "lifted"]
 
 
 def test_an_admin_process_hears_what_there_is_and_each_change(office: Office) -> None:
