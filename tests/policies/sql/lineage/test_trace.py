@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -205,7 +204,7 @@ def test_what_newer_servers_read_as_syntax_may_return_what_a_function_of_the_dat
     own = Function(
         oid=1, schema="public", name="json_value", volatility="s", security_definer=False, language="plpgsql"
     )
-    catalog = msgspec.structs.replace(CATALOG, functions=(*CATALOG.functions, own))
+    catalog = Catalog(relations=CATALOG.relations, functions=(own,))
     (value, query) = traced("SELECT json_value(note, '$'), json_query(note, '$') FROM orders", catalog).outputs or ()
     assert value.unsure
     assert value.sources == query.sources == {"public.orders.note"}
