@@ -240,11 +240,14 @@ class Kubernetes(Dialect):
         if kind == "application/json":
             hides = self._hides_secrets(request)
             env = self._config.secrets == "mask" and bool(request.resource) and request.resource not in _NO_ENV
-            if configured is None and not hides and not env:
+            failed = response.status_code >= 300 and (configured is not None or self._config.secrets == "mask")
+            if configured is None and not hides and not env and not failed:
                 return None
-            mask = ObjectMask(configured, self._handed_out, secrets=hides, env=env)
+            mask = ObjectMask(configured, self._handed_out, secrets=hides, env=env, failed=failed)
             is_watch = request.is_watch and response.status_code < 300
             return WatchMask(mask) if is_watch else DocumentMask(mask)
+        if self._hides_secrets(request):
+            raise ValueError("the API server's answer about Secrets is no JSON")
         if kind.startswith("text/") or (not kind and request.subresource == "log"):
             return LogMask(configured) if configured is not None else None
         raise ValueError(f"the API server's answer is of a type that was not asked for: {kind[:80] or 'none'}")

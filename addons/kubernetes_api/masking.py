@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from onrecord.addons.kubernetes_api.env_values import MASKED, env_spots, mask_env, may_hold_env
+from onrecord.addons.kubernetes_api.failures import mask_failure
 from onrecord.policies.masking import REDACTED, MaskError, Masks, mask_json
 
 REDACTED_DATA = base64.b64encode(REDACTED.encode()).decode()
@@ -90,7 +91,7 @@ def _secret(made: dict[str, Any], found: dict[str, int], *, mark: bool) -> dict[
             made["metadata"] = metadata = {**metadata, "annotations": clean}
     labels = metadata.get("labels") if isinstance(metadata, dict) else None
     if isinstance(metadata, dict) and isinstance(labels, dict):
-        shown = {key: REDACTED if text in clear else text for key, text in labels.items()}
+        shown = {key: REDACTED if isinstance(text, str) and text in clear else text for key, text in labels.items()}
         if shown != labels:
             _count(found, 1)
             changed.append("labels")
@@ -302,15 +303,18 @@ def _no_constant(text: str) -> Any:
 class ObjectMask:
     """What masks one agent's answers of one kind. `found` counts by detector, rule, or "secret"."""
 
-    def __init__(self, masks: Masks | None, handed_out: HandedOut, *, secrets: bool, env: bool = False) -> None:
+    def __init__(
+        self, masks: Masks | None, handed_out: HandedOut, *, secrets: bool, env: bool = False, failed: bool = False
+    ) -> None:
         self.found: dict[str, int] = {}
+        self._failed = failed
         self._masks, self._handed_out, self._secrets, self._env = masks, handed_out, secrets, env
 
     def document(self, data: bytes) -> bytes:
         """One JSON document masked; the same bytes where nothing is. Raises MaskError."""
         if not data.strip():
             return data
-        if self._secrets or (self._masks is not None and self._masks.json_paths):
+        if self._secrets or self._failed or (self._masks is not None and self._masks.json_paths):
             return self._whole(data)
         if not self._may_hit(data):
             return data
@@ -323,6 +327,8 @@ class ObjectMask:
         before = sum(self.found.values())
         if self._secrets:
             value = mask_secrets(value, self.found)
+        if self._secrets or self._failed:
+            value = mask_failure(value, self.found, strict=self._secrets)
         if self._masks is not None:
             value = mask_object(value, self._masks, self.found, self._handed_out)
         if self._env:

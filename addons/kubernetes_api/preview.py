@@ -19,6 +19,7 @@ import yaml
 
 from onrecord.addons.addresses import is_address
 from onrecord.addons.kubernetes_api.body import PATCHES
+from onrecord.addons.kubernetes_api.failures import mask_failure
 from onrecord.addons.kubernetes_api.impersonation import impersonation
 from onrecord.addons.kubernetes_api.masking import without_secrets
 from onrecord.addons.request_route import bracket
@@ -60,19 +61,24 @@ class Previews:
 
     async def _diff(self, command: KubeCommand) -> Preview:
         await self._credential.prepare()
+        strict = command.resource == "secrets" and not command.group
         async with httpx.AsyncClient(verify=self._context(), timeout=TIMEOUT, trust_env=False) as client:
             exists = bool(command.name) and command.path.rstrip("/").endswith(
                 "/" + (command.subresource or command.name)
             )
             status, live = await self._ask(client, command, "GET") if exists else (404, {})
             if status not in (200, 404):
-                return Preview(kind="none", reason=f"the live object cannot be read: {_reason(status, live)}")
+                return Preview(
+                    kind="none", reason=f"the live object cannot be read: {_reason(status, live, strict=strict)}"
+                )
             before = live if status == 200 else {}
             if command.verb == "delete":
                 return Preview(kind="diff", text=_difference(before, {}, command.name))
             status, after = await self._ask(client, command, command.method, body=command.body)
             if status not in (200, 201):
-                return Preview(kind="none", reason=f"the API server would refuse it: {_reason(status, after)}")
+                return Preview(
+                    kind="none", reason=f"the API server would refuse it: {_reason(status, after, strict=strict)}"
+                )
             return Preview(kind="diff", text=_difference(before, after, command.name))
 
     async def _ask(
@@ -136,6 +142,8 @@ def _lines(value: Any) -> list[str]:
     return text.splitlines(keepends=True)
 
 
-def _reason(status: int, answer: Any) -> str:
+def _reason(status: int, answer: Any, *, strict: bool) -> str:
+    """In the API server's words, without the live object that a failed patch quotes."""
+    answer = mask_failure(answer, {}, strict=strict)
     message = answer.get("message") if isinstance(answer, dict) else None
     return f"{status} {message}"[:500] if isinstance(message, str) else str(status)

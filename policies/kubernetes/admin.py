@@ -119,7 +119,7 @@ def _of_body(resource: str, subresource: str, body: object, patch_type: str) -> 
     elif resource != "configmaps":
         yield from pod_dangers(value)
     yield from _of_kinds(value)
-    if resource == "secrets" and _find(value, "type", lambda item: item in _TOKEN_SECRETS):
+    if resource == "secrets" and _find(value, "type", _is_token_secret):
         yield "mints a token by a Secret"
     if resource == "namespaces" and not subresource and _pod_security(value):
         yield "changes which pods a namespace admits"
@@ -134,7 +134,7 @@ def _of_kinds(value: object) -> Iterable[str]:
             kind = item.get("kind")
             if isinstance(kind, str) and kind in _KINDS and "apiVersion" in item:
                 yield _KINDS[kind]
-            elif kind == "Secret" and item.get("type") in _TOKEN_SECRETS:
+            elif kind == "Secret" and _is_token_secret(item.get("type")):
                 yield "mints a token by a Secret"
             elif kind == "ConfigMap" and _names_a_rights_map(item):
                 yield "changes who may do what (a ConfigMap that maps identities)"
@@ -145,7 +145,12 @@ def _of_kinds(value: object) -> Iterable[str]:
 
 def _names_a_rights_map(item: dict[str, Any]) -> bool:
     metadata = item.get("metadata")
-    return isinstance(metadata, dict) and ("kube-system", metadata.get("name")) in _RIGHTS_MAPS
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return isinstance(name, str) and ("kube-system", name) in _RIGHTS_MAPS
+
+
+def _is_token_secret(item: object) -> bool:
+    return isinstance(item, str) and item in _TOKEN_SECRETS
 
 
 def _is_plain_conversion(item: object) -> bool:

@@ -253,6 +253,10 @@ class KubeApi(HttpsApi):
             if apply is None:
                 raise StoreError(415, "UnsupportedMediaType", f"the patch type {media} is not known")
             made = apply(copy.deepcopy(before), patch)
+        if not isinstance((made.get("metadata") or {}).get("labels") or {}, dict):
+            # As the real one: what does not decode is quoted whole (apiserver, endpoints/handlers/patch.go).
+            quoted = json.dumps(json.dumps(made))
+            raise StoreError(422, "Invalid", f' "" is invalid: patch: Invalid value: {quoted}: labels: expect {{ or n')
         made = self._defaulted(kind, made, before=self.store.get(asked.key))
         return 200, self._written(kind, self.store.replace(asked.key, made, dry_run=asked.dry_run), asked)
 

@@ -282,6 +282,39 @@ def test_a_cluster_below_a_path_is_reached_below_it_and_nowhere_else(tmp_path: P
         assert len(api.audit) == 1
 
 
+def test_a_patch_that_fails_is_not_answered_with_the_live_object(shared: Cluster) -> None:
+    container = {"name": "w", "env": [{"name": "DB_PASSWORD", "value": "hunter2-of-env"}]}
+    shared.api.add({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "quoted", "namespace": "post"},
+                    "data": {"p": "aHVudGVyMi12ZXJ5"}})  # fmt: skip
+    shared.api.add({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "quoted", "namespace": "post"},
+                    "spec": {"containers": [container]}})  # fmt: skip
+    kind = ("-H", "Content-Type: application/merge-patch+json")
+    for resource in ("secrets", "pods"):
+        patch = json.dumps({"metadata": {"labels": 5}})
+        code, text = ask(shared, f"/api/v1/namespaces/post/{resource}/quoted", "-X", "PATCH", "-d", patch, *kind)
+        assert code == 422
+        assert json.loads(text)["message"].endswith("Invalid value: [redacted]")
+    kept = json.dumps([record.payload for record in shared.gateway.records()])
+    assert "aHVudGVyMi12ZXJ5" not in kept
+    assert "hunter2-of-env" not in kept
+
+
+@pytest.mark.parametrize(
+    ("resource", "body"),
+    [
+        ("secrets", {"type": {}}),
+        ("secrets", {"metadata": {"labels": {"a": {}}}, "data": {"p": "aHVudGVyMg=="}}),
+        ("configmaps", {"items": [{"kind": "ConfigMap", "metadata": {"name": {}}}]}),
+        ("configmaps", {"items": [{"kind": "Secret", "type": {}}]}),
+    ],
+)
+def test_values_of_a_kind_that_nobody_expects_are_decided_on(shared: Cluster, resource: str, body: Any) -> None:
+    before = len(shared.commands())
+    code, text = ask(shared, f"/api/v1/namespaces/post/{resource}", *JSON, "-d", json.dumps(body))
+    assert code != 503, text
+    assert len(shared.commands()) == before + 1
+
+
 def test_shown_secrets_are_delivered_and_never_on_record(tmp_path: Path) -> None:
     with cluster(tmp_path, resource={"secrets": "show"}) as parts:
         parts.api.add({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "shop"},
