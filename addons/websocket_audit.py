@@ -14,9 +14,11 @@ from onrecord.addons.http_command import build_command
 from onrecord.addons.response_masks import ResponseMasks
 from onrecord.addons.websocket_layer import REFUSAL
 from onrecord.policies.model import Outcome, body_text
+from onrecord.recordings.approvals.bound import DATA, PLAIN, Bound
 from onrecord.recordings.auditor import Auditor, Decision, elapsed_ms
 
 METHOD = "WEBSOCKET"
+_TOO_LONG = "the message, which is longer than what is shown"
 
 
 class WebSockets:
@@ -114,7 +116,8 @@ class WebSockets:
             body=None if over else content,
             action="unknown" if over else "write",
         )
-        answer = self._auditor.submit(exchange.opened, command, detail=detail)
+        bound = Bound(exact=False, unbound=(DATA, _TOO_LONG)) if over else PLAIN
+        answer = self._auditor.submit(exchange.opened, command, detail=detail, bound=bound)
         if isinstance(answer, Decision):
             self._settle(flow, exchange, message, answer)
             return None

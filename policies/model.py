@@ -8,6 +8,7 @@ resource and the exact command with its parameters.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -125,17 +126,18 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
     def digest(self) -> str:
         """`sha256:` over identity, run, resource and the exact command."""
         identity = self.session.identity
-        content = msgspec.json.encode(
-            [
-                self.command_kind,
-                [identity.issuer, identity.subject, identity.on_behalf_of],
-                self.session.run.id,
-                self.session.resource.name,
-                self.text,
-                self.detail(),
-            ],
-            order="sorted",
-        )
+        exact = [
+            self.command_kind,
+            [identity.issuer, identity.subject, identity.on_behalf_of],
+            self.session.run.id,
+            self.session.resource.name,
+            self.text,
+            self.detail(),
+        ]
+        try:
+            content = msgspec.json.encode(exact, order="sorted")
+        except UnicodeEncodeError:  # lone surrogates, which stand for bytes that are no text
+            content = json.dumps(exact, sort_keys=True).encode()
         return "sha256:" + hashlib.sha256(content).hexdigest()
 
 

@@ -363,8 +363,9 @@ class Auditor:
     ) -> Decision:
         """Wait for a human, then decide."""
         policies = self._engine.digest
-        payload = self._command_payload(opened, command, ruling, policies, detail, applied=True)
-        request = request_of(command, ruling, bound, policies, self._redact(payload))
+        plain = self._plain_payload(command, ruling, policies, detail, applied=True)
+        payload = self._redact(plain if opened.clean is None else opened.clean(plain))
+        request = request_of(command, ruling, bound, policies, payload, hidden=not _alike(payload, plain))
 
         def check() -> Ruling | None:
             if self._engine.digest != policies:
@@ -450,6 +451,19 @@ class Auditor:
         applied: bool,
         approval: str = "",
     ) -> bytes:
+        payload = self._plain_payload(command, ruling, policies, detail, applied=applied, approval=approval)
+        return payload if opened.clean is None else opened.clean(payload)
+
+    def _plain_payload(
+        self,
+        command: Command,
+        ruling: Ruling,
+        policies: str,
+        detail: bytes | None,
+        *,
+        applied: bool,
+        approval: str = "",
+    ) -> bytes:
         record = CommandRecord(
             kind=command.command_kind,
             action=command.action,
@@ -458,8 +472,7 @@ class Auditor:
             verdict=self._verdict_json(ruling, policies, applied=applied, approval=approval),  # type: ignore[arg-type]  # encodes alike
             cause=command.cause,
         )
-        payload = encode(record)
-        return payload if opened.clean is None else opened.clean(payload)
+        return encode(record)
 
     def _verdict_json(self, ruling: Ruling, policies: str, *, applied: bool, approval: str = "") -> msgspec.Raw:
         """The encoded verdict; of a plain Allow it is made once for each policy and policy set."""
@@ -518,6 +531,14 @@ class Auditor:
             self.journal.append_payload(kind, self._redact(payload), id=id, session=session, command=command, at=at)
         except FrameError as error:  # over the limit of one frame
             raise StoreError(str(error)) from None
+
+
+def _alike(one: bytes, other: bytes) -> bool:
+    """Whether two records say the same: cleaning may write the same JSON in other bytes."""
+    try:
+        return one == other or bool(msgspec.json.decode(one) == msgspec.json.decode(other))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
 
 
 def _is_observable(ruling: Ruling) -> bool:

@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from onrecord.policies.approvals import Preview
-from onrecord.policies.model import Command
+from onrecord.policies.model import Command, ForwardCommand, KubeCommand, SftpCommand, SshCommand
 
 DATA = "the data that it meets when it runs"
+HIDDEN = "secrets and masked values in it, which are not shown"
+_STREAMS = frozenset({"exec", "attach", "portforward", "proxy"})
 
 Previewer = Callable[[Command], Awaitable[Preview]]
 """Finds out what a command would do, without doing it. Sees the real command; what it answers is shown to approvers."""
@@ -64,3 +66,16 @@ class Together:
 
 
 PLAIN = Bound()
+
+
+def loose(command: Command) -> tuple[str, ...]:
+    """What of a command's kind never is in its digest, in words for whoever decides: it follows once it runs."""
+    if isinstance(command, SshCommand):
+        if command.interactive:
+            return ("what is typed into it while it runs",)
+        return ("what the client sends to its standard input",)
+    if isinstance(command, SftpCommand):
+        return () if command.action == "read" else ("the content that is written",)
+    if isinstance(command, ForwardCommand) or (isinstance(command, KubeCommand) and command.subresource in _STREAMS):
+        return ("all that is sent through it, both ways",)
+    return ()

@@ -13,7 +13,7 @@ from onrecord.policies.approvals import Preview, Request
 from onrecord.policies.errors import OnrecordError
 from onrecord.policies.model import Command
 from onrecord.policies.verdict import Deny, Hold, Ruling
-from onrecord.recordings.approvals.bound import Bound
+from onrecord.recordings.approvals.bound import HIDDEN, Bound, loose
 from onrecord.recordings.approvals.holds import GRANTED, Holds, Ticket
 from onrecord.recordings.decision import WITHDRAWN, Approved, OpenSession, Waiting
 from onrecord.recordings.frames import id_text, new_id
@@ -44,8 +44,10 @@ def objection(ruling: Ruling, bound: Bound) -> str:
     return ""
 
 
-def request_of(command: Command, ruling: Ruling, bound: Bound, policies: str, payload: bytes) -> Request:
-    """What is asked for. `payload` is the command's record (JSON) as it may be shown."""
+def request_of(
+    command: Command, ruling: Ruling, bound: Bound, policies: str, payload: bytes, *, hidden: bool = False
+) -> Request:
+    """What is asked for. `payload` is the command's record (JSON) as it may be shown; `hidden`: not all of it is."""
     verdict, session = ruling.verdict, command.session
     if not isinstance(verdict, Hold):
         raise TypeError("only a Hold is asked for")
@@ -70,7 +72,7 @@ def request_of(command: Command, ruling: Ruling, bound: Bound, policies: str, pa
         max_rows=verdict.max_rows,
         wait=verdict.wait,
         rests_on=bound.rests_on,
-        unbound=bound.unbound,
+        unbound=(*bound.unbound, *loose(command), *((HIDDEN,) if hidden else ())),
         repeatable=bound.exact,
         keep=bound.exact and (bound.keep or not verdict.wait),
     )

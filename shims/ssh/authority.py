@@ -44,6 +44,8 @@ class _Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     obo: str | None = None
     agent: str | None = None
     jti: str = ""
+    names: tuple[str, ...] = ()
+    actors: tuple[str, ...] = ()
 
 
 def agent_certificate(
@@ -63,6 +65,8 @@ def agent_certificate(
         obo=identity.on_behalf_of,
         agent=identity.agent,
         jti=identity.token_id,
+        names=identity.names,
+        actors=identity.actors,
     )
     return gateway_key(state, AGENTS_CA).generate_user_certificate(
         key,
@@ -172,4 +176,6 @@ class KeyIdentities:
             token_id=named.jti,
             expires_at=float(certificate._valid_before),  # noqa: SLF001
             run=named.run,
+            names=named.names,
+            actors=named.actors,
         )

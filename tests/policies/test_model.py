@@ -91,3 +91,8 @@ def test_kubernetes_keeps_its_own_word_resource():
     )
     assert command.resource == "pods"
     assert command.session.resource.name == "orders"
+
+
+def test_text_that_is_no_unicode_has_a_digest_of_its_own() -> None:
+    one, other = (sql(text=f"SELECT '{char}'") for char in ("\udcff", "\udcfe"))
+    assert one.digest != other.digest

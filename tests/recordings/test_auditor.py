@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import json
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,8 @@ from onrecord.policies.kills import Kill
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Session, SqlCommand
 from onrecord.policies.verdict import Allow, Deny, Hold, Ruling
 from onrecord.recordings import journal as journal_module
+from onrecord.recordings.approvals.bound import HIDDEN
+from onrecord.recordings.approvals.holds import Holds
 from onrecord.recordings.auditor import Auditor, Decision, OpenSession, RefusedError
 from onrecord.recordings.frames import FILE_HEADER_SIZE, Frame, Kind, decode_frames, read_file_header
 from onrecord.recordings.journal import Journal
@@ -359,6 +363,28 @@ def test_without_anybody_to_ask_a_held_command_is_refused_at_once(case: Case) ->
     decision = case.submit(case.open())
     assert not decision.allowed
     assert "cannot be asked for" in decision.message
+
+
+@pytest.mark.parametrize(("text", "told"), [("SELECT 'hunter2'", True), ("SELECT 'back\\\\slash \u00e9'", False)])
+async def test_an_approver_is_told_that_not_all_of_a_command_is_shown(case: Case, text: str, told: bool) -> None:
+    sent: list[Any] = []
+
+    def send(message: object) -> bool:
+        sent.append(message)
+        return True
+
+    case.auditor._holds = Holds(send)
+    case.engine.ruling = Ruling(Hold(), "guard")
+    opened = case.open()
+    opened.clean = lambda payload: json.dumps(json.loads(payload), ensure_ascii=False).encode()  # other bytes, the same
+    command = SqlCommand(session=opened.session, action="read", text=text, kind="SELECT")
+    waiting = asyncio.ensure_future(case.auditor.submit_async(opened, command))
+    while not sent:
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert (HIDDEN in sent[0].request.unbound) is told
+    assert b"hunter2" not in bytes(sent[0].request.command)
 
 
 def test_a_kill_ends_every_session_that_it_stops_even_where_one_cannot_be_ended(case: Case) -> None:
