@@ -14,6 +14,7 @@ import yaml
 
 from onrecord.addons.kubernetes_api.protobuf import MEDIA_TYPE, read_protobuf
 from onrecord.addons.kubernetes_api.request import KubeRequestError
+from onrecord.policies.kubernetes import PatchError, operations
 
 PATCHES = {
     "application/json-patch+json": "json",
@@ -104,9 +105,13 @@ def _is_json(body: bytes) -> bool:
 
 
 def _object(value: Any, patch_type: str) -> Any:
-    wanted = list if patch_type == "json" else dict
-    if not isinstance(value, wanted):
-        raise KubeRequestError("a body that is no " + ("list of operations" if wanted is list else "object"))
+    if patch_type == "json":
+        try:
+            return operations(value)
+        except PatchError as error:
+            raise KubeRequestError(str(error)) from None
+    if not isinstance(value, dict):
+        raise KubeRequestError("a body that is no object")
     return value
 
 

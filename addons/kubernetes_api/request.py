@@ -50,6 +50,8 @@ _SINGLE = frozenset(
         "stream", "path", "dryRun",
     }
 )  # fmt: skip
+# The API server reads dryRun with these, and acts.
+_ALWAYS_REAL = frozenset({"exec", "attach", "portforward", "token"})
 _MANY = frozenset({"command", "ports"})
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
 
@@ -259,6 +261,8 @@ def _with_verb(request: KubeRequest, flags: frozenset[str], *, legacy_watch: boo
     dry_run = request.value("dryRun") == "All"
     if dry_run and verb in ("get", "list", "watch"):
         raise KubeRequestError("dryRun on a request that only reads")
+    if dry_run and (request.subresource in _ALWAYS_REAL or request.resource == "tokenreviews"):
+        raise KubeRequestError(f"dryRun of {request.subresource or request.resource}, which is done nevertheless")
     return KubeRequest(
         method=request.method,
         verb=verb,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from onrecord.policies.kubernetes.dangers import pod_dangers
-from onrecord.policies.kubernetes.patches import PatchError, as_object, unknowable
+from onrecord.policies.kubernetes.patches import PatchError, as_object, may_drop_labels, unknowable
 
 READS = frozenset({"get", "list", "watch"})
 _RBAC = frozenset({"roles", "clusterroles", "rolebindings", "clusterrolebindings"})
@@ -27,6 +27,7 @@ _WRITES = {
     "clustertrustbundles": "changes which certificates are trusted",
     "podsecuritypolicies": "changes which pods are admitted",
     "securitycontextconstraints": "changes which pods are admitted",
+    "podcertificaterequests": "asks for a client certificate",
     "auditsinks": "changes the audit",
     "tokenreviews": "tests a token",
     "serviceaccounts/token": "mints a service account's token",
@@ -95,17 +96,31 @@ def _reasons(
     both = f"{resource}/{subresource}" if subresource else resource
     if both in _WRITES or (resource in _RBAC | _ADMISSION):
         yield _WRITES.get(both) or _WRITES[resource]
-    if (namespace, name) in _RIGHTS_MAPS:
+    if resource == "configmaps" and _touches_a_rights_map(verb, namespace, {name, _own_name(body)}):
         yield "changes who may do what (a ConfigMap that maps identities)"
     if verb in ("delete", "deletecollection"):
         return
     if not seen:
         yield "a body that could not be read"
         return
-    yield from _of_body(resource, subresource, body, patch_type)
+    yield from _of_body(resource, body, patch_type)
+    if resource == "namespaces" and verb != "create" and may_drop_labels(verb, body, patch_type):
+        yield "may change which pods a namespace admits"
 
 
-def _of_body(resource: str, subresource: str, body: object, patch_type: str) -> Iterable[str]:
+def _touches_a_rights_map(verb: str, namespace: str, names: set[str]) -> bool:
+    """A collection is deleted by selectors, which may select such a ConfigMap."""
+    return any(namespace in (one, "") and (verb == "deletecollection" or name in names) for one, name in _RIGHTS_MAPS)
+
+
+def _own_name(body: object) -> str:
+    """The name that an object has for itself: a create has it nowhere else, and may leave out its kind."""
+    metadata = body.get("metadata") if isinstance(body, dict) else None
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _of_body(resource: str, body: object, patch_type: str) -> Iterable[str]:
     try:
         value = as_object(body, patch_type) if patch_type else body
         if patch_type and resource not in _NO_PODS and unknowable(body, patch_type):
@@ -121,7 +136,7 @@ def _of_body(resource: str, subresource: str, body: object, patch_type: str) -> 
     yield from _of_kinds(value)
     if resource == "secrets" and _find(value, "type", _is_token_secret):
         yield "mints a token by a Secret"
-    if resource == "namespaces" and not subresource and _pod_security(value):
+    if resource == "namespaces" and _pod_security(value):  # `status` and `finalize` take labels too
         yield "changes which pods a namespace admits"
 
 

@@ -24,6 +24,12 @@ _FLAGS = {
     "hostipc": "the host's IPC",
     "hostprocess": "a process on a Windows host",
 }
+# What a member says, but for these values.
+_VALUES: dict[str, tuple[str, tuple[object, ...]]] = {
+    "hostpath": ("a path of the host", (None,)),
+    "hostport": ("a port of the host", (None, 0)),
+    "procmount": ("an unmasked /proc", (None, "", "Default")),
+}
 _TYPES = {"seccompprofile": "no seccomp profile", "apparmorprofile": "no AppArmor profile"}
 _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _SYSCTLS = frozenset(
@@ -34,6 +40,8 @@ _SYSCTLS = frozenset(
         "net.ipv4.tcp_keepalive_probes",
     }
 )  # fmt: skip
+# Pod Security Standards, baseline: SELinux types; another one may be outside of all confinement (spc_t).
+_SELINUX = frozenset({"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
 NODE = frozenset([*_FLAGS.values(), *_TYPES.values(), "a path of the host", "a port of the host", "an unmasked /proc"])
 
 
@@ -51,7 +59,7 @@ def _search(root: object) -> Iterable[str]:
         value = pending.pop()
         if isinstance(value, dict):
             for key, item in value.items():
-                yield from _member(str(key).lower(), str(key), item)
+                yield from _member(str(key).casefold(), str(key), item)
                 pending.append(item)
         elif isinstance(value, list):
             pending += value
@@ -61,23 +69,16 @@ def _member(name: str, key: str, item: Any) -> Iterable[str]:
     if name in _FLAGS:
         if _is_set(item):
             yield _FLAGS[name]
-    elif name == "hostpath":
-        if item is not None:
-            yield "a path of the host"
-    elif name == "hostport":
-        if item not in (None, 0):
-            yield "a port of the host"
-    elif name == "capabilities":
-        yield from _capabilities(item)
-    elif name == "procmount":
-        if item not in (None, "", "Default"):
-            yield "an unmasked /proc"
+    elif name in _VALUES:
+        said, harmless = _VALUES[name]
+        if item not in harmless:
+            yield said
     elif name in _TYPES:
         kind = _get(item, "type")
         if item is not None and (not isinstance(item, dict) or kind == "Unconfined"):
             yield _TYPES[name]
-    elif name == "sysctls":
-        yield from _sysctls(item)
+    elif name in _PARTS:
+        yield from _PARTS[name](item)
     elif key.startswith(_APPARMOR) and item == "unconfined":
         yield "no AppArmor profile"
 
@@ -95,6 +96,13 @@ def _capabilities(item: Any) -> Iterable[str]:
             yield f"the capability {str(one)[:40]}"
 
 
+def _selinux(item: Any) -> Iterable[str]:
+    kind = _get(item, "type")
+    is_usual = kind is None or (isinstance(kind, str) and kind in _SELINUX)
+    if not is_usual or _get(item, "user") or _get(item, "role"):
+        yield "an SELinux context of its own"
+
+
 def _sysctls(item: Any) -> Iterable[str]:
     for one in item.values() if isinstance(item, dict) else item if isinstance(item, list) else ():
         name = _get(one, "name")
@@ -102,9 +110,18 @@ def _sysctls(item: Any) -> Iterable[str]:
             yield f"the kernel setting {name[:60]}"
 
 
+def _local(item: Any) -> Iterable[str]:
+    """A PersistentVolume's."""
+    if _get(item, "path") is not None:
+        yield "a path of the host"
+
+
+_PARTS = {"capabilities": _capabilities, "sysctls": _sysctls, "selinuxoptions": _selinux, "local": _local}
+
+
 def _get(item: object, wanted: str) -> Any:
     if isinstance(item, dict):
         for key, value in item.items():
-            if str(key).lower() == wanted:
+            if str(key).casefold() == wanted:
                 return value
     return None

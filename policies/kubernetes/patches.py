@@ -6,6 +6,7 @@ from typing import Any
 
 from onrecord.policies.errors import DecodeError
 
+_DIRECTIVES = frozenset({"$patch", "$retainKeys"})  # of a strategic merge patch: they drop what is not named
 MAX_OPERATIONS = 10_000  # the API server's own limit
 
 
@@ -40,6 +41,30 @@ def operations(patch: object) -> list[dict[str, Any]]:
 def unknowable(patch: object, patch_type: str) -> bool:
     """Whether it sets a field to what only the live object knows (JSON patch `copy` and `move`)."""
     return patch_type == "json" and any(operation["op"] in ("move", "copy") for operation in operations(patch))
+
+
+def copies_to(patch: object, place: tuple[str, ...]) -> bool:
+    """Whether a JSON patch copies or moves something to `place`, or to what holds it. Raises PatchError."""
+    return any(
+        one["op"] in ("move", "copy") and tuple(_path(one, "path")) == place[: len(_path(one, "path"))]
+        for one in operations(patch)
+    )
+
+
+def may_drop_labels(verb: str, body: object, patch_type: str) -> bool:
+    """Whether a write may take labels away without naming them: what it leaves out of an object is gone."""
+    if patch_type == "json":
+        try:
+            found = operations(body)
+        except PatchError:
+            return True
+        paths = [_path(one, name) for one in found if one["op"] != "test" for name in ("path", "from") if name in one]
+        return any(path == ["metadata", "labels"][: len(path)] for path in paths)
+    if patch_type in ("", "apply"):
+        return bool(patch_type) or verb == "update"
+    metadata = body.get("metadata", {}) if isinstance(body, dict) else None
+    labels = metadata.get("labels", {}) if isinstance(metadata, dict) else None
+    return any(not isinstance(part, dict) or not _DIRECTIVES.isdisjoint(part) for part in (body, metadata, labels))
 
 
 def _path(operation: dict[str, Any], name: str) -> list[str]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from onrecord.policies.kubernetes.patches import PatchError, as_object
+from onrecord.policies.kubernetes.patches import PatchError, as_object, copies_to
 
 _SCALED = frozenset({"deployments", "statefulsets", "replicasets", "replicationcontrollers"})
 
 
 def replicas(resource: str, subresource: str, body: object, patch_type: str = "") -> int | None:
-    """`spec.replicas` that a write of a workload or of its `scale` sets; None where it sets none."""
+    """`spec.replicas` that a write of a workload or of its `scale` sets; None where it sets none.
+
+    What a JSON patch copies there nobody knows beforehand: that is 0.
+    """
     if subresource not in ("", "scale") or (not subresource and resource not in _SCALED):
         return None
     try:
+        if patch_type == "json" and copies_to(body, ("spec", "replicas")):
+            return 0
         value = as_object(body, patch_type) if patch_type else body
     except PatchError:
         return None

@@ -6,9 +6,18 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onrecord.addons.kubernetes_api.failures import mask_failure, without_objects
-from onrecord.addons.kubernetes_api.masking import HandedOut, ObjectMask
+from onrecord.addons.kubernetes_api.masking import (
+    HandedOut,
+    ObjectMask,
+    mask_secrets,
+    reveals_secrets,
+    without_secrets,
+)
+from onrecord.policies.kubernetes import admin_reasons
 from tests.addons.kubernetes_api.test_masking import DATA, PLAIN
 
 
@@ -65,3 +74,55 @@ def test_a_failure_about_secrets_quotes_no_value_at_all() -> None:
     assert PLAIN not in json.dumps(mask_failure(status(f'cannot be handled: "{PLAIN}"', "BadRequest"), {}, strict=True))
     forbidden = status('users "x" cannot list: groups=["a"]', "Forbidden")
     assert mask_failure(forbidden, {}, strict=True) == forbidden
+
+
+_NAMES = st.sampled_from(
+    [
+        "metadata",
+        "labels",
+        "annotations",
+        "name",
+        "data",
+        "stringData",
+        "type",
+        "kind",
+        "apiVersion",
+        "items",
+        "rows",
+        "object",
+        "op",
+        "path",
+        "from",
+        "value",
+        "env",
+        "spec",
+        "local",
+        "capabilities",
+        "add",
+        "sysctls",
+        "message",
+        "seccompProfile",
+        "conversion",
+        "details",
+        "causes",
+        "status",
+        "reason",
+    ]  # fmt: skip
+)
+_LEAVES = st.sampled_from(
+    [None, True, 0, "", "x", "Secret", "Status", "ConfigMap", "kube-system", "aws-auth", "/data", "add", "Failure"]
+)
+_BODIES = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=5), max_leaves=20
+)
+
+
+@given(st.dictionaries(_NAMES, _BODIES, max_size=5) | st.lists(_BODIES, max_size=3))
+def test_any_json_can_be_decided_on_masked_and_recorded(body: Any) -> None:
+    for resource in ("secrets", "configmaps", "namespaces", "customresourcedefinitions"):
+        for patch_type in ("", "merge", "json", "apply"):
+            admin_reasons("patch", resource, namespace="kube-system", body=body, patch_type=patch_type)
+    mask_secrets(body, {})
+    without_secrets(body)
+    reveals_secrets(body)
+    mask_failure(body, {}, strict=True)

@@ -22,6 +22,9 @@ DANGEROUS = [
     {"containers": [{"securityContext": {"seccompProfile": {"type": "Unconfined"}}}]},
     {"containers": [{"ports": [{"hostPort": 80}]}]},
     {"securityContext": {"windowsOptions": {"hostProcess": True}}},
+    {"securityContext": {"seLinuxOptions": {"type": "spc_t"}}},
+    {"securityContext": {"seLinuxOptions": {"user": "unconfined_u"}}},
+    {"ho\u017ftNetwork": True},
     {"securityContext": {"sysctls": [{"name": "kernel.core_pattern", "value": "|/x"}]}},
 ]
 WRAPPED = {
@@ -175,3 +178,66 @@ def test_harmless_settings_are_not_dangers():
         ],
     }
     assert pod_dangers(spec) == ()
+
+
+@pytest.mark.parametrize("how", ["object", "merge", "json"])
+def test_a_local_volume_is_a_path_of_the_host(how):
+    operation = {"op": "replace", "path": "/spec/local/path", "value": "/"}
+    body = [operation] if how == "json" else {"spec": {"local": {"path": "/"}}}
+    reasons = admin_reasons("patch", "persistentvolumes", body=body, patch_type="" if how == "object" else how)
+    assert reasons == ("a path of the host",)
+
+
+def test_a_usual_selinux_type_is_none_of_its_own():
+    assert pod_dangers({"seLinuxOptions": {"type": "container_t", "level": "s0:c1"}}) == ()
+
+
+@pytest.mark.parametrize("subresource", ["", "status", "finalize"])
+@pytest.mark.parametrize(
+    ("verb", "body", "patch_type"),
+    [
+        ("patch", {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}, "merge"),
+        ("patch", {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": None}}}, "merge"),
+        ("patch", {"metadata": {"labels": None}}, "merge"),
+        ("patch", {"metadata": None}, "merge"),
+        ("patch", {"metadata": {"labels": {"$patch": "replace", "a": "b"}}}, "strategic"),
+        ("patch", {"metadata": {"$retainKeys": ["name"], "name": "a"}}, "strategic"),
+        ("patch", {"$patch": "replace", "metadata": {"name": "a"}}, "strategic"),
+        ("patch", {"metadata": {"name": "a"}}, "apply"),
+        ("patch", [{"op": "remove", "path": "/metadata/labels"}], "json"),
+        ("patch", [{"op": "replace", "path": "/metadata", "value": {"name": "a"}}], "json"),
+        ("patch", [{"op": "replace", "path": "", "value": {}}], "json"),
+        ("patch", [{"op": "move", "from": "/metadata/labels", "path": "/metadata/annotations"}], "json"),
+        ("update", {"metadata": {"name": "a", "labels": {"a": "b"}}}, ""),
+    ],
+)
+def test_a_namespaces_pod_security_labels_change_by_no_other_door(subresource, verb, body, patch_type):
+    reasons = admin_reasons(verb, "namespaces", subresource, name="a", body=body, patch_type=patch_type)
+    assert any("which pods a namespace admits" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "patch_type"),
+    [
+        ("create", {"metadata": {"name": "a"}}, ""),
+        ("patch", {"metadata": {"labels": {"team": "shop", "old": None}}}, "merge"),
+        ("patch", {"metadata": {"annotations": {"a": "b"}}}, "strategic"),
+        ("patch", [{"op": "add", "path": "/metadata/labels/team", "value": "shop"}], "json"),
+        ("delete", None, ""),
+    ],
+)
+def test_other_labels_of_a_namespace_are_a_plain_write(verb, body, patch_type):
+    assert admin_reasons(verb, "namespaces", name="a", body=body, patch_type=patch_type) == ()
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "body"),
+    [
+        ("create", "", {"metadata": {"name": "aws-auth"}, "data": {}}),
+        ("delete", "aws-auth", None),
+        ("deletecollection", "", None),
+    ],
+)
+def test_a_map_of_identities_is_found_without_its_kind_and_in_a_collection(verb, name, body):
+    assert admin_reasons(verb, "configmaps", namespace="kube-system", name=name, body=body)
+    assert not admin_reasons(verb, "configmaps", namespace="shop", name=name, body=body)

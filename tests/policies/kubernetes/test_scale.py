@@ -22,6 +22,9 @@ from onrecord.policies.kubernetes import replicas
         ("deployments", "", {"spec": {}}, "merge", None),
         ("deployments", "", {"spec": {"replicas": True}}, "merge", None),
         ("deployments", "", "junk", "json", None),
+        ("deployments", "", [{"op": "copy", "from": "/a", "path": "/spec/replicas"}], "json", 0),
+        ("deployments", "scale", [{"op": "move", "from": "/a", "path": "/spec"}], "json", 0),
+        ("deployments", "", [{"op": "copy", "from": "/a", "path": "/spec/paused"}], "json", None),
     ],
 )
 def test_replicas(resource, subresource, body, patch_type, expected):
