@@ -17,6 +17,7 @@ from onrecord.shims.postgres.deny import Denial
 from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFatal
 from onrecord.shims.postgres.functioncall import decode_result
 from onrecord.shims.postgres.masked import CAST, HELD_LIMIT, MASKING, Masked
+from onrecord.shims.postgres.masking.forms import bytea_of
 from onrecord.shims.postgres.messages import (
     SYNC,
     Column,
@@ -264,7 +265,8 @@ class Responses:
         value = decode_result(data)
         masking = self._exchange.masking
         detectors = masking.masks_of(running.decision).detectors if masking is not None else None
-        if value is not None and detectors is not None and detectors.hit(value):
+        plain = bytea_of(value) if value is not None else None  # in text format it is written in hexadecimal
+        if value is not None and detectors is not None and (detectors.hit(value) or detectors.hit(plain or b"")):
             text = f"{MASKING}: the result of the function holds what is masked, and cannot be masked"
             raise SessionFatal("42501", text, what=MASKING, hint=CAST)
         row = message(b"D", b"\0\1" + data[HEADER_SIZE:])  # on record it is a row of one column

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from onrecord.policies.config import MaskConfig
 from onrecord.policies.model import Command, SqlCommand
 from onrecord.policies.verdict import Allow, Deny, Ruling
 from onrecord.shims.postgres.messages import encode_query
-from tests.shims.postgres.conftest import Shim
+from tests.conftest import Shop
+from tests.shims.postgres.conftest import Shim, resource_of, start_shim
 from tests.shims.postgres.raw import RawClient
 from tests.shims.postgres.test_exchange import SYNC, errors, parse, tags
 from tests.shims.postgres.test_functioncall import call
@@ -73,3 +79,27 @@ def test_a_call_that_the_server_refuses_or_that_is_skipped_leaves_both_in_step(s
         assert [kind for kind, _ in client.until(b"Z")] == [b"E", b"Z"]
     shim.wait_ended()
     assert all(outcome for _, _, outcome in shim.commands())
+
+
+@pytest.mark.parametrize("mask", [{"detect": ("email",)}, {"columns": ("public.customers.email",)}])
+@pytest.mark.parametrize("form", [0, 1])
+def test_what_masks_hide_does_not_come_by_loread_in_either_format(
+    tmp_path: Path, shop: Shop, mask: dict[str, Any], form: int
+) -> None:
+    resource = resource_of(shop, masked_flows="allow", masked_predicates="allow")
+    masks = (MaskConfig(**mask),)
+    for shim in start_shim(tmp_path / "state", {"orders": resource}, {"SHOP_PASSWORD": shop.password}, masks=masks):
+        shim.engine.rule = lambda _: Ruling(Allow(), "p")
+        with RawClient(shim) as client:
+            client.send(encode_query("BEGIN"))
+            client.until(b"Z")
+            client.send(encode_query("SELECT lo_from_bytea(765432, 'write to bob.marker@example.com today')"))
+            client.until(b"Z")
+            client.send(call(952, struct.pack(">I", 765432), i32(READ)))
+            assert client.until(b"Z")[0] == (b"V", i32(4) + i32(0))
+            request = call(954, i32(0), i32(100))
+            client.send(request[:-2] + struct.pack(">h", form))
+            seen = b"".join(body for _, body in client.rest_until_silent(2))
+            assert b"42501" in seen
+            for marker in (b"bob.marker", b"bob.marker".hex().encode()):
+                assert marker not in seen
