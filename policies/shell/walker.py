@@ -193,6 +193,7 @@ class Walker:
         if len(inner) == 1 and inner[0].type != "command":
             # The parser puts the last redirection of `cd /etc && ls > x` around all of it: x lies where that led.
             self._node(tree, inner[0])
+        before = len(self.found.redirections)
         for child in node.children:
             if child.type == "file_redirect":
                 extra += self._file_redirect(tree, child)
@@ -205,6 +206,8 @@ class Walker:
                 later += nodes
             else:
                 body.append(child)
+        if extra and any(operator.startswith("&") for operator, _ in self.found.redirections[before:]):
+            raise ShellError("words behind &>, which are a command of their own to some shells")
         if len(body) > 1 or (extra and (not body or body[0].type != "command")):
             raise ShellError("a redirection in an odd place")
         if body and body[0].type == "command":

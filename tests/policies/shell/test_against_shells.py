@@ -110,6 +110,7 @@ FUZZ = settings(
 @given(text=line)
 @example(text="cat <<E; id\n$(ls)\nE")
 @example(text="cd d && ls > a")
+@example(text="ls &>x id")
 @example(text="cd d && ls | cat > a")
 @example(text="eval cd d; ls > -")
 def test_every_program_that_a_shell_starts_is_in_argv(stubs, text):
