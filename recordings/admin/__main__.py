@@ -24,7 +24,7 @@ from onrecord.policies.errors import ConfigError, ControlError, OnrecordError, P
 from onrecord.policies.identity import Authenticator
 from onrecord.policies.redaction import RedactingFilter, Redactor
 from onrecord.policies.secrets import Secrets
-from onrecord.recordings.admin.api import OnLook, admin_issuers, api_routes
+from onrecord.recordings.admin.api import OnLook, OnRefusal, admin_issuers, api_routes
 from onrecord.recordings.admin.app import build_app
 from onrecord.recordings.admin.archive import Archive
 from onrecord.recordings.admin.feed import Feed
@@ -62,7 +62,8 @@ async def run(config: Config) -> None:
     slack = SlackRequests(
         tuple(secrets.resolve(one.secret) for one in config.notify if one.type == "slack" and one.secret is not None)
     )
-    app = build_app(site, api=api_routes(channel, authenticator, config, on_look=look_of(site)), slack=slack)
+    api = api_routes(channel, authenticator, config, on_look=look_of(site), on_refusal=refusal_of(site))
+    app = build_app(site, api=api, slack=slack)
     feed = Feed(channel, site.live, site.dispatcher, site.origin)
     tasks = [asyncio.ensure_future(work) for work in (channel.run(), feed.run(), _sweep(site.sessions))]
     try:
@@ -93,6 +94,16 @@ def look_of(site: Site) -> OnLook:
         site.looks.listed(identity_of(who), who.client, ids)
 
     return on_look
+
+
+def refusal_of(site: Site) -> OnRefusal:
+    """Puts refused requests to the API on record."""
+
+    def on_refusal(who: Approver | None, client: str, text: str, why: str) -> None:
+        reason = "a request to the API was refused"
+        site.looks.refuse(reason, client=client, text=text, detail=why, who=identity_of(who) if who else None)
+
+    return on_refusal
 
 
 def make_site(config: Config, secrets: Secrets, channel: AdminChannel, authenticator: Authenticator) -> Site:

@@ -9,13 +9,13 @@
     DELETE /api/kills/{id}
 
 `Authorization: Bearer TOKEN` and nothing else: no cookie counts here, so no other site can make a browser decide. An
-error is `{"error": "…"}` with 400, 401, 403, 404, 409 (the state does not allow it), 413, 415 or 503.
+error is `{"error": "…"}` with 400, 401, 403, 404, 409 (the state does not allow it), 413, 415, 429 or 503.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any, Literal
 
 import msgspec
@@ -32,19 +32,21 @@ from onrecord.recordings.admin.roles import may_read, may_see, roles_of
 from onrecord.recordings.approvals.views import View, approval_view, approver_view, kill_view
 from onrecord.recordings.control.admin import AdminChannel, DecisionError, Shown
 
-_log = logging.getLogger("onrecord.admin")
-
 MAX_BODY = 64 * 1024
 _STATUS = {"forbidden": 403, "conflict": 409, "not_found": 404, "trouble": 503}
 
+MAX_REFUSED = 30
+"""One person's decisions in a minute that the recorder refuses and puts on record; it is not asked for more."""
+
 OnLook = Callable[[Approver, list[str]], None]
+OnRefusal = Callable[[Approver | None, str, str, str], None]
 Handler = Callable[[Request, Approver], Awaitable[Response]]
 
 
 class _Problem(Exception):  # noqa: N818  # an answer
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, detail: str = "") -> None:
         super().__init__(text)
-        self.status = status
+        self.status, self.detail = status, detail
 
 
 class _Decision(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,10 +61,18 @@ class _NewKill(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def api_routes(
-    admin: AdminChannel, authenticator: Authenticator, config: Config, *, on_look: OnLook | None = None
+    admin: AdminChannel,
+    authenticator: Authenticator,
+    config: Config,
+    *,
+    on_look: OnLook | None = None,
+    on_refusal: OnRefusal | None = None,
 ) -> list[Route]:
-    """The routes of the API, on the recorder's channel. `on_look` is told who gets to see which approvals, before."""
-    api = _Api(admin, authenticator, config, on_look)
+    """The routes of the API, on the recorder's channel. `on_look` is told who gets to see which approvals, before.
+
+    `on_refusal` is told whom (where that is known), from which client, what was asked, and why it was refused.
+    """
+    api = _Api(admin, authenticator, config, on_look, on_refusal)
     return [
         Route("/api/whoami", api.guarded(api.whoami), methods=["GET"]),
         Route("/api/approvals", api.guarded(api.approvals), methods=["GET"]),
@@ -92,9 +102,16 @@ def shown_view(shown: Shown, *, whole: bool) -> View:
 
 class _Api:
     def __init__(
-        self, admin: AdminChannel, authenticator: Authenticator, config: Config, on_look: OnLook | None
+        self,
+        admin: AdminChannel,
+        authenticator: Authenticator,
+        config: Config,
+        on_look: OnLook | None,
+        on_refusal: OnRefusal | None,
     ) -> None:
         self._admin, self._authenticator, self._config, self._on_look = admin, authenticator, config, on_look
+        self._on_refusal = on_refusal
+        self._refused: dict[tuple[str, str], tuple[float, int]] = {}  # whom: the minute's beginning, and how often
 
     def guarded(self, handler: Handler, *, recorded: bool = False) -> Callable[[Request], Awaitable[Response]]:
         """`handler` behind a human's token; what it raises becomes an answer.
@@ -103,16 +120,24 @@ class _Api:
         """
 
         async def endpoint(request: Request) -> Response:
+            who = None
             try:
                 who = await self._who(request)
-                if not recorded:
+                if recorded:
+                    self._check_patience(who)
+                else:
                     check_human(who)
                 return await handler(request, who)
             except _Problem as error:
+                if error.status in (401, 403, 429):
+                    self._say(request, who, error.detail or str(error))
                 return _answer({"error": str(error)}, error.status)
             except NotEntitledError as error:
+                self._say(request, who, str(error))
                 return _answer({"error": str(error)}, 403)
             except DecisionError as error:
+                if who is not None and error.code in ("forbidden", "conflict", "not_found"):
+                    self._count(who)
                 return _answer({"error": str(error), "code": error.code}, _STATUS.get(error.code, 500))
 
         return endpoint
@@ -127,9 +152,26 @@ class _Api:
         try:
             who = await self._authenticator.login(token.strip(), client=client, via=via)
         except IdentityError as error:
-            _log.warning("a token from %s was not accepted: %s", client, error.detail)
-            raise _Problem(401, str(error)) from None
+            raise _Problem(401, str(error), error.detail) from None
         return who
+
+    def _say(self, request: Request, who: Approver | None, why: str) -> None:
+        if self._on_refusal is not None:
+            client = f"{request.client.host}:{request.client.port}" if request.client is not None else "-"
+            self._on_refusal(who, client, f"{request.method} {request.url.path}", why)
+
+    def _check_patience(self, who: Approver) -> None:
+        """Raise where this person was refused too often of late: every refusal is a write of the recorder's to disk."""
+        began, count = self._refused.get(who.person, (0.0, 0))
+        if count >= MAX_REFUSED and monotonic() - began < 60.0:
+            raise _Problem(429, "too many refused attempts: wait a minute")
+
+    def _count(self, who: Approver) -> None:
+        now = monotonic()
+        began, count = self._refused.pop(who.person, (now, 0))
+        self._refused[who.person] = (began, count + 1) if now - began < 60.0 else (now, 1)
+        while len(self._refused) > 4096:
+            del self._refused[next(iter(self._refused))]
 
     async def whoami(self, request: Request, who: Approver) -> Response:  # noqa: ARG002
         return _answer(approver_view(who))

@@ -108,7 +108,8 @@ def identity_of(person: Approver) -> Identity:
         issuer=person.issuer,
         subject=person.subject,
         groups=person.groups,
-        kind="human",
+        kind="human" if person.kind == "human" else "agent",
+        on_behalf_of=person.on_behalf_of,
         token_id=person.token_id,
     )
 

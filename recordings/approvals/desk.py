@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from onrecord.policies.answers import printable
@@ -74,6 +75,7 @@ MAX_REQUEST = 256 * 1024
 SHOWN = 200  # ended approvals that a new admin process hears of
 MAX_ENDED = 4000
 MAX_KILLS = 10_000
+MAX_NAME = 1024
 
 Record = Callable[[Kind, ApprovalRecord | KillRecord, bytes], None]
 
@@ -373,8 +375,8 @@ class Desk:
         check_operator(message.by, self._rules)
         if not message.value:
             raise ApprovalError("nothing is named")
-        if len(self._kills) >= MAX_KILLS:
-            raise ApprovalError("too many kill switches are set: lift some")
+        if max(len(message.value), len(message.issuer)) > MAX_NAME:
+            raise ApprovalError(f"the name has more than {MAX_NAME} characters: nobody is called so")
         now = self._clock()
         kill = Kill(
             id=id_text(new_id()),
@@ -385,6 +387,9 @@ class Desk:
             at=now.wall,
             by=message.by,
         )
+        size = len(msgspec.json.encode([*self._kills.values(), kill]))
+        if len(self._kills) >= MAX_KILLS or size > MAX_BYTES:  # every process hears of all in one message
+            raise ApprovalError("too many kill switches are set: lift some")
         self._state.add_kill(kill)
         self._kills[kill.id] = kill
         self._tell_kills()  # first of all it is done

@@ -20,7 +20,7 @@ from onrecord.policies.config.approvals import approval_rules
 from onrecord.policies.identity import Authenticator
 from onrecord.policies.model import Identity
 from onrecord.policies.secrets import Secrets
-from onrecord.recordings.admin.__main__ import look_of, make_site
+from onrecord.recordings.admin.__main__ import look_of, make_site, refusal_of
 from onrecord.recordings.admin.api import api_routes
 from onrecord.recordings.admin.app import build_app
 from onrecord.recordings.admin.notify.slack import SlackRequests
@@ -123,7 +123,8 @@ class Office:
         self.desk.received(peer, Watch())
         authenticator = Authenticator(self.config.issuers, self.state)
         self.site: Site = make_site(self.config, Secrets(env or {}), self.channel, authenticator)
-        api = api_routes(self.channel, authenticator, self.config, on_look=look_of(self.site))
+        look, refusal = look_of(self.site), refusal_of(self.site)
+        api = api_routes(self.channel, authenticator, self.config, on_look=look, on_refusal=refusal)
         self.app = build_app(self.site, api=api, slack=SlackRequests(slack))
         self.gateway = Peer("postgres-0", "datapath")
         self.desk.connected(self.gateway)

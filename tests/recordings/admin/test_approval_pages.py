@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from onrecord.policies.approvals import Approver, Preview
 from onrecord.policies.model import Identity
+from onrecord.recordings.admin.api import MAX_REFUSED
 from onrecord.recordings.control.admin import DecisionError
 from onrecord.recordings.control.messages import Previewed
 from tests.recordings.admin.office import AGENT, ORIGIN, field_of, form_token
@@ -104,6 +105,29 @@ async def test_the_api_shows_each_role_what_the_page_shows_it(office):
         assert listed == ids, group
         assert ("param-secret" in text) is reads, group
         assert ("param-secret" in html) is reads, group
+
+
+async def test_what_the_api_refuses_is_on_record_with_whose_it_was(office):
+    headers = {"Authorization": f"Bearer {office.token('devin', 'dba', human=False, on_behalf_of='alice@example.com')}"}
+    async with office.client() as api:
+        assert (await api.get("/api/approvals", headers=headers)).status_code == 403
+        assert (await api.get("/api/whoami", headers={"Authorization": "Bearer x.y.z"})).status_code == 401
+    first, second = (one for one in office.journal() if one["kind"] == "REFUSAL")
+    assert (first["identity"]["subject"], first["identity"]["kind"]) == ("devin", "agent")
+    assert first["identity"]["on_behalf_of"] == "alice@example.com"
+    assert (first["text"], second["text"]) == ("GET /api/approvals", "GET /api/whoami")
+    assert "x.y.z" not in str(second)
+
+
+async def test_an_agent_that_tries_again_and_again_does_not_keep_the_recorder_busy(office):
+    id = office.hold()
+    headers = {"Authorization": f"Bearer {office.token('devin', 'dba', human=False)}"}
+    async with office.client() as api:
+        answers = [await api.post(f"/api/approvals/{id}/approve", json={}, headers=headers) for _ in range(40)]
+        assert [answer.status_code for answer in answers] == [403] * MAX_REFUSED + [429] * (40 - MAX_REFUSED)
+        assert sum(getattr(one, "event", "") == "rejected" for one in office.recorded) == MAX_REFUSED
+        other = {"Authorization": f"Bearer {office.token('dana', 'dba')}"}
+        assert (await api.post(f"/api/approvals/{id}/approve", json={}, headers=other)).status_code == 200
 
 
 async def test_an_old_login_lifts_no_kill_switch_through_the_api(office):

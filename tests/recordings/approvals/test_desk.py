@@ -12,6 +12,7 @@ import pytest
 
 from onrecord.policies.approvals import Moment, Participant, Rules, State
 from onrecord.policies.errors import ControlError, StoreError
+from onrecord.recordings.approvals import desk as module
 from onrecord.recordings.approvals.desk import GRACE, MAX_REQUEST, Desk
 from onrecord.recordings.approvals.state import ApprovalState
 from onrecord.recordings.control.messages import (
@@ -337,3 +338,14 @@ def test_a_reason_can_be_carried_by_every_protocol(office: Office) -> None:
     by = human(auth_time=office.wall)
     office.desk.received(office.admin, Decide("r", "a", "deny", by, "no\0\x1b[2J\nnever\u202e"))
     assert office.process.last(Ruled).reason == "no\ufffd\ufffd[2J never\ufffd"
+
+
+def test_kill_switches_never_outgrow_the_message_that_tells_of_them(office: Office, monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 4000)
+    by = human(groups=("ops",))
+    office.desk.received(office.admin, SetKill("k", "run", "x" * 1025, by))
+    assert office.admin.last(Answered).code == "conflict"
+    for number in range(20):
+        office.desk.received(office.admin, SetKill("k", "run", f"{number:0900}", by))
+    assert office.admin.last(Answered).code == "conflict"
+    assert 0 < len(office.process.last(Kills).kills) < 20
