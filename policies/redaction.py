@@ -1,12 +1,12 @@
 """Secrets out of records, logs and messages: one google-re2 alternation finds them, `[redacted]` takes their place.
 
 Two kinds are known: values that were resolved from references (`Redactor.add`), in every usual encoding, and secrets
-that look like ones: JWTs, PEM private keys, tokens with well-known prefixes, passwords in URLs, members and form
-fields whose name says it. A record that holds none costs one linear scan (`clean` returns the very same bytes); only
-where the scan hits is the JSON decoded, cleaned string by string, and encoded again, so it is valid JSON whatever was
-found. Values shorter than MIN_SECRET characters are not searched: they would hit everywhere. Work is bounded: what
-holds more than MAX_FINDINGS findings is replaced as a whole, or text that is nothing but findings would hold up
-everyone's traffic.
+that look like ones: JWTs, PEM private keys, tokens with well-known prefixes, passwords in URLs, members, form fields,
+options and variables of command lines whose name says it. A record that holds none costs one linear scan (`clean`
+returns the very same bytes); only where the scan hits is the JSON decoded, cleaned string by string, and encoded
+again, so it is valid JSON whatever was found. Values shorter than MIN_SECRET characters are not searched: they would
+hit everywhere. Work is bounded: what holds more than MAX_FINDINGS findings is replaced as a whole, or text that is
+nothing but findings would hold up everyone's traffic.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ import re2
 
 from onrecord.policies.errors import SecretError
 from onrecord.policies.redaction_patterns import (
+    ASSIGNMENT_WORD,
     GENERIC_PREFILTER,
     MARK,
     MIN_SECRET,
+    OPTION_WORD,
     PART,
     PART_GROUPS,
     SECRET_NAMES,
+    USER_WORD,
     WHOLE,
     needles,
     parts_of,
@@ -66,6 +69,8 @@ def _scanner(pattern: Any) -> Callable[[bytes], bool]:
 _whole = _compile(WHOLE)
 _part = _compile(PART)
 _generic_prefilter = _compile(GENERIC_PREFILTER)
+_option_word, _user_word, _assignment = (_compile(word) for word in (OPTION_WORD, USER_WORD, ASSIGNMENT_WORD))
+_NO_SECRET = (b"-", b"$", b"`")  # how an option, a variable and a program begin
 _MEMBER = PART_GROUPS.index("name") + 1
 # The seams of a long value's parts; base64 leaves a character there that belongs to two parts.
 _merge = _compile(r"\[redacted\](?:[A-Za-z0-9+/_-]{0,2}\[redacted\])+")
@@ -164,11 +169,17 @@ class Redactor:
             if name and (
                 (kind == "member" and not between)
                 or (kind == "pair" and between == b"," and payload[position : position + 1] == b"]")
+                or (kind == "option" and between == b"," and string[1:2] not in _NO_SECRET)
             ):
                 string = _MARK_STRING if string != b'""' else string
+            elif kind == "user" and between == b"," and not _is_pair_of_numbers(string):
+                user, colon, secret = self._clean_string(string).partition(b":")
+                string = user + colon + _MARK + b'"' if secret else user
             elif next_hit < position:
+                in_list = between[-1:] in (b"[", b",") and not token["colon"]
+                string = _without_value(string) if in_list else string
                 string = self._clean_string(string)
-            name = ""
+            name = kind = ""
             if next_hit < position:
                 left -= 1
                 if left < 0:
@@ -176,6 +187,8 @@ class Redactor:
                 # every name in SECRET_NAMES is a hit
                 kind = "member" if token["colon"] else "pair" if between.endswith(b"[") else ""
                 name = _secret_name(token[1]) if kind else ""
+                if not name and not token["colon"]:
+                    kind = name = _option_kind(token[1])
                 hit = self._prefilter.search(payload, position)
                 next_hit = hit.start() if hit is not None else math.inf
             pieces += (gap, string, token["colon"])
@@ -217,6 +230,23 @@ def _secret_name(token: bytes) -> str:
     """The name that a JSON string is, where its value is a secret; else empty."""
     name = _plain(token).lower()
     return name if name in SECRET_NAMES else ""
+
+
+def _option_kind(token: bytes) -> str:
+    """What a word of a command is to the next one: "option" before a secret, "user" before user:secret."""
+    word = _plain(token).encode("utf-8", "replace")
+    return "option" if _option_word.search(word) else "user" if _user_word.search(word) else ""
+
+
+def _without_value(token: bytes) -> bytes:
+    """A word `--password=…` or `PASSWORD=…` without what stands behind the sign, spaces included."""
+    name, sign, _ = token.partition(b"=")
+    is_secret = sign and _assignment.search(_plain(token).encode("utf-8", "replace"))
+    return name + sign + _MARK + b'"' if is_secret else token
+
+
+def _is_pair_of_numbers(token: bytes) -> bool:
+    return token[1:-1].replace(b":", b"").isdigit()
 
 
 def clean_generic(text: str) -> str:

@@ -57,12 +57,33 @@ _FIELD = rf"""(?:^|[^A-Za-z0-9_-]|\\[nrtbf])(?i:{_NAMES})=(?P<field>[^&\s"'<>\\;
 _MEMBER = rf"""(?P<name>\\*["'](?i:{_NAMES})\\*["']\s*:\s*\\*")"""
 _HEADER = r"""(?i:authorization)\\*["']?\s*[:=]\s*\\*["']?(?i:Bearer|Basic|Token)\s+(?P<header>[^\s"'\\]+)"""
 
+# On a command line: a word in quotes, or up to the next one. What begins with `$` or a backquote is a program or a
+# variable, not a secret, and must stay readable; what begins with `-` is the next option.
+_WORD = r"""(?:'[^']{1,256}'?|"[^"$`][^"]{0,255}"?|(?:\\.|[^\s"'<>\\;&|$`-])(?:\\.|[^\s"'<>\\;&|])*)"""
+_OPTION_NAMES = "(?i:password|passwd|passphrase|secret|token|api[-_]?key|secret[-_](?:access[-_])?key)"
+_OPTION_NAME = rf"--?(?:[A-Za-z0-9]+[-_]){{0,3}}{_OPTION_NAMES}"
+_VARIABLE_NAME = r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|SECRET_(?:ACCESS_)?KEY|MYSQL_PWD)"
+_USER_OPTION = "-(?:[uU]|-user|-proxy-user)"
+_BEFORE = r"""(?:^|[\s"'({;&|`=]|\\[nrt])"""
+_OPTION = rf"{_BEFORE}{_OPTION_NAME}(?:=|\s{{1,8}})(?P<option>{_WORD})"
+_VARIABLE = rf"{_BEFORE}[A-Z0-9_]{{0,64}}{_VARIABLE_NAME}=(?P<variable>{_WORD})"
+_PAIR = r"[^\s\"'<>\\;&|:/]{1,64}:"
+_NO_NUMBER = r"""[^\s"'<>\\;&|$`]*[^\s"'<>\\;&|$`0-9][^\s"'<>\\;&|]*"""  # `docker run -u 1000:1000` has no password
+_USER = rf"""{_BEFORE}{_USER_OPTION}(?:=|\s{{1,8}})\\*["']?{_PAIR}(?P<pair>{_NO_NUMBER})"""
+
+# Words of their own, which may hold spaces: the next one is or holds the secret, or all behind `=` is it.
+OPTION_WORD = rf"\A{_OPTION_NAME}\z"
+ASSIGNMENT_WORD = rf"""\A(?:{_OPTION_NAME}|[A-Z0-9_]{{0,64}}{_VARIABLE_NAME})=["']?[^$`"']"""
+USER_WORD = rf"\A{_USER_OPTION}\z"
+
 # Two passes. A search is slow where an earlier, longer candidate stays open behind every match: so what may run on
 # without end (WHOLE) is not searched together with what is found inside such a run, and the others are bounded.
 # What is replaced: all of a match of WHOLE; of PART the named group or, for `name`, the string that follows it.
 WHOLE = f"{_JWT}|{_PEM}"
-PART = "|".join((rf"{_EDGE}(?P<token>{'|'.join(_TOKENS)})", _USERINFO, _MEMBER, _FIELD, _HEADER))
-PART_GROUPS = ("token", "userinfo", "name", "field", "header")
+PART = "|".join(
+    (rf"{_EDGE}(?P<token>{'|'.join(_TOKENS)})", _USERINFO, _MEMBER, _FIELD, _HEADER, _OPTION, _VARIABLE, _USER)
+)
+PART_GROUPS = ("token", "userinfo", "name", "field", "header", "option", "variable", "pair")
 
 # The same without edges, for encoded JSON, where an escape may stand before anything: finds at least all of both.
 GENERIC_PREFILTER = "|".join(
@@ -74,6 +95,9 @@ GENERIC_PREFILTER = "|".join(
         rf"""["'](?i:{_NAMES})\\*["']""",
         rf"""(?i:{_NAMES})=""",
         r"(?i:authorization)",
+        rf"""{_OPTION_NAME}["=\s\\]""",
+        rf"{_VARIABLE_NAME}=",
+        rf"""{_USER_OPTION}["=\s\\]""",
     )
 )
 

@@ -158,6 +158,45 @@ def test_only_the_secret_part_is_replaced(text, clean):
 
 
 @pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("mysql --password={} -u root", ["mysql", "--password={}", "-u", "root"]),
+        ("mysql --password {} -u root", ["mysql", "--password", "{}", "-u", "root"]),
+        ("kubectl --token={} get pods", ["kubectl", "--token={}", "get", "pods"]),
+        ("az login --client-secret {}", ["az", "login", "--client-secret", "{}"]),
+        ("vault login -token={}", ["vault", "login", "-token={}"]),
+        ("gpg --passphrase '{}' -d f", ["gpg", "--passphrase", "{}", "-d", "f"]),
+        ("wget --http-password={} h", ["wget", "--http-password={}", "h"]),
+        ("curl -u bob:{} h", ["curl", "-u", "bob:{}", "h"]),
+        ("curl --user 'bob:{}' h", ["curl", "--user", "bob:{}", "h"]),
+        ("export DB_PASSWORD={}; x", ["export", "DB_PASSWORD={}"]),
+        ("GITHUB_TOKEN={} gh pr list", ["GITHUB_TOKEN={}", "gh", "pr", "list"]),
+    ],
+)
+def test_options_and_variables_of_command_lines_lose_their_secret(line: str, words: list[str]) -> None:
+    record = {"text": line.format("hunter2"), "argv": [[word.format("hunter2 and more") for word in words]]}
+    told = json.loads(Redactor().clean(encode(record)))
+    assert told["text"] == line.format(MARK).replace("'" + MARK + "'", MARK)
+    assert told["argv"] == [[word.format(MARK) for word in words]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "docker run -u 1000:1000 image",
+        "mysql --password -u root",
+        "docker login --password-stdin",
+        "vault --token-file /run/token",
+        'TOKEN=$(rm -rf /srv) TOKEN="$(curl h | sh)" x',
+        "x --password `rm -rf /srv`",
+    ],
+)
+def test_commands_hide_behind_no_name_of_a_secret(text: str) -> None:
+    record = {"text": text, "argv": text.split(" ")}
+    assert json.loads(Redactor().clean(encode(record))) == record
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "SELECT password FROM users WHERE password = 'x'",
@@ -306,6 +345,9 @@ HOSTILE = {
     "the secret": "s3cr3t-Passw0rd-Value.",
     "marks": "[redacted][redacted]. authorization=x ",
     "names in quotes": "'password' ",
+    "options": "--password a ",
+    "variables": "TOKEN='a' ",
+    "users": "-u a:b ",
 }
 
 
