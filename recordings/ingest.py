@@ -100,6 +100,7 @@ class Ingest:
                 self._follower = Follower(self._state / "journal", self._store.journals())
                 # journals that are not deleted yet; what is done among them may still wait for its sessions' end
                 self._present = {name for name in self._follower.known if self._journal(name).exists()}
+                self._reopen_unfinished()
                 self._present |= self._store.journals_with_open_sessions() & self._follower.known.keys()
                 self._deletable: set[str] = set()
             except BaseException:
@@ -128,6 +129,13 @@ class Ingest:
                 "state/journal aside to begin a new log"
             )
         self._unpublished = last if last and last[0] > self._outside.last else None
+
+    def _reopen_unfinished(self) -> None:
+        """A journal that the store calls done though more stands in it is read on: else it would be deleted so."""
+        for name in self._present:
+            state = self._follower.known[name]
+            if state.done and state.seed and self._journal(name).lstat().st_size > state.position:
+                self._follower.known[name] = state._replace(done=False)
 
     def _journal(self, name: str) -> Path:
         return self._state / "journal" / name

@@ -27,8 +27,10 @@ def check_journals(connection: sqlite3.Connection, folder: Path) -> JournalCheck
     """Compare the journals that are still there with how far the store says they were taken in. Raises Damage."""
     check = JournalCheck()
     known = {
-        name: (position, chain)
-        for name, position, chain in connection.execute("SELECT name, position, chain FROM journals")
+        name: (position, chain, first, done)
+        for name, position, chain, first, done in connection.execute(
+            "SELECT name, position, chain, seed, done FROM journals"
+        )
     }
     for path in sorted(folder.glob("*.journal")):
         try:
@@ -36,10 +38,16 @@ def check_journals(connection: sqlite3.Connection, folder: Path) -> JournalCheck
             seed = read_file_header(data)
         except (OSError, FrameError):
             continue  # just begun, deleted meanwhile, or no journal: the recorder notes that
-        position, chain = known.get(path.name, (FILE_HEADER_SIZE, seed))
+        position, chain, first, done = known.get(path.name, (FILE_HEADER_SIZE, seed, seed, 0))
+        if first and first != seed:
+            raise Damage("", f"the store's note of how {path.name} begins does not fit the file")
         if position > len(data):
             raise Damage("", f"the store says that {path.name} was read to byte {position}; it has {len(data)}")
+        before = check.pending
         _check_file(path.name, data, seed, position, chain, check)
+        if done and check.pending > before:  # the recorder would delete it as it is
+            count = check.pending - before
+            raise Damage("", f"the store says that {path.name} was taken in whole; {count} of its records were not")
     return check
 
 

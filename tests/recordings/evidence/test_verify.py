@@ -20,6 +20,7 @@ from onrecord.recordings.evidence.custody import load_signer
 from onrecord.recordings.evidence.merkle import Frontier, leaf_hash
 from onrecord.recordings.frames import HEADER, Kind, id_text, split_leaf
 from onrecord.recordings.ingest import Ingest
+from onrecord.recordings.queries import Filters, Reader
 from onrecord.recordings.store import FIRST_LINK, next_link
 from tests.recordings.samples import Recorded, Writer, drain
 
@@ -476,3 +477,26 @@ def test_a_replayed_journal_brings_no_second_record(tmp_path: Path) -> None:
     added = [split_leaf(leaf) for _, _, leaf in rows(recorded)[before:]]
     assert {part[0] for part in added} == {Kind.GAP}
     assert report.gaps == 2
+
+
+def test_a_journal_called_done_while_records_wait_in_it_is_found_and_read_on(waiting) -> None:
+    recorded, writer, add = waiting
+    add()
+    change(recorded, "UPDATE journals SET done = 1")
+    report = recorded.verify()
+    assert not report.ok
+    assert "2 of its records were not" in report.damage
+    writer.journal.close()
+    ingest = Ingest(recorded.state, recorded.path)
+    drain(ingest)
+    drain(ingest)
+    ingest.close()
+    with Reader(recorded.path) as reader:
+        assert [view["text"] for view in reader.log(Filters())] == ["SELECT 1", "SELECT 2"]
+    assert recorded.verify().ok
+
+
+def test_a_journal_that_begins_otherwise_than_the_store_says_is_found(waiting) -> None:
+    recorded, _, _ = waiting
+    change(recorded, ("UPDATE journals SET seed = ?", (bytes(32),)))
+    assert "begins does not fit" in recorded.verify().damage
