@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onrecord.addons.kubernetes_api.masking import ObjectMask
-from onrecord.policies.masking import MaskError, Masks, StreamCleaner
+from onrecord.policies.masking import REDACTED, MaskError, Masks, StreamCleaner
 
 MAX_DOCUMENT = 128 * 1024 * 1024
 MAX_EVENT = 16 * 1024 * 1024
@@ -52,9 +52,14 @@ class WatchMask:
 
 
 class LogMask:
-    """Lines of a container's log: text of any kind, let go line by line."""
+    """Lines of a container's log: text of any kind, let go line by line.
 
-    def __init__(self, masks: Masks) -> None:
+    `cut`: the agent said after how many bytes it ends (limitBytes). A value that is masked whole might not be without
+    its last bytes, so a line without its end is withheld.
+    """
+
+    def __init__(self, masks: Masks, *, cut: bool = False) -> None:
+        self._cut = cut and masks.detectors is not None
         detectors = masks.detectors
         self._cleaner = StreamCleaner(detectors.clean if detectors is not None else lambda text, _: text)
         self.found = self._cleaner.found
@@ -63,4 +68,8 @@ class LogMask:
         return self._cleaner.feed(data)
 
     def finish(self) -> bytes:
-        return self._cleaner.finish()
+        held, rest = self._cleaner.holds, self._cleaner.finish()
+        if not (self._cut and held):
+            return rest
+        self.found["cut"] = self.found.get("cut", 0) + 1
+        return REDACTED.encode()

@@ -249,7 +249,8 @@ class Kubernetes(Dialect):
         if self._hides_secrets(request):
             raise ValueError("the API server's answer about Secrets is no JSON")
         if kind.startswith("text/") or (not kind and request.subresource == "log"):
-            return LogMask(configured) if configured is not None else None
+            cut = bool(request.value("limitBytes"))
+            return LogMask(configured, cut=cut) if configured is not None else None
         raise ValueError(f"the API server's answer is of a type that was not asked for: {kind[:80] or 'none'}")
 
     def keeps_answer(self, exchange: Exchange) -> bool:

@@ -1,7 +1,8 @@
 """What a held write would change: a dry run with the gateway's credential, and its difference to the live object.
 
-The API server runs admission and defaulting for `dryRun=All` and keeps nothing. Two requests at most, as the agent
-(impersonation included); the cluster's audit log has them under ids that begin with "preview-".
+The API server runs admission and defaulting for `dryRun=All` and keeps nothing. Three requests at most, as the agent
+(impersonation included); the cluster's audit log has them under ids that begin with "preview-". A server behind the API
+may not know of `dryRun` and act: it is asked only for what the API server keeps itself.
 """
 
 from __future__ import annotations
@@ -37,6 +38,15 @@ MAX_TEXT = 16 * 1024
 MAX_ANSWER = 4 * 1024 * 1024
 _WRITES = frozenset({"create", "update", "patch", "delete"})
 _TYPES = {name: kind for kind, name in PATCHES.items()}
+_APISERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
+_BUILT_IN = frozenset(
+    {
+        "", "admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "apps", "autoscaling",
+        "batch", "certificates.k8s.io", "coordination.k8s.io", "discovery.k8s.io", "events.k8s.io", "extensions",
+        "flowcontrol.apiserver.k8s.io", "networking.k8s.io", "node.k8s.io", "policy", "rbac.authorization.k8s.io",
+        "resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io",
+    }
+)  # fmt: skip
 _NOISE = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
 
 
@@ -74,6 +84,10 @@ class Previews:
             before = live if status == 200 else {}
             if command.verb == "delete":
                 return Preview(kind="diff", text=_difference(before, {}, command.name))
+            if not await self._keeps_itself(client, command):
+                return Preview(
+                    kind="none", reason="no dry run: another server may be behind this API and may act on it"
+                )
             status, after = await self._ask(client, command, command.method, body=command.body)
             if status not in (200, 201):
                 return Preview(
@@ -81,8 +95,17 @@ class Previews:
                 )
             return Preview(kind="diff", text=_difference(before, after, command.name))
 
+    async def _keeps_itself(self, client: httpx.AsyncClient, command: KubeCommand) -> bool:
+        """Whether the API server answers for the group itself, as for definitions of custom resources."""
+        if command.group in _BUILT_IN:
+            return True
+        path = f"{_APISERVICES}/{command.version}.{command.group}"
+        status, found = await self._ask(client, command, "GET", path=path)
+        spec = found.get("spec") if isinstance(found, dict) else None
+        return status == 200 and isinstance(spec, dict) and spec.get("service") is None
+
     async def _ask(
-        self, client: httpx.AsyncClient, command: KubeCommand, method: str, body: Any = None
+        self, client: httpx.AsyncClient, command: KubeCommand, method: str, body: Any = None, path: str = ""
     ) -> tuple[int, Any]:
         kind = "application/json" if not command.patch_type else _TYPES[command.patch_type]
         query = [(key, value) for key, value in command.query if method != "GET" and key != "dryRun"]
@@ -93,7 +116,7 @@ class Previews:
         content = None if body is None or method == "GET" else json.dumps(body).encode()
         if content is not None:
             headers.append(("content-type", kind))
-        path = self._config.upstream_prefix + quote(command.path, safe="/:@!$&'()*+,=~")
+        path = self._config.upstream_prefix + quote(path or command.path, safe="/:@!$&'()*+,=~")
         where = self._config.upstream_host or self._host
         port = self._config.upstream_port or 443
         url = f"{self._config.upstream_scheme}://{bracket(where)}:{port}{path}?{urlencode(query)}"

@@ -22,7 +22,7 @@ from onrecord.addons.kubernetes_api.masking import (
     reveals_secrets,
     without_secrets,
 )
-from onrecord.policies.masking import MaskError, Masks
+from onrecord.policies.masking import REDACTED, MaskError, Masks
 
 PLAIN = "hunter2-very-secret"
 DATA = base64.b64encode(PLAIN.encode()).decode()
@@ -277,3 +277,13 @@ def test_a_list_in_pieces_is_the_list_as_a_whole(texts: list[str], spaced: bool)
     pieces = quick._in_pieces(data)
     expected = [json.loads(whole._whole(json.dumps(item).encode())) for item in items]
     assert json.loads(pieces or data)["items"] == expected
+
+
+@given(st.integers(0, 60), st.integers(1, 20))
+def test_a_log_that_is_cut_by_the_agent_shows_no_part_of_what_is_masked(limit: int, size: int) -> None:
+    log = b"first line\ncard 4111 1111 1111 1111 of alice@example.com"
+    mask = LogMask(detecting("email", "payment_card"), cut=True)
+    pieces = [log[:limit][at : at + size] for at in range(0, limit, size)]
+    shown = b"".join([*(mask.feed(piece) for piece in pieces), mask.finish()]).decode()
+    whole, _, rest = log[:limit].decode().rpartition("\n")
+    assert shown == (f"{whole}\n" if whole else "") + (REDACTED if rest else "")

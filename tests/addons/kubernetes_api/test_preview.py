@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+import pytest
+
 from onrecord.addons.kubernetes_api.credentials import ClusterCredential
 from onrecord.addons.kubernetes_api.preview import Previews
 from onrecord.policies.approvals import Preview
@@ -33,8 +36,6 @@ def preview(tmp_path: Any, api: KubeApi, command: KubeCommand, **resource: Any) 
 
 
 def command(verb: str, path: str, method: str, **more: Any) -> KubeCommand:
-    import msgspec
-
     found = kubernetes(verb, more.pop("resource", "deployments"), namespace="shop", **more)
     return msgspec.structs.replace(found, path=path, method=method)
 
@@ -91,3 +92,30 @@ def test_what_cannot_be_told_has_a_reason(tmp_path: Any) -> None:
         api.tokens.clear()
         api.tokens.add("another")
         assert "401" in preview(tmp_path, api, absent).reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_asked"),
+    [
+        ((200, {"kind": "APIService", "spec": {"service": None}}), True),
+        ((200, {"kind": "APIService", "spec": {"service": {"name": "elsewhere"}}}), False),
+        ((403, {"kind": "Status"}), False),
+    ],
+)
+def test_a_server_behind_the_api_is_not_asked_for_a_dry_run(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, answer: tuple[int, Any], is_asked: bool
+) -> None:
+    asked: list[str] = []
+
+    async def ask(_self: Any, _client: Any, _command: Any, method: str, body: Any = None, path: str = "") -> Any:
+        asked.append(f"{method} {path}".strip())
+        return answer if path else (201, body)
+
+    monkeypatch.setattr(Previews, "_ask", ask)
+    path = "/apis/shop.example.com/v1/namespaces/shop/orders"
+    create = command("create", path, "POST", group="shop.example.com", resource="orders", body={"metadata": {}})
+    create = msgspec.structs.replace(create, version="v1")
+    with KubeApi(HOST, tokens=[TOKEN]) as api:
+        found = preview(tmp_path, api, create)
+    assert asked[0] == "GET /apis/apiregistration.k8s.io/v1/apiservices/v1.shop.example.com"
+    assert (asked[1:], found.kind) == ((["POST"], "diff") if is_asked else ([], "none"))
