@@ -79,8 +79,8 @@ def test_a_failure_about_secrets_quotes_no_value_at_all() -> None:
 _NAMES = st.sampled_from(
     (
         "metadata", "labels", "annotations", "name", "data", "stringData", "type", "kind", "apiVersion", "items",
-        "rows", "object", "op", "path", "from", "value", "env", "spec", "local", "capabilities", "add", "sysctls", "message",
-        "seccompProfile", "conversion", "details", "causes", "status", "reason",
+        "rows", "object", "op", "path", "from", "value", "env", "spec", "local", "capabilities", "add", "sysctls",
+        "message", "seccompProfile", "conversion", "details", "causes", "status", "reason",
     )
 )  # fmt: skip
 _LEAVES = st.sampled_from(
