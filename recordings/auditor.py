@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -20,6 +21,7 @@ from onrecord.policies.config.types import QuotasConfig
 from onrecord.policies.errors import OnrecordError, StoreError
 from onrecord.policies.kills import Kill, stopped_by
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Run, Session
+from onrecord.policies.redaction import MARK
 from onrecord.policies.verdict import Allow, Deny, Hold, Ruling, combine
 from onrecord.recordings.approvals.bound import PLAIN, Bound
 from onrecord.recordings.approvals.holding import POLICY, Left, hold, objection, request_of
@@ -365,7 +367,9 @@ class Auditor:
         policies = self._engine.digest
         plain = self._plain_payload(command, ruling, policies, detail, applied=True)
         payload = self._redact(plain if opened.clean is None else opened.clean(plain))
+        clean = partial(self._clean_text, opened)
         request = request_of(command, ruling, bound, policies, payload, hidden=not _alike(payload, plain))
+        request = msgspec.structs.replace(request, reason=clean(request.reason))  # a policy may quote the command
 
         def check() -> Ruling | None:
             if self._engine.digest != policies:
@@ -373,7 +377,7 @@ class Auditor:
             return self._blocked(command.session)
 
         try:
-            settled = await hold(holds, opened, command, ruling, request, bound, check)
+            settled = await hold(holds, opened, command, ruling, request, bound, check, clean)
         except asyncio.CancelledError as error:
             why = str(error.args[0]) if error.args else "the client left"
             denied = Ruling(Deny(f"{why} while it waited for approval"), ruling.policy)
@@ -453,6 +457,15 @@ class Auditor:
     ) -> bytes:
         payload = self._plain_payload(command, ruling, policies, detail, applied=applied, approval=approval)
         return payload if opened.clean is None else opened.clean(payload)
+
+    def _clean_text(self, opened: OpenSession, text: str) -> str:
+        """A text of the gateway's own (a preview, a reason) as it may go on record beside the command. Never raises."""
+        try:
+            payload = msgspec.json.encode({"text": text})
+            payload = self._redact(payload if opened.clean is None else opened.clean(payload))
+            return str(msgspec.json.decode(payload)["text"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return MARK
 
     def _plain_payload(
         self,

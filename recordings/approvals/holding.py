@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic, time
 
 import msgspec
+from msgspec.structs import replace
 
 from onrecord.policies.approvals import Preview, Request
 from onrecord.policies.errors import OnrecordError
@@ -96,12 +97,19 @@ class Settled:
 
 
 async def hold(
-    holds: Holds, opened: OpenSession, command: Command, ruling: Ruling, request: Request, bound: Bound, check: Check
+    holds: Holds,
+    opened: OpenSession,
+    command: Command,
+    ruling: Ruling,
+    request: Request,
+    bound: Bound,
+    check: Check,
+    clean: Callable[[str], str],
 ) -> Settled:
     """Ask, wait, and take the grant. Cancelling it withdraws the request (or leaves it to a repeat: `bound.keep`).
 
     `ruling` holds a Hold. `check` says why nothing may start now, in this process, at the last moment before the grant
-    is taken.
+    is taken. `clean` takes out of a preview what may not go on record.
     """
     verdict = ruling.verdict
     if not isinstance(verdict, Hold):
@@ -110,7 +118,7 @@ async def hold(
     opened.waits.add(ticket)
     previewing: asyncio.Task[None] | None = None
     if opened.preview is not None:
-        preview = _preview(holds, ticket, opened.preview(command))
+        preview = _preview(holds, ticket, opened.preview(command), clean)
         previewing = asyncio.get_running_loop().create_task(preview, name="preview")
         _previews.add(previewing)
         previewing.add_done_callback(_previews.discard)
@@ -237,7 +245,7 @@ def _refused(
     return Settled(approved, Ruling(Deny(reason, hint), policy), code)
 
 
-async def _preview(holds: Holds, ticket: Ticket, looking: Awaitable[Preview]) -> None:
+async def _preview(holds: Holds, ticket: Ticket, looking: Awaitable[Preview], clean: Callable[[str], str]) -> None:
     """Find out what would happen, beside the wait; a failure is told, not hidden."""
     try:
         async with asyncio.timeout(PREVIEW_TIME):
@@ -249,10 +257,9 @@ async def _preview(holds: Holds, ticket: Ticket, looking: Awaitable[Preview]) ->
     except Exception as error:  # noqa: BLE001  # a preview that breaks is no reason to refuse
         _log.exception("a preview failed")
         preview = Preview(kind="none", reason=f"internal error: {type(error).__name__}")
+    preview = replace(preview, text=clean(preview.text), reason=clean(preview.reason))
     if len(preview.text) > PREVIEW_TEXT:
         cut = f"{preview.text[:PREVIEW_TEXT]}\n… ({len(preview.text)} characters in all)"
-        preview = Preview(
-            kind=preview.kind, text=cut, rows=preview.rows, matched=preview.matched, reason=preview.reason
-        )
+        preview = replace(preview, text=cut)
     await ticket.known.wait()
     holds.previewed(ticket, preview)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from onrecord.policies.approvals import Preview
 from onrecord.policies.errors import StoreError
 from onrecord.policies.kills import Kill
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Session, SqlCommand
@@ -21,6 +22,7 @@ from onrecord.recordings import journal as journal_module
 from onrecord.recordings.approvals.bound import HIDDEN
 from onrecord.recordings.approvals.holds import Holds
 from onrecord.recordings.auditor import Auditor, Decision, OpenSession, RefusedError
+from onrecord.recordings.control.messages import HoldAnswer
 from onrecord.recordings.frames import FILE_HEADER_SIZE, Frame, Kind, decode_frames, read_file_header
 from onrecord.recordings.journal import Journal
 from onrecord.recordings.records import RefusalRecord
@@ -385,6 +387,33 @@ async def test_an_approver_is_told_that_not_all_of_a_command_is_shown(case: Case
     await asyncio.wait({waiting})
     assert (HIDDEN in sent[0].request.unbound) is told
     assert b"hunter2" not in bytes(sent[0].request.command)
+
+
+async def test_neither_a_preview_nor_a_policys_reason_tells_what_may_not_go_on_record(case: Case) -> None:
+    sent: list[Any] = []
+
+    def send(message: object) -> bool:
+        sent.append(message)
+        return True
+
+    async def preview(command: Command) -> Preview:
+        return Preview(kind="diff", text="+ password: hunter2\n+ mail: bob@example.com", reason="hunter2")
+
+    case.auditor._holds = holds = Holds(send)
+    case.engine.ruling = Ruling(Hold(reason="it says hunter2 to bob@example.com"), "guard")
+    opened = case.open()
+    opened.preview = preview
+    opened.clean = lambda payload: payload.replace(b"bob@example.com", b"[email]")
+    command = SqlCommand(session=opened.session, action="read", text="SELECT 1", kind="SELECT")
+    waiting = asyncio.ensure_future(case.auditor.submit_async(opened, command))
+    while len(sent) < 2:
+        await asyncio.sleep(0)
+        if len(sent) == 1:
+            holds.received(HoldAnswer(sent[0].request.id, sent[0].request.id, "pending", expires_in=60.0))
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert sent[0].request.reason == "it says [redacted] to [email]"
+    assert sent[1].preview == Preview(kind="diff", text="+ password: [redacted]\n+ mail: [email]", reason="[redacted]")
 
 
 def test_a_kill_ends_every_session_that_it_stops_even_where_one_cannot_be_ended(case: Case) -> None:
