@@ -1,7 +1,8 @@
 """What was typed on a terminal, as far as its echo shows it. Pure.
 
 What the host does not echo may be a password, so it is not kept. Typed text counts as shown only where the output that
-follows begins with it; what does not come back like that is dropped. Control characters and the sequences of keys carry
+follows begins with it; what does not come back like that is dropped, and with it all that was typed to the end of its
+line: else the letters of a password would wait until some output happens to begin with one of them. Control characters and the sequences of keys carry
 no text: they are kept as they are, in their place.
 """
 
@@ -55,11 +56,12 @@ class Typed:
         if not self._pending:
             return []
         rest = _SEQUENCES.sub(b"", data[: 2 * MAX_PENDING])
+        before = len(self._line)
         while rest and self._pending and self._pending[0][0]:
             wanted = self._pending[0][1]
             size = _common(rest, wanted)
             if not size:
-                return self._drop()
+                return self._not_echoed(before)
             self._line += wanted[:size]
             self._size -= size
             rest = rest[size:]
@@ -71,7 +73,7 @@ class Typed:
             else:
                 del wanted[:size]
                 if rest:
-                    return self._drop()
+                    return self._not_echoed(before)
         return []
 
     def finish(self) -> list[Shown]:
@@ -101,6 +103,15 @@ class Typed:
         else:
             self._line += piece
         return self._settle()
+
+    def _not_echoed(self, before: int) -> list[Shown]:
+        """The output is something else: what it had in common with the line beyond `before` was chance."""
+        self._hidden += len(self._line) - before
+        del self._line[before:]
+        found: list[Shown] = []
+        while self._pending and self._pending[0][0] and not found:
+            found += self._drop()
+        return found
 
     def _cut(self) -> list[Shown]:
         if not self._line and not self._hidden:

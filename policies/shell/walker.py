@@ -21,7 +21,7 @@ _BIN = frozenset({"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/
 _READ_FROM = frozenset({"<"})
 _WRITE_TO = frozenset({">", ">>", ">|", "&>", "&>>", ">&"})
 # Of these programs a target `-` is the standard output.
-_DASH_IS_OUTPUT = word_list("curl wget uniq touch")
+_DASH_IS_OUTPUT = word_list("curl wget uniq")
 _DELIMITER = re.compile(r"""(?:'([\w.-]+)'|"([\w.-]+)"|(\w[\w.-]*))""")
 _OPERATORS = word_list("; & && || | |& ;; ( ) { } ! if then elif else fi for in while until do done case esac") | {"\n"}
 

@@ -30,6 +30,14 @@ def shown(*steps: tuple[str, bytes]) -> tuple[bytes, int]:
         ([(">", b"s"), (">", b"e"), (">", b"\r"), ("<", b"\r\n")], b"\r", 2),
         ([(">", b"secret\r"), ("<", b"\r\n$ "), (">", b"ls"), ("<", b"ls"), (">", b"\r")], b"\rls\r", 6),
         ([(">", b"l"), ("<", b"\x1b[4ml\x1b[24m"), (">", b"\r")], b"l\r", 0),
+        # letter by letter, as a terminal sends them; what comes later begins with some of the letters
+        (
+            [(">", b"p"), (">", b"u"), (">", b"r"), (">", b"\r"), ("<", b"\r\n"), ("<", b"user$ "), ("<", b"r")],
+            b"\r",
+            3,
+        ),
+        ([(">", b"h"), (">", b"u"), (">", b"\r"), ("<", b"hello")], b"\r", 2),
+        ([(">", b"h"), ("<", b"\r\nnews\r\n"), (">", b"i"), ("<", b"i"), (">", b"\r")], b"i\r", 1),
         ([(">", b"secret"), ("<", b"******"), (">", b"\r")], b"\r", 6),
         ([(">", b"secret\r")], b"\r", 6),
         ([(">", b"\x1b[A\r")], b"\x1b[A\r", 0),
