@@ -2,8 +2,8 @@
 
 What the host does not echo may be a password, so it is not kept. Typed text counts as shown only where the output that
 follows begins with it; what does not come back like that is dropped, and with it all that was typed to the end of its
-line: else the letters of a password would wait until some output happens to begin with one of them. Control characters and the sequences of keys carry
-no text: they are kept as they are, in their place.
+line: else the letters of a password would wait until some output happens to begin with one of them. Control characters
+and the sequences of keys carry no text: they are kept as they are, in their place.
 """
 
 from __future__ import annotations
