@@ -16,7 +16,7 @@ from onrecord.addons.kubernetes_api.accept import narrowed
 from onrecord.addons.kubernetes_api.answers import DocumentMask, LogMask, WatchMask
 from onrecord.addons.kubernetes_api.body import KubeBody, read_body
 from onrecord.addons.kubernetes_api.credentials import ClusterCredential
-from onrecord.addons.kubernetes_api.env_values import holds_masked_env
+from onrecord.addons.kubernetes_api.env_values import holds_masked_env, reveals_env
 from onrecord.addons.kubernetes_api.fallback import Refusals
 from onrecord.addons.kubernetes_api.impersonation import attempts, impersonation, stripped
 from onrecord.addons.kubernetes_api.masking import (
@@ -162,6 +162,9 @@ class Kubernetes(Dialect):
         if self._hides_secrets(request) and parsed.patch_type == "json" and reveals_secrets(parsed.value):
             reason = "a JSON patch that copies, moves or tests values of a Secret would show them"
             return Ruling(Deny(reason, "set the value itself, with add or replace"), MASK_POLICY)
+        if self._config.secrets == "mask" and parsed.patch_type == "json" and reveals_env(parsed.value):
+            reason = "a JSON patch that renames a variable, or copies or tests its value, would show it"
+            return Ruling(Deny(reason, "set the whole variable, with name and value"), MASK_POLICY)
         writes = parsed.value is not None and request.verb in ("create", "update", "patch")
         if writes and self._holds_mask(exchange, request, parsed.value):
             reason = "the object holds masked values; writing it would replace the real ones with the mask"

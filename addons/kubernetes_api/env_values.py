@@ -73,6 +73,27 @@ def _inside(text: str, found: dict[str, int]) -> str:
     return text if masked is inner else json.dumps(masked, separators=(",", ":")) + "\n"
 
 
+def reveals_env(patch: Any) -> bool:
+    """Whether a JSON patch gives a variable another name, copies its value away, or asks whether it is what it says.
+
+    A value is known by its name: under another one it would be shown.
+    """
+    for operation in patch if isinstance(patch, list) else ():
+        path, source = (str(operation.get(name, "")).casefold().split("/") for name in ("path", "from"))
+        op = operation.get("op")
+        if op in ("add", "replace", "copy", "move") and path[-1] == "name" and "env" in "/".join(path[-3:-1]):
+            return True
+        if op in ("copy", "move") and source[-1] == "value":
+            return True
+        if op == "test" and (_is_value(path) or mask_env(operation.get("value"), {}) is not operation.get("value")):
+            return True
+    return False
+
+
+def _is_value(path: list[str]) -> bool:
+    return path[-1] == "value" and "env" in "/".join(path)
+
+
 def holds_masked_env(body: Any) -> bool:
     """Whether a write would put the mask into a variable, or writes a masked object back."""
     pending = [body]

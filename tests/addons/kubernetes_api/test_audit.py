@@ -282,6 +282,32 @@ def test_a_cluster_below_a_path_is_reached_below_it_and_nowhere_else(tmp_path: P
         assert len(api.audit) == 1
 
 
+def test_a_variables_value_is_not_shown_by_another_name(shared: Cluster) -> None:
+    path = "/apis/apps/v1/namespaces/post/deployments/web"
+    kind = ("-H", "Content-Type: application/json-patch+json")
+    at = "/spec/template/spec/containers/0/env/0"
+    before = len(shared.api.audit)
+    for operation in (
+        {"op": "replace", "path": f"{at}/name", "value": "HARMLESS"},
+        {"op": "copy", "from": "/spec/template/spec/containers/0/image", "path": f"{at}/name"},
+        {"op": "copy", "from": f"{at}/value", "path": "/metadata/annotations/x"},
+        {"op": "test", "path": f"{at}/value", "value": "guess"},
+        {"op": "test", "path": at, "value": {"name": "DB_PASSWORD", "value": "guess"}},
+    ):
+        code, text = ask(shared, path, "-X", "PATCH", "-d", json.dumps([operation]), *kind)
+        assert code == 403
+        assert ("would show it" in text) is (operation["op"] != "copy")  # which is admin as well
+    assert len(shared.api.audit) == before
+    operations: list[dict[str, Any]] = [
+        {"op": "replace", "path": "/spec/template/spec/containers/0/name", "value": "web"},
+        {"op": "add", "path": f"{at[:-1]}-", "value": {"name": "DB_PASSWORD", "value": "own"}},
+        {"op": "test", "path": "/metadata/name", "value": "web"},
+    ]
+    for operation in operations:
+        ask(shared, path, "-X", "PATCH", "-d", json.dumps([operation]), *kind)
+    assert len(shared.api.audit) == before + len(operations)
+
+
 def test_a_patch_that_fails_is_not_answered_with_the_live_object(shared: Cluster) -> None:
     container = {"name": "w", "env": [{"name": "DB_PASSWORD", "value": "hunter2-of-env"}]}
     shared.api.add({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "quoted", "namespace": "post"},

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from onrecord.addons.kubernetes_api.env_values import MASKED, holds_masked_env, is_secret_env, mask_env, may_hold_env
+from onrecord.addons.kubernetes_api.env_values import (
+    MASKED,
+    holds_masked_env,
+    is_secret_env,
+    mask_env,
+    may_hold_env,
+    reveals_env,
+)
 from onrecord.addons.kubernetes_api.masking import LAST_APPLIED, HandedOut, ObjectMask, without_secrets
 
 PLAIN = "hunter2-very-secret"
@@ -73,3 +80,10 @@ def test_a_masked_variable_that_is_written_back_is_known() -> None:
     assert holds_masked_env([{"op": "replace", "path": "/spec/template", "value": {"spec": masked["spec"]}}])
     assert not holds_masked_env(pod())
     assert not holds_masked_env({"data": {"text": "[redacted]"}})
+
+
+def test_a_copy_that_shows_a_variable_is_seen() -> None:
+    at = "/spec/containers/0/env/0"
+    assert reveals_env([{"op": "copy", "from": "/spec/containers/0/image", "path": f"{at}/name"}])
+    assert reveals_env([{"op": "copy", "from": f"{at}/value", "path": "/metadata/annotations/x"}])
+    assert not reveals_env([{"op": "copy", "from": at, "path": "/spec/containers/1/env/0"}])
