@@ -7,6 +7,7 @@ something is being decided. A refused file is answered as an error of the other 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from onrecord.shims.ssh.copies.lines import Copy
 from onrecord.shims.ssh.copies.look import Look
 from onrecord.shims.ssh.copies.scp import Answers, Content, Done, Entry, Line, Sender
 from onrecord.shims.ssh.relay import Relay
+from onrecord.shims.ssh.sftp.deciding import LOOK_AGAIN
 from onrecord.shims.ssh.sftp.paths import SETID, join, shown
 from onrecord.shims.ssh.sftp.transfer import Transfer
 
@@ -113,10 +115,10 @@ class _ScpRelay(Relay):
         try:
             place = self._place(entry)
             action, operation = self._action(entry, place)
-            found = await self._look.locate(
-                shown(place) if place.isascii() else place.decode("utf-8", "surrogateescape")
-            )
+            where = place.decode("utf-8", "surrogateescape")
+            found = await self._look.locate(where)
             path = shown(found.path)
+            asked = time.monotonic()
             if action == "write" and plants(path):
                 action = "admin"
             is_write = self._copy.direction == "write"
@@ -133,7 +135,10 @@ class _ScpRelay(Relay):
                 ),
                 self.client,
             )
-            self._decided(entry, place, decision)
+            moved = False
+            if decision.allowed and time.monotonic() - asked > LOOK_AGAIN:
+                moved = await self._look.locate(where) != found
+            self._decided(entry, place, decision, moved="its path leads elsewhere by now" if moved else "")
         except OnrecordError as error:
             self._stop(error)
             return
@@ -148,11 +153,13 @@ class _ScpRelay(Relay):
         admin = bool(entry.mode & SETID) or plants(shown(place)) is not None
         return "admin" if admin else "write", "write" if entry.what == "C" else "mkdir"
 
-    def _decided(self, entry: Entry, place: bytes, decision: Decision) -> None:
+    def _decided(self, entry: Entry, place: bytes, decision: Decision, *, moved: str) -> None:
         if self.finished:
             return
-        reason = "" if decision.allowed else decision.message
-        if not reason and self._copy.direction == "read" and self.link.masks_of(decision).detectors is not None:
+        reason = moved if decision.allowed else decision.message
+        if moved:
+            self.link.auditor.finish(decision, Outcome(status="refused", error=moved))
+        elif not reason and self._copy.direction == "read" and self.link.masks_of(decision).detectors is not None:
             reason = "onrecord:masking: a policy asks for masks, and scp -O cannot be searched"
             self.link.auditor.finish(decision, Outcome(status="refused", error=reason))
         if reason:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import time
 from typing import TYPE_CHECKING
 
 import asyncssh
@@ -20,6 +21,7 @@ from onrecord.shims.ssh.copies.look import Look
 from onrecord.shims.ssh.copies.refs import Refs
 from onrecord.shims.ssh.copies.scp_relay import ScpDownload, ScpUpload
 from onrecord.shims.ssh.relay import Relay
+from onrecord.shims.ssh.sftp.deciding import LOOK_AGAIN
 from onrecord.shims.ssh.sftp.paths import shown
 
 if TYPE_CHECKING:
@@ -48,17 +50,19 @@ async def run_copy(link: Link, client: ClientSession, text: str) -> bool:
     try:
         look = await Look.at(await link.upstream())
         resolved = await _resolved(look, copy)
-        if copy.kind != "scp":
-            look.close()
+        asked = time.monotonic()
         decision = await link.submit(_command(plain, copy, resolved), client)
         if not decision.allowed:
             client.refuse(decision)
             return True
+        if time.monotonic() - asked > LOOK_AGAIN and await _moved(look, copy, resolved):
+            _give_up(link, client, decision, "its paths lead elsewhere than when the decision was asked for")
+            return True
+        if copy.kind != "scp":
+            look.close()
         if copy.direction == "read" and link.masks_of(decision).detectors is not None:
             reason = f"a policy asks for masks, and what {copy.kind} sends cannot be searched"
-            link.auditor.finish(decision, Outcome(status="refused", code=str(REFUSED), error=reason))
-            client.say(f"{MASKING}: {reason} ({_HINT}) [record {decision.id}]")
-            client.exit(REFUSED)
+            _give_up(link, client, decision, reason, f"{MASKING}: {reason} ({_HINT})")
             return True
         await _relay(link, client, decision, copy, resolved, look).run(text)
     except (OnrecordError, asyncssh.Error, OSError) as error:
@@ -71,6 +75,21 @@ async def run_copy(link: Link, client: ClientSession, text: str) -> bool:
         if look is not None:
             look.close()
     return True
+
+
+def _give_up(link: Link, client: ClientSession, decision: Decision, reason: str, text: str = "") -> None:
+    """Refuse what was allowed, before any of it."""
+    link.auditor.finish(decision, Outcome(status="refused", code=str(REFUSED), error=reason))
+    client.say(f"{text or reason} [record {decision.id}]")
+    client.exit(REFUSED)
+
+
+async def _moved(look: Look, copy: Copy, resolved: tuple[bytes, ...]) -> bool:
+    """Whether the paths lead elsewhere by now, or cannot be looked up any more."""
+    try:
+        return await _resolved(look, copy) != resolved
+    except OnrecordError:
+        return True
 
 
 def _relay(

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from onrecord.policies.approvals import Approver
 from onrecord.recordings.control.admin import AdminChannel
 from onrecord.recordings.datapath import CONTROL_SOCKET
+from onrecord.shims.ssh.sftp.deciding import LOOK_AGAIN
 from tests.shims.ssh.conftest import Lab, LabMaker
 from tests.shims.ssh.test_exec import policy
 from tests.shims.ssh.typing import terminal
@@ -103,3 +106,25 @@ def test_a_kill_ends_the_session_at_once(make_lab: LabMaker):
     (row,) = lab.commands(finished=1)
     assert row["outcome"]["status"] == "aborted"
     assert lab.client().run("app1@gateway", "echo again").returncode == 255
+
+
+@pytest.mark.parametrize("tool", ["scp", "rsync"])
+def test_a_copy_whose_path_was_exchanged_while_it_waited_is_refused(make_lab: LabMaker, tmp_path: Path, tool: str):
+    body = 'return Hold(approvers="ops", reason="ops must agree") if command.action == "write" else None'
+    lab = make_lab(policies=[policy(tmp_path, body)])
+    folder, other = tmp_path / "work" / "here", tmp_path / "other"
+    folder.mkdir(parents=True)
+    other.mkdir()
+    client = lab.client()
+    line = f"rsync --server -te.LsfxCIvu . {folder}" if tool == "rsync" else f"scp -t {folder}"
+    with terminal(client, "-T", "app1@gateway", line) as screen:
+        screen.wait("approval required")
+        folder.rmdir()
+        folder.symlink_to(other)
+        time.sleep(LOOK_AGAIN * 2)
+        decide(lab, approve)
+        screen.wait("its paths lead elsewhere than when the decision was asked for")
+        assert screen.end() == 126
+    (row,) = lab.commands(finished=1)
+    assert row["outcome"]["status"] == "refused"
+    assert list(other.iterdir()) == []
