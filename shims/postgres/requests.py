@@ -421,7 +421,9 @@ class Requests(Calling):
         exchange.last = decision
         running = exchange.run(decision, template)
         running.formats = bind.result_formats
-        if not prepared.template.special:  # EXECUTE and FETCH may return other columns by now
+        # EXECUTE and FETCH may return other columns by now; any statement those of another table, where the path has
+        # changed since it was described: masks by column have its portal described.
+        if not prepared.template.special and (exchange.masking is None or not exchange.masking.by_column):
             running.columns = prepared.columns
         self._sending(template, running)
         segment = exchange.namespace.segment

@@ -163,3 +163,16 @@ def test_portals_are_read_in_pieces_and_their_names_used_again(masked: Shim) -> 
         client.query("COMMIT")
     kinds = [detail for detail, verdict, _ in masked.commands() if "FETCH" in detail or "portal" in detail]
     assert not kinds, "each was what its Bind said"
+
+
+def test_columns_that_were_described_before_the_path_changed_prove_nothing(masked: Shim) -> None:
+    """The text alone does not say which columns there are; that they were another table's is no proof any more."""
+    text = "SELECT t.thing, r.* FROM things t, named.people p, jsonb_populate_record(p, '{}') r WHERE p.id = 1"
+    with Client(masked) as client:
+        client.query("SET search_path = named")
+        client.pipeline(parse("s", text), message(b"D", b"Ss\0"))
+        assert all(row.startswith(b"seen") for row in rows(client.pipeline(bind("", "s"), execute(""))))
+        client.query("SET search_path = named_too")
+        answers = client.pipeline(bind("", "s"), execute(""))
+        assert len(rows(answers)) == 2
+        assert b"zzmarkerzz" not in b"".join(body for kind, body in answers if kind == b"D")
