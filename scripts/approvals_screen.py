@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from onrecord.recordings.console.fenced import fenced
 from onrecord.scripts.screen import console
 from onrecord.scripts.terminal import clean
 
@@ -70,9 +71,11 @@ def print_approval(view: View) -> None:
     row("rows at most", view["max_rows"])
     row("may run again", f"for {_span(view['reuse'])} in this run" if view["reuse"] else None)
     row("not bound", "; ".join(view["unbound"]))
-    parts: list[Any] = [rows, Panel(Text(clean(view["text"], lines=True)), title="the command, as the agent wrote it")]
+    if not view.get("whole", True):
+        row("not shown", "parameters, bodies and the preview: they are for those who decide it, and for auditors")
+    parts: list[Any] = [rows, fenced(view["text"], "the command, as the agent wrote it")]
     if view["cause"]:
-        parts.append(Panel(Text(clean(view["cause"], lines=True)), title="why, as the agent says"))
+        parts.append(fenced(view["cause"], "why, as the agent says"))
     parts.append(_preview(view["preview"]))
     console().print(Group(*parts))
 

@@ -71,6 +71,7 @@ _log = logging.getLogger("onrecord.approvals")
 GRACE = 15.0  # seconds in which a process may come back to what it waits for
 MAX_OPEN = 1000
 MAX_BYTES = 8 * 1024 * 1024  # of all open requests: an admin process must be able to hear of them all
+MAX_BYTES_OF_ONE = 1024 * 1024  # of one identity's open requests: it shuts nobody else out
 MAX_REQUEST = 256 * 1024
 SHOWN = 200  # ended approvals that a new admin process hears of
 MAX_ENDED = 4000
@@ -261,6 +262,10 @@ class Desk:
         size = len(request.command)
         if size > MAX_REQUEST:
             return f"the command has {size} bytes; nobody can read more than {MAX_REQUEST} before deciding"
+        if size + sum(len(one.request.command) for one in mine) > MAX_BYTES_OF_ONE:
+            return (
+                f"commands of this identity wait already, up to {MAX_BYTES_OF_ONE} bytes: wait until some are decided"
+            )
         if len(waiting) >= MAX_OPEN or size + sum(len(one.request.command) for one in waiting) > MAX_BYTES:
             return "too many commands wait: wait until some are decided"
         if self._policies and request.policies != self._policies:

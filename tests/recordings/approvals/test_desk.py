@@ -12,6 +12,7 @@ import pytest
 
 from onrecord.policies.approvals import Moment, Participant, Rules, State
 from onrecord.policies.errors import ControlError, StoreError
+from onrecord.policies.model import Identity
 from onrecord.recordings.approvals import desk as module
 from onrecord.recordings.approvals.desk import GRACE, MAX_REQUEST, Desk
 from onrecord.recordings.approvals.state import ApprovalState
@@ -58,8 +59,8 @@ class Peer:
 class Office:
     """A desk, its clock, its records, one process and one admin process."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "approvals.db"
+    def __init__(self, folder: Path, *, rules: Rules = RULES) -> None:
+        self.path, self.rules = folder / "approvals.db", rules
         self.wall = time.time()
         self.boot = 100.0
         self.boot_id = "b"
@@ -71,8 +72,9 @@ class Office:
     def open(self) -> None:
         self.state = ApprovalState(self.path)
         self.desk = Desk(
-            self.state, self._record, RULES, participants=lambda _: self.taking_part, key=b"k" * 32, clock=self.now
-        )
+            self.state, self._record, self.rules,
+            participants=lambda _: self.taking_part, key=b"k" * 32, clock=self.now,
+        )  # fmt: skip
         self.process, self.admin = Peer(), Peer("admin")
         for peer in (self.process, self.admin):
             self.desk.connected(peer)
@@ -349,3 +351,16 @@ def test_kill_switches_never_outgrow_the_message_that_tells_of_them(office: Offi
         office.desk.received(office.admin, SetKill("k", "run", f"{number:0900}", by))
     assert office.admin.last(Answered).code == "conflict"
     assert 0 < len(office.process.last(Kills).kills) < 20
+
+
+def test_long_commands_of_one_identity_shut_nobody_else_out(tmp_path: Path) -> None:
+    office = Office(tmp_path, rules=msgspec.structs.replace(RULES, max_pending=100))
+    try:
+        long = msgspec.Raw(b'"' + b"x" * 200_000 + b'"')
+        for number in range(50):
+            office.hold(str(number), digest=f"sha256:{number}", command=long)
+        assert "wait already" in office.process.last(HoldAnswer).reason
+        other = Identity(issuer="https://idp", subject="another")
+        assert office.hold("other", identity=other, digest="sha256:o", command=long).state == "pending"
+    finally:
+        office.state.close()
