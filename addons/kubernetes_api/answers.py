@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from onrecord.addons.kubernetes_api.masking import ObjectMask
 from onrecord.policies.masking import REDACTED, MaskError, Masks, StreamCleaner
 
 MAX_DOCUMENT = 128 * 1024 * 1024
+MAX_TOGETHER = 512 * 1024 * 1024
 MAX_EVENT = 16 * 1024 * 1024
 
 
 class DocumentMask:
-    """A JSON document, taken whole."""
+    """A JSON document, taken whole; those of all agents together are bounded too."""
+
+    together: ClassVar[int] = 0  # bytes held by all of them
 
     def __init__(self, mask: ObjectMask) -> None:
         self._mask = mask
@@ -18,13 +23,27 @@ class DocumentMask:
         self._held = bytearray()
 
     def feed(self, data: bytes) -> bytes:
+        size = len(self._held) + len(data)
+        if size > MAX_DOCUMENT or DocumentMask.together + len(data) > MAX_TOGETHER:
+            self._release()
+            if size > MAX_DOCUMENT:
+                raise MaskError(f"an answer of more than {MAX_DOCUMENT} bytes cannot be masked: ask for it in pages")
+            raise MaskError("too many long answers at once: ask for them in pages")
         self._held += data
-        if len(self._held) > MAX_DOCUMENT:
-            raise MaskError(f"an answer of more than {MAX_DOCUMENT} bytes cannot be masked: ask for it in pages")
+        DocumentMask.together += len(data)
         return b""
 
     def finish(self) -> bytes:
-        return self._mask.document(bytes(self._held))
+        data = bytes(self._held)
+        self._release()
+        return self._mask.document(data)
+
+    def _release(self) -> None:
+        DocumentMask.together -= len(self._held)
+        self._held = bytearray()
+
+    def __del__(self) -> None:  # a client that leaves in the middle
+        self._release()
 
 
 class WatchMask:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onrecord.addons.kubernetes_api import answers
 from onrecord.addons.kubernetes_api.answers import DocumentMask, LogMask, WatchMask
 from onrecord.addons.kubernetes_api.env_values import MASKED
 from onrecord.addons.kubernetes_api.masking import (
@@ -277,6 +278,20 @@ def test_a_list_in_pieces_is_the_list_as_a_whole(texts: list[str], spaced: bool)
     pieces = quick._in_pieces(data)
     expected = [json.loads(whole._whole(json.dumps(item).encode())) for item in items]
     assert json.loads(pieces or data)["items"] == expected
+
+
+def test_long_answers_of_all_agents_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "MAX_TOGETHER", answers.DocumentMask.together + 100)
+    before = DocumentMask.together
+    one, two = (DocumentMask(ObjectMask(None, HandedOut(), secrets=True)) for _ in range(2))
+    assert one.feed(b"[" + b"1," * 40) == b""
+    with pytest.raises(MaskError, match="in pages"):
+        two.feed(b"1" * 20)
+    one.feed(b"1]")
+    assert one.finish()
+    assert two.feed(b"1" * 90) == b""
+    del two  # its client left
+    assert DocumentMask.together == before
 
 
 @given(st.integers(0, 60), st.integers(1, 20))

@@ -133,6 +133,31 @@ def test_the_cluster_knows_the_agent_by_name(kubectl: Cluster, real: Real) -> No
     assert entry["impersonatedUser"]["username"] == "onrecord:agent-7"
 
 
+def test_a_failed_patch_shows_nothing_of_the_live_object(kubectl: Cluster, real: Real) -> None:
+    value = "VE9QU0VDUkVULUE="
+    secret = {"metadata": {"name": f"quoted-{kubectl.program == OLD}".lower()}, "data": {"a": value}}
+    real.cluster.ask("POST", "/api/v1/namespaces/shop/secrets", secret)
+    name = secret["metadata"]["name"]
+    for patch in ({"data": {"b": "!!!!"}}, {"data": {"b": 5}}, {"type": 5}, {"kind": "ConfigMap"}):
+        done = kubectl.kubectl("patch", "secret", name, "--type=merge", "-p", json.dumps(patch), "-v=8")
+        assert done.returncode != 0
+        assert "[redacted]" in done.stderr
+        assert value not in done.stdout + done.stderr
+    container = {"name": "w", "image": "x", "env": [{"name": "DB_PASSWORD", "value": "hunter2-of-env"}]}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    job = {"metadata": {"name": name}, "spec": {"template": template}}
+    real.cluster.ask("POST", "/apis/batch/v1/namespaces/shop/jobs", job)
+    relabel: dict[str, Any] = {"spec": {"template": {"metadata": {"labels": {"a": "b"}}}}}
+    patches: list[tuple[str, dict[str, Any]]] = [("strategic", relabel), ("merge", {"spec": {"parallelism": "x"}})]
+    for kind, change in patches:
+        done = kubectl.kubectl("patch", "job", name, f"--type={kind}", "-p", json.dumps(change))
+        assert "[redacted]" in done.stderr
+        assert "hunter2-of-env" not in done.stdout + done.stderr
+    kept = json.dumps([record.payload for record in kubectl.gateway.records()])
+    assert value not in kept
+    assert "hunter2-of-env" not in kept
+
+
 def test_logs_and_follow(kubectl: Cluster, real: Real) -> None:
     real.cluster.kubelet.logs["shop/web"] = ["first line"]
     assert kubectl.run("logs", "web") == "first line\n"

@@ -82,6 +82,24 @@ def test_deletes_pass_in_ones_own_namespaces_only() -> None:
     assert policy.kubernetes(kubernetes("create", "pods", namespace="shop")) is None
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"metadata": {"ownerReferences": [{"uid": "gone"}]}},
+        [{"op": "add", "path": "/metadata/ownerReferences", "value": [{"uid": "gone"}]}],
+        [{"op": "copy", "from": "/x", "path": "/metadata/ownerReferences/-"}],
+        [{"op": "replace", "path": "/metadata", "value": {"ownerReferences": [{"uid": "gone"}]}}],
+        [{"op": "replace", "path": "", "value": {"metadata": {"ownerReferences": [{"uid": "gone"}]}}}],
+    ],
+)
+def test_an_owner_that_is_gone_is_a_delete_too(body: Any) -> None:
+    policy = NoForeignNamespaceDeletes(["agent-*"])
+    assert isinstance(policy.kubernetes(kubernetes("patch", "deployments", namespace="shop", body=body)), Deny)
+    assert policy.kubernetes(kubernetes("patch", "deployments", namespace="agent-7", body=body)) is None
+    plain = {"metadata": {"labels": {"a": "b"}}, "spec": {"template": {"metadata": {}}}}
+    assert policy.kubernetes(kubernetes("patch", "deployments", namespace="shop", body=plain)) is None
+
+
 def test_the_shipped_list_of_own_namespaces_denies_all_deletes() -> None:
     assert said("no_foreign_namespace_deletes", "delete", "pods", namespace="shop", name="x") == "deny"
 
