@@ -24,6 +24,8 @@ class Token(NamedTuple):
 _SPACE = re.compile(r"[ \t\n\r\f\v]+")
 _WORD = re.compile(r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*")
 _NUMBER = re.compile(r"[0-9][0-9A-Za-z_.]*")
+_OLD_NUMBER = re.compile(r"[0-9][0-9.]*+(?:[eE][0-9]*)?")
+_NEWER = re.compile(r"[0-9][A-Za-z_]")
 _DOLLAR = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$")
 # Possessive throughout: a hostile text must not make them go back.
 _PLAIN_BODY = re.compile(r"[^']*+(?:''[^']*+)*+'")
@@ -32,6 +34,14 @@ _QUOTED_BODY = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
 _CONTINUATION = re.compile(r"(?:[ \t\f\v]++|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]++|--[^\n\r]*+[\n\r])*+'")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _PREFIXES = {"e": True, "b": False, "x": False, "n": False}
+
+
+def newer_numbers(text: str) -> bool:
+    """Whether numbers stand in `text` that PostgreSQL before 15 takes for a number and a name: 1_000, 0x1F, 0b1."""
+    if _NEWER.search(text) is None:
+        return False
+    found = (text[token.start : token.end] for token in tokens(text) if token.kind == "number")
+    return any(_OLD_NUMBER.fullmatch(number) is None for number in found)
 
 
 def tokens(text: str) -> Iterator[Token]:

@@ -6,6 +6,7 @@ client, outcomes before the message that ends the answer does; the I/O layer flu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from onrecord.policies.model import OutcomeStatus
@@ -506,6 +507,15 @@ def _alike(data: bytes, position: int, size: int, length: int) -> int:
             else:
                 return count
     return 0
+
+
+def before_15(version: str) -> bool:
+    """Whether a server_version is older than PostgreSQL 15, or says nothing."""
+    major = re.match(r"[0-9]{1,4}", version)
+    return major is None or int(major[0]) < _FIRST_WITHOUT_JUNK
+
+
+_FIRST_WITHOUT_JUNK = 15  # it refuses numbers with a name behind them
 
 
 def check_setting(name: str, value: str) -> None:

@@ -40,7 +40,7 @@ from onrecord.shims.postgres.messages import (
 )
 from onrecord.shims.postgres.preview import Previews
 from onrecord.shims.postgres.relay import Relay
-from onrecord.shims.postgres.responses import check_setting
+from onrecord.shims.postgres.responses import before_15, check_setting
 from onrecord.shims.postgres.rulings import MaskedRules
 from onrecord.shims.postgres.spool import Spools
 from onrecord.shims.postgres.startup import Cancel, Startup
@@ -286,6 +286,7 @@ class Server:
         exchange = relay.exchange
         exchange.templates.rules = MaskedRules(resource.masked_predicates, resource.masked_flows)
         exchange.state.begin(startup.search_path)
+        exchange.state.old_numbers = before_15(login.parameters.get("server_version", ""))
         exchange.masking = masking = self._masking(opened.session.identity, resource.name, catalog)
         if not masking.idle:
             opened.clean = masking.clean_record

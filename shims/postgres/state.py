@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from onrecord.policies.sql import Statement
+from onrecord.policies.sql.lexer import newer_numbers
 from onrecord.shims.postgres.settings import (
     MAX_SCHEMAS,
     ROLES,
@@ -71,6 +72,7 @@ class SessionState:
         self.path: tuple[str, ...] = ("public",)
         self.role = user
         self.version = 0
+        self.old_numbers = False  # the server is one that reads 1_000 as 1 and the name _000
         self.altered = ""  # the setting that was changed so that SQL may read in another way
         self._follows_role = False  # "$user" is in a path
         self._temporary_first = False
@@ -114,6 +116,8 @@ class SessionState:
             return "search_path follows a role that the text did not tell"
         if self.altered:
             return f"{self.altered} was changed in this session, so that SQL may read in another way"
+        if self.old_numbers and newer_numbers(statement.text):
+            return "a server before PostgreSQL 15 reads its numbers as numbers and names"
         if before.altering:
             return f"{before.altering} is changed before it"
         mentions = statement.mentions

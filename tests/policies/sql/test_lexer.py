@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onrecord.policies.sql.lexer import tokens
+from onrecord.policies.sql.lexer import newer_numbers, tokens
 
 
 def strings(text: str) -> list[str]:
@@ -45,3 +45,17 @@ def test_tokens_go_forward_and_stay_inside_the_text(text):
     for token in tokens(text):
         assert end <= token.start < token.end <= len(text)
         end = token.end
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT 1_000", "SELECT 0x1F", "x=0b1", "SELECT 0o7", "SELECT 1.5_0", "SELECT 1x, 'a'"]
+)
+def test_numbers_that_old_servers_take_apart_are_found(text):
+    assert newer_numbers(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT 1, 2.5, .5, 1e5, 1.5e-3, 1E+3", "SELECT t1_x, '0x1F', \"1_0\" -- 1_0", "SELECT $1, a1, $t$1_0$t$"]
+)
+def test_numbers_of_all_servers_and_other_text_are_none_of_them(text):
+    assert not newer_numbers(text)

@@ -18,7 +18,7 @@ from onrecord.recordings.journal import Journal
 from onrecord.shims.postgres.exchange import Exchange, SessionFatal
 from onrecord.shims.postgres.messages import encode_query, encode_status, error
 from onrecord.shims.postgres.requests import Requests
-from onrecord.shims.postgres.responses import Responses, check_setting
+from onrecord.shims.postgres.responses import Responses, before_15, check_setting
 from onrecord.shims.postgres.wire import WireError, message
 from tests.shims.postgres.conftest import TestControl, TestEngine, guard
 
@@ -155,3 +155,10 @@ def test_a_database_that_folds_names_beyond_ascii_is_refused(encoding: str) -> N
 @pytest.mark.parametrize("encoding", ["UTF8", "SQL_ASCII", "EUC_JP"])
 def test_other_encodings_are_served(encoding: str) -> None:
     check_setting("server_encoding", encoding)
+
+
+@pytest.mark.parametrize(
+    ("version", "old"), [("14.20", True), ("13.1 (Debian 13.1-1)", True), ("15.0", False), ("18.4", False), ("", True)]
+)
+def test_the_version_of_a_server_says_whether_it_is_older_than_15(version: str, old: bool) -> None:
+    assert before_15(version) is old

@@ -257,3 +257,13 @@ def test_every_change_has_a_version_of_its_own():
         session.does(text)
         seen.append(session.state.version)
     assert sorted(set(seen)) == seen
+
+
+def test_before_15_a_number_that_ends_in_a_name_is_unknown():
+    """There NOT (SELECT 0x1)::bool is NOT (SELECT 0 AS x1)::bool, which is true."""
+    state = SessionState("svc")
+    (statement,) = analyse("DELETE FROM orders WHERE NOT (SELECT 0x1)::bool").statements
+    assert state.uncertain(statement) == ""
+    state.old_numbers = True
+    assert "before PostgreSQL 15" in state.uncertain(statement)
+    assert state.uncertain(analyse("DELETE FROM orders WHERE id = 1").statements[0]) == ""
