@@ -23,8 +23,18 @@ _CODE = re.compile(
 )
 
 
-def judge_variable(found: Found, name: str) -> None:
-    """What setting `name` means: nothing, code that runs (admin beside unknown), or something not known."""
+_LOADS = re.compile(r"LC_[A-Z]+|LANG|LANGUAGE|TZ")
+_PLAIN = re.compile(r"[A-Za-z0-9_.@:+-]*")
+_ZONE = re.compile(r"(?:[A-Za-z0-9_+-]+/){0,2}[A-Za-z0-9_+:,.-]*")
+
+
+def judge_variable(found: Found, name: str, value: str = "") -> None:
+    """What setting `name` means: nothing, code that runs (admin beside unknown), or something not known.
+
+    `value`: what it is set to, where that is known. Locales and zones with a path load files from there.
+    """
+    if _LOADS.fullmatch(name) and not (_ZONE if name == "TZ" else _PLAIN).fullmatch(value):
+        found.unknown(f"sets {name} to what may be a path")
     if _CODE.fullmatch(name):
         found.judge("admin", f"sets {name}, which chooses what later commands run or read")
         found.unknown(f"sets {name}")

@@ -152,9 +152,7 @@ class Walker:
             raise ShellError("an assignment that is more than NAME=word")
         if equals.start_byte != name.end_byte or (value and value[0].start_byte != equals.end_byte):
             raise ShellError("an assignment with blanks")
-        judge_variable(self.found, tree.text(name))
-        if value:
-            self._word(tree, value[0])
+        judge_variable(self.found, tree.text(name), self._word(tree, value[0]).text if value else "")
 
     def _declaration_command(self, tree: Tree, node: Node) -> None:
         keyword, *rest = node.children

@@ -17,7 +17,7 @@ _UNARY = word_list("-b -c -d -e -f -g -h -k -L -n -O -G -N -p -r -s -S -t -u -w 
 _BINARY = word_list("= == != -eq -ne -lt -le -gt -ge -nt -ot -ef")
 _NUMERIC = word_list("-eq -ne -lt -le -gt -ge")
 _NUMBER = re.compile(r"[+-]?\d*")
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:=.*)?", re.DOTALL)
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:=(.*))?", re.DOTALL)
 
 
 def cd(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
@@ -71,7 +71,7 @@ def export(walker: Walker, row: Program, words: list[Word], stdin: str | None) -
         if given is None or (not word.static and "=" not in word.text):
             walker.found.unknown(f"{name}: {word.text} is no name")
         else:
-            judge_variable(walker.found, given.group(1))
+            judge_variable(walker.found, given.group(1), given.group(2) or "")
 
 
 def echo(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onrecord.policies.shell.options import parse_options
+from onrecord.policies.shell.options import Parsed, parse_options
 from onrecord.policies.shell.words import Word
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def git(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> N
     for problem in parsed.problems:
         found.unknown(f"git {command.text}: {problem}")
     found.judge(action, f"git {command.text}")  # type: ignore[arg-type]
+    if _edits(command.text, parsed, terminal=found.terminal):
+        found.unknown(f"git {command.text} opens an editor, which runs commands: give the message")
     if any(not word.static for word in parsed.operands):
         found.unknown(f"git {command.text}: words that are known only when it runs")
     if command.text in {"clone", "fetch", "pull", "push"}:
@@ -107,6 +109,16 @@ def git(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> N
                     found.writes(word)
                 else:
                     found.reads(word)
+
+
+_MERGED = ("-m", "--no-edit", "--abort", "--no-commit", "-n", "--ff-only", "--squash")
+
+
+def _edits(command: str, parsed: Parsed, *, terminal: bool) -> bool:
+    """Whether an editor is opened for a message: by `commit` always, by those that merge on a terminal."""
+    if command == "commit":
+        return not parsed.has("-m", "--message", "--no-edit")
+    return terminal and command in {"merge", "revert", "pull"} and not parsed.has(*_MERGED)
 
 
 def _listing(walker: Walker, command: str, words: list[Word]) -> None:

@@ -68,3 +68,12 @@ def test_a_command_with_a_terminal_is_analysed_as_on_one():
 def test_what_a_terminal_makes_of_a_read_is_none(line):
     assert analyse(line).action == "read"
     assert analyse(line, terminal=True).action != "read"
+
+
+@pytest.mark.parametrize("line", ["merge x", "revert HEAD", "pull"])
+def test_an_editor_that_git_opens_on_a_terminal_is_unknown(line):
+    assert analyse(f"git --no-pager {line}").action == "write"
+    assert analyse(f"git --no-pager {line}", terminal=True).action == "unknown"
+    assert analyse(f"git --no-pager {line} --ff-only", terminal=True).action == (
+        "unknown" if "revert" in line else "write"
+    )
