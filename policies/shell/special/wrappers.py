@@ -37,8 +37,8 @@ def wrap(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> 
             operands = operands[1:]
     if row.names.startswith(("env", "sudo")):
         while operands and _ASSIGNMENT.match(operands[0].text):
-            variable, _, value = operands[0].text.partition("=")
-            judge_variable(walker.found, variable, value)
+            variable, _, given = operands[0].text.partition("=")
+            judge_variable(walker.found, variable, given)
             operands = operands[1:]
     if len(operands) > 1 and operands[0].text in {"-c", "--command"}:  # flock FILE -c CODE
         walker.role("code", operands[1], name)
