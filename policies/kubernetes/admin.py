@@ -30,6 +30,8 @@ _WRITES = {
     "podcertificaterequests": "asks for a client certificate",
     "auditsinks": "changes the audit",
     "tokenreviews": "tests a token",
+    "nodes/status": "changes where the API server finds a kubelet",
+    "services/status": "may draw to a service what is meant for other addresses",
     "serviceaccounts/token": "mints a service account's token",
     "certificatesigningrequests/approval": "approves a client certificate",
     "certificatesigningrequests/status": "issues a client certificate",
@@ -56,6 +58,9 @@ _KINDS = {
 }  # fmt: skip
 _TOKEN_SECRETS = frozenset({"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"})
 _RIGHTS_MAPS = frozenset({("kube-system", "aws-auth"), ("kube-system", "extension-apiserver-authentication")})
+# What makes a pod run other code, or as somebody else. In kube-system some accounts may do all that there is.
+_CODE = frozenset({"containers", "initContainers", "ephemeralContainers", "serviceAccountName", "serviceAccount"})
+_OTHERS_ADDRESSES = frozenset({"externalIPs"})  # CVE-2020-8554: by design
 _POD_SECURITY = "pod-security.kubernetes.io/"
 # Resources whose objects never carry a pod template, so that a patch of unknown result changes no pod.
 _NO_PODS = frozenset(
@@ -103,7 +108,7 @@ def _reasons(
     if not seen:
         yield "a body that could not be read"
         return
-    yield from _of_body(resource, body, patch_type)
+    yield from _of_body(resource, namespace, body, patch_type)
     if resource == "namespaces" and verb != "create" and may_drop_labels(verb, body, patch_type):
         yield "may change which pods a namespace admits"
 
@@ -120,7 +125,7 @@ def _own_name(body: object) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _of_body(resource: str, body: object, patch_type: str) -> Iterable[str]:
+def _of_body(resource: str, namespace: str, body: object, patch_type: str) -> Iterable[str]:
     try:
         value = as_object(body, patch_type) if patch_type else body
         if patch_type and resource not in _NO_PODS and unknowable(body, patch_type):
@@ -134,6 +139,10 @@ def _of_body(resource: str, body: object, patch_type: str) -> Iterable[str]:
     elif resource != "configmaps":
         yield from pod_dangers(value)
     yield from _of_kinds(value)
+    if namespace == "kube-system" and _sets(value, _CODE):
+        yield "runs code with the rights of the cluster's own parts (kube-system)"
+    if resource == "services" and _sets(value, _OTHERS_ADDRESSES):
+        yield _WRITES["services/status"]
     if resource == "secrets" and _find(value, "type", _is_token_secret):
         yield "mints a token by a Secret"
     if resource == "namespaces" and _pod_security(value):  # `status` and `finalize` take labels too
@@ -181,6 +190,20 @@ def _find(root: object, name: str, test: Any) -> bool:
                 if key == name and not isinstance(value, list) and test(value):
                     return True
                 pending.append(value)
+        elif isinstance(item, list):
+            pending += item
+    return False
+
+
+def _sets(root: object, names: frozenset[str]) -> bool:
+    """Whether one of `names` has a value, anywhere."""
+    pending: list[object] = [root]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            if any(value for name, value in item.items() if name in names):
+                return True
+            pending += item.values()
         elif isinstance(item, list):
             pending += item
     return False

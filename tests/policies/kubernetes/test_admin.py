@@ -241,3 +241,28 @@ def test_other_labels_of_a_namespace_are_a_plain_write(verb, body, patch_type):
 def test_a_map_of_identities_is_found_without_its_kind_and_in_a_collection(verb, name, body):
     assert admin_reasons(verb, "configmaps", namespace="kube-system", name=name, body=body)
     assert not admin_reasons(verb, "configmaps", namespace="shop", name=name, body=body)
+
+
+@pytest.mark.parametrize("resource", WRAPPED)
+def test_code_in_kube_system_is_admin_for_it_runs_as_who_may_do_all(resource):
+    body = WRAPPED[resource]({**SPEC, "serviceAccountName": "clusterrole-aggregation-controller"})
+    reasons = admin_reasons("create", resource, namespace="kube-system", body=body)
+    assert any("kube-system" in reason for reason in reasons)
+    assert admin_reasons("create", resource, namespace="shop", body=body) == ()
+
+
+def test_an_image_in_kube_system_is_code_and_a_restart_is_none():
+    image = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "x"}]
+    assert admin_reasons("patch", "deployments", namespace="kube-system", name="d", body=image, patch_type="json")
+    restart = {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}}
+    assert not admin_reasons(
+        "patch", "deployments", namespace="kube-system", name="d", body=restart, patch_type="strategic"
+    )
+
+
+def test_addresses_of_others_are_admin():
+    body = {"spec": {"externalIPs": ["10.0.0.1"]}}
+    assert admin_reasons("create", "services", namespace="shop", body=body)
+    assert admin_reasons("patch", "services", "status", namespace="shop", body={"status": {}}, patch_type="merge")
+    assert admin_reasons("patch", "nodes", "status", body={"status": {}}, patch_type="merge")
+    assert admin_reasons("create", "services", namespace="shop", body={"spec": {"ports": [{"port": 80}]}}) == ()
