@@ -17,34 +17,39 @@ MAX_MEANINGS = 8
 
 class Cursors:
     """Names → what they may be. Whether a DECLARE, a Bind or a CLOSE succeeded is not waited for: a name may be several
-    queries, and past MAX_MEANINGS of them any. `serial` counts what was opened.
+    queries, and past MAX_MEANINGS of them any. `serial` counts what was opened; `full`: any name may be any query.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, Prepared | None] = {}  # None: any query
         self._meanings: dict[str, int] = {}  # of names that are several
         self._opened: dict[str, int] = {}  # the serial of the last one
+        self._doubted = 0  # up to this serial a name may be something else by now
         self.serial = 0
         self._segments: dict[str, float] = {}  # of the last DECLARE; infinite for cursors WITH HOLD
         self.full = False
 
-    def declare(self, name: str, template: Template, segment: int) -> Prepared | None:
-        """DECLARE, or the Bind of a portal, goes out in the segment (see Namespace); returns what the name is now."""
-        old = self._known.get(name)
-        if name not in self._known and len(self._known) >= MAX_CURSORS:
+    def declare(self, name: str, template: Template, segment: int) -> int:
+        """DECLARE, or the Bind of a portal, goes out in the segment (see Namespace); returns its serial."""
+        if name not in self._opened and len(self._opened) >= MAX_CURSORS:
             self.lose()
-        if self.full:
-            return None
         self.serial += 1
         self._opened[name] = self.serial
         last = _FOR_EVER if any(map(_holds, template.statements)) else segment
         self._segments[name] = max(last, self._segments.get(name, last))
+        old = self._known.get(name)
+        if self.full:
+            return self.serial
         if name not in self._known:
             self._known[name] = Prepared(template)
         elif old is not None and not _alike(old.template, template):
             meanings = self._meanings[name] = self._meanings.get(name, 1) + 1
             self._known[name] = Prepared(merged(old.template, template)) if meanings <= MAX_MEANINGS else None
-        return self._known[name]
+        return self.serial
+
+    def is_last(self, name: str, serial: int) -> bool:
+        """Whether nothing was opened under the name since, and no code ran that may have."""
+        return serial > self._doubted and self._opened.get(name) == serial
 
     def closed(self, name: str, serial: int) -> None:
         """The server has closed what was opened under the name up to `serial`."""
@@ -65,10 +70,11 @@ class Cursors:
         """From now on any name may be anything: there were too many, or code ran that nobody could look into."""
         for table in (self._known, self._segments, self._meanings, self._opened):
             table.clear()
-        self.full = True
+        self.full, self._doubted = True, self.serial
 
     def _drop(self, name: str) -> None:
-        del self._known[name], self._segments[name], self._opened[name]
+        del self._segments[name], self._opened[name]
+        self._known.pop(name, None)
         self._meanings.pop(name, None)
 
 

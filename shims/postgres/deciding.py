@@ -156,7 +156,8 @@ class Deciding:
     def _sending(self, template: Template, running: Running) -> None:
         """The statement of `template` goes to the server with what is sent now, as `running`."""
         running.lineage = template.lineage
-        if template.command.action == "unknown" and self._exchange.masking is not None:
+        masking = self._exchange.masking
+        if template.command.action == "unknown" and masking is not None and masking.traces:
             self._exchange.cursors.lose()  # it may close a cursor, and open another of that name
         if not template.tracked:
             return

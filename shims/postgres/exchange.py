@@ -52,7 +52,7 @@ class Portal:
     """A portal made by Bind in `segment`: what runs in it, and what it was decided as.
 
     `closing`: a Close was sent; `done`: the server ran it to its end. `decided`: its template, with what an EXECUTE in
-    it stood for; `cursor`: what its name stood for as a cursor (see Cursors).
+    it stood for; `cursor`: the serial of its name (see Cursors).
     """
 
     __slots__ = (
@@ -84,7 +84,7 @@ class Portal:
         self.result_formats, self.segment = result_formats, segment
         self.closing = self.done = False
         self.decided = template
-        self.cursor: Prepared | None = None
+        self.cursor = 0
         self.name = ""
         self.size = 0  # bytes of its Bind
 
@@ -260,7 +260,7 @@ class Exchange:
 
     def is_certain(self, portal: Portal) -> bool:
         """Whether the name of `portal` surely is that portal still: CLOSE and DECLARE may have made it another's."""
-        return not portal.name or (portal.cursor is not None and self.cursors.lookup(portal.name) is portal.cursor)
+        return not portal.name or self.cursors.is_last(portal.name, portal.cursor)
 
     def drop_portal(self, closed: Portal) -> None:
         """The server has closed a portal."""

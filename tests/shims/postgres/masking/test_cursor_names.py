@@ -176,3 +176,17 @@ def test_columns_that_were_described_before_the_path_changed_prove_nothing(maske
         answers = client.pipeline(bind("", "s"), execute(""))
         assert len(rows(answers)) == 2
         assert b"zzmarkerzz" not in b"".join(body for kind, body in answers if kind == b"D")
+
+
+def test_a_portal_bound_after_code_that_may_do_anything_is_executed_as_itself(masked: Shim) -> None:
+    with Client(masked) as client:
+        client.query("BEGIN")
+        client.query("DO $$ BEGIN PERFORM 1; END $$")
+        add = parse("add", "INSERT INTO named.things VALUES ('new') RETURNING 1")
+        assert (b"C", b"INSERT 0 1\0") in client.pipeline(add, bind("p", "add"), execute("p"))
+        client.pipeline(parse("plain", PLAIN), bind("q", "plain"))
+        client.query("DO $$ BEGIN PERFORM 1; END $$")
+        assert b"bind it again" in seen(client.pipeline(execute("q")))
+        client.query("ROLLBACK")
+        client.query("BEGIN")
+        assert rows(client.pipeline(bind("q", "plain"), execute("q"))) == [b"SEEN"] * 2
