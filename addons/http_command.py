@@ -88,10 +88,16 @@ def read_query(raw: str) -> tuple[tuple[str, str], ...]:
 
 
 def read_headers(fields: list[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
-    """Header fields as policies see them: lower-case names, no credentials."""
+    """Header fields as policies see them: lower-case names, no credentials.
+
+    Without `host`, which HTTP/2 does not have: the command's own `host` was checked against it, and a request repeated
+    over another version of HTTP is the same command, with the same digest.
+    """
     seen: list[tuple[str, str]] = []
     for raw, value in fields:
         name = raw.decode("latin-1").lower()
+        if name == "host":
+            continue
         if name == "cookie":
             seen.append((name, _cookie_names(value)))
         else:

@@ -125,6 +125,17 @@ def test_a_client_that_gave_up_gets_the_granted_one_when_it_repeats_the_request(
     again.communicate(timeout=60)
 
 
+def test_a_repeat_over_another_version_of_http_is_the_same_request(gateway, api, admin):
+    client = curl(gateway, "/v1/refunds", "--http2", "--max-time", "3")
+    (waiting,) = pending(admin)
+    client.communicate(timeout=60)
+    wait_until(lambda: not admin.approval(waiting["id"])["waiting"])
+    admin.decide(waiting["id"], "approve", "")
+    out, _ = curl(gateway, "/v1/refunds", "--http1.1", "--max-time", "60").communicate(timeout=90)
+    assert posts(api) == 1, out
+    assert state(admin, waiting["id"]) == "used"
+
+
 def test_where_the_policy_does_not_hold_the_connection_the_client_is_told_when_to_ask_again(gateway, api, admin):
     out, _ = curl(gateway, "/v1/later").communicate(timeout=60)
     (waiting,) = pending(admin)
