@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -83,6 +84,7 @@ class Kubernetes(Dialect):
             if body is None and request.method in ("GET", "HEAD"):
                 raise KubeRequestError("a body with a request that only reads")
             parsed = self._body(request, head.content_type, body)
+            request = replace(request, dry_run=_is_dry_run(request, parsed))
         except KubeRequestError as error:
             raise HeadError(error.status, error.reason, error.hint) from None
         command = self._command(exchange, request, parsed, seen=body is not None or request.verb in _READS)
@@ -113,7 +115,7 @@ class Kubernetes(Dialect):
         if request.is_of_the_server:
             reasons = (*reasons, "shows or changes the API server itself")
         action = _action(request, reasons, seen=seen)
-        argv = request.values("command") if request.subresource in ("exec", "attach") else ()
+        argv = request.values("command") if request.subresource == "exec" else ()
         name = request.name or _name_of(parsed.value)
         return KubeCommand(
             session=exchange.opened.session,
@@ -129,7 +131,7 @@ class Kubernetes(Dialect):
             name=name,
             body=parsed.value,
             argv=argv,
-            dry_run=_is_dry_run(request, parsed),
+            dry_run=request.dry_run,
             labels=_labels_of(parsed.value),
             container=request.value("container"),
             patch_type=parsed.patch_type,
@@ -322,9 +324,18 @@ def _reads_secrets(request: KubeRequest) -> bool:
 
 
 def _is_dry_run(request: KubeRequest, parsed: KubeBody) -> bool:
-    """What the API server takes for a dry run: of a delete with a body only the body counts (DeleteOptions)."""
+    """What the API server takes for a dry run: of a delete with a body only the body counts (DeleteOptions).
+
+    Raises KubeRequestError where the query says something else than the body.
+    """
     if request.verb in ("delete", "deletecollection") and isinstance(parsed.value, dict):
-        return bool(parsed.value.get("dryRun") == ["All"])
+        found = bool(parsed.value.get("dryRun") == ["All"])
+        if request.dry_run and not found:
+            raise KubeRequestError(
+                "dryRun in the query of a delete with a body, where the API server does not read it",
+                'write "dryRun": ["All"] into the body',
+            )
+        return found
     return request.dry_run
 
 

@@ -258,6 +258,9 @@ def _with_verb(request: KubeRequest, flags: frozenset[str], *, legacy_watch: boo
         raise KubeRequestError(f"{request.method} without a name", status=405)
     if verb == "create" and name and not request.subresource:
         raise KubeRequestError("POST to a name that exists already", status=405)
+    for parameter, subresource in (("command", "exec"), ("ports", "portforward")):
+        if request.values(parameter) and request.subresource != subresource:
+            raise KubeRequestError(f"the query parameter {parameter} without {subresource} says what is not done")
     dry_run = request.value("dryRun") == "All"
     if dry_run and verb in ("get", "list", "watch"):
         raise KubeRequestError("dryRun on a request that only reads")

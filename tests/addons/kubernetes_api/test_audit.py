@@ -282,6 +282,20 @@ def test_a_cluster_below_a_path_is_reached_below_it_and_nowhere_else(tmp_path: P
         assert len(api.audit) == 1
 
 
+def test_a_dry_run_of_a_delete_is_what_its_body_says(shared: Cluster) -> None:
+    path = "/api/v1/namespaces/post/configmaps/none"
+    before = len(shared.api.audit)
+    code, text = ask(shared, path + "?dryRun=All", "-X", "DELETE", "-d", "{}", *JSON)
+    assert (code, "does not read it" in text) == (400, True)
+    assert len(shared.api.audit) == before
+    for query, body, dry in (("?dryRun=All", None, True), ("", {"dryRun": ["All"]}, True), ("", {}, False)):
+        data = () if body is None else ("-d", json.dumps(body), *JSON)
+        ask(shared, path + query, "-X", "DELETE", *data)
+        command = shared.commands()[-1]
+        assert command["detail"]["dry_run"] is dry
+        assert command["text"].endswith("--dry-run=server") is dry
+
+
 def test_a_variables_value_is_not_shown_by_another_name(shared: Cluster) -> None:
     path = "/apis/apps/v1/namespaces/post/deployments/web"
     kind = ("-H", "Content-Type: application/json-patch+json")
