@@ -13,6 +13,7 @@ from collections.abc import Callable
 from onrecord.policies.masking.errors import MaskError
 
 MAX_SEGMENT = 256 * 1024
+CONTEXT = 1024  # bytes that are out already and count for what follows them
 
 _CUT = re.compile(rb'[\n\t>\x00]|"[,}\]]')
 _BEGIN = re.compile(rb"BEGIN(?:[ +_]|%20)(?:[A-Z0-9]{1,20}(?:[ +_]|%20)){0,4}PRIVATE(?:[ +_]|%20)KEY")
@@ -26,6 +27,8 @@ class StreamCleaner:
         self._clean = clean
         self._held = bytearray()
         self._seen = 0
+        self._said = b""  # how what is held was let out already, cleaned
+        self._counted: dict[str, int] = {}  # what was found in that
         self.found: dict[str, int] = {}
 
     @property
@@ -41,7 +44,7 @@ class StreamCleaner:
         for cut in _CUT.finditer(self._held, max(0, self._seen - 1)):
             if cut[0] == b"\n" and self._in_key(start, cut.end()):
                 continue
-            made.append(self._cleaned(start, cut.end()))
+            made.append(self._beyond(self._cleaned(start, cut.end())))
             start = cut.end()
         del self._held[:start]
         self._seen = len(self._held)
@@ -53,9 +56,24 @@ class StreamCleaner:
 
     def finish(self) -> bytes:
         """The rest."""
-        rest = self._cleaned(0, len(self._held))
+        rest = self._beyond(self._cleaned(0, len(self._held)))
         self._held.clear()
         return rest
+
+    def pause(self) -> bytes:
+        """The rest, where more of its segment may follow: what follows is searched together with the end of it."""
+        made = self._beyond(self._cleaned(0, len(self._held)))
+        del self._held[:-CONTEXT]
+        self._seen = len(self._held)
+        text = self._held.decode("utf-8", "surrogateescape")
+        self._said = self._clean(text, self._counted).encode("utf-8", "surrogateescape")
+        return made
+
+    def _beyond(self, cleaned: bytes) -> bytes:
+        """`cleaned` without what is out already. Where a finding spans both, all of it is still to go."""
+        said, self._said = self._said, b""
+        common = next((at for at, (a, b) in enumerate(zip(said, cleaned, strict=False)) if a != b), None)
+        return cleaned[min(len(said), len(cleaned)) if common is None else common :]
 
     @property
     def within_key(self) -> bool:
@@ -75,4 +93,11 @@ class StreamCleaner:
                 f"over {MAX_SEGMENT} bytes without a line's end: they cannot be searched for what is masked"
             )
         text = self._held[start:end].decode("utf-8", "surrogateescape")
-        return self._clean(text, self.found).encode("utf-8", "surrogateescape")
+        found: dict[str, int] = {}
+        clean = self._clean(text, found).encode("utf-8", "surrogateescape")
+        for name, count in found.items():
+            more = count - self._counted.get(name, 0)
+            if more > 0:
+                self.found[name] = self.found.get(name, 0) + more
+        self._counted = {}
+        return clean

@@ -1,7 +1,8 @@
 """Masking output as it flows. What has no line's end yet is held back: how long depends on what reads it.
 
 Without a terminal, a rest that could be the beginning of something is held until its line is complete, and everything
-before it for a moment only, so that a prompt shows. On a terminal the rest passes after 20 ms, unless `strict`.
+before it for a moment only, so that a prompt shows; it still counts for what follows on the line. On a terminal the
+rest passes after 20 ms, unless `strict`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,14 @@ MAX_HELD = 256 * 1024
 
 # What the beginning of a secret can look like: a word, or groups of digits.
 _OPEN = re.compile(rb"[\w.%+@/=~-]+(?:[ -][\d]+)*[ -]?\Z")
+_WORD = bytes(byte for byte in range(128) if re.match(rb"[\w.%+@/=~-]", bytes((byte,))))
+_LOOK = 512
+
+
+def _open_at(held: bytearray) -> int:
+    """Where what could be the beginning of a secret begins at the end of `held`, however long it is."""
+    found = _OPEN.search(held, max(0, len(held) - _LOOK))
+    return len(held[: found.start()].rstrip(_WORD)) if found else len(held)
 
 
 class Cleaning:
@@ -64,8 +73,7 @@ class Cleaning:
         self._timer = None
         keep = 0
         if not self._terminal:
-            found = _OPEN.search(self._held, max(0, len(self._held) - 512))
-            keep = len(self._held) - found.start() if found else 0
+            keep = len(self._held) - _open_at(self._held)
         ready = bytes(self._held[: len(self._held) - keep])
         del self._held[: len(ready)]
         if ready:
@@ -79,7 +87,7 @@ class Cleaning:
         cleaner = self._cleaner
         clean = cleaner.feed(data)
         if rest and not cleaner.within_key:
-            clean += self._flush()
+            clean += self._flush() if self._terminal else cleaner.pause()
         return clean
 
     def _flush(self) -> bytes:

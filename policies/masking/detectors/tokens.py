@@ -61,9 +61,8 @@ TOKENS: tuple[str, ...] = (
     r"(?i:bearer|authorization: ?basic)[ +]+[A-Za-z0-9+/._~=-]{16}",
 )
 _TOKEN = re.compile(f"(?:{'|'.join(f'(?:{token})' for token in TOKENS)})[A-Za-z0-9_+/=.~%-]*", re.ASCII)
-_AWS_SECRET = re.compile(
-    r"(?i:aws_?secret_?(?:access_?)?key|secret_?access_?key)[\"']?\s{0,4}[:=]\s{0,4}[\"']?([A-Za-z0-9+/]{40})"
-)
+_AWS_NAME = r"(?i:aws_?secret_?(?:access_?)?key|secret_?access_?key)"
+_AWS_SECRET = re.compile(_AWS_NAME + r"[\"']?\s{0,4}[:=]\s{0,4}[\"']?([A-Za-z0-9+/]{40})")
 _JWT = re.compile(
     r"eyJ(?:[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*){0,3}"
     r"|(?:hbGci|0eXAi|raWQi|4NXQi|lbmMi|jdHki|wcm92)[A-Za-z0-9_-]{3,})",
@@ -162,6 +161,6 @@ UNITS = (
         rf"PRIVATE(?:[ +_]|%20)KEY|Private-Lines|{'|'.join(KEY_BODIES)}",
         find_keys,
     ),
-    Unit("api_token", "|".join(TOKENS).replace("/", r"\\*/"), find_tokens),
+    Unit("api_token", "|".join((*TOKENS, _AWS_NAME)).replace("/", r"\\*/"), find_tokens),
     Unit("url_password", rf":{_SLASH}{{2}}|(?i:pass(?:word|wd|phrase)?|pwd)(?:=|%(?:25)*3[dD])", find_url_passwords),
 )

@@ -21,6 +21,7 @@ FOUND = [
     ("national_id", "AB 12 34 56 C"), ("national_id", "12345678Z"), ("national_id", "RSSMRA85T10A562S"),
     ("national_id", "529.982.247-25"), ("national_id", "BSN: 111222333"), ("ip", "10.20.30.40"),
     ("ip", "2001:db8::1"), ("jwt", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc"), ("api_token", "AKIAIOSFODNN7EXAMPLE"),
+    ("api_token", "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
     ("private_key", "-----BEGIN RSA PRIVATE KEY-----\nMIIE"), ("private_key", "b3BlbnNzaC1rZXktdjEAAAA"),
     ("url_password", "postgres://u:pw1@h/db"), ("url_password", "https://h/?password=abc"),
 ]  # fmt: skip

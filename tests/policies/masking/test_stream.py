@@ -54,3 +54,22 @@ def test_what_never_ends_is_refused():
     cleaner = ALL.stream()
     with pytest.raises(MaskError, match="without a line's end"):
         cleaner.feed(b"x" * (MAX_SEGMENT + 1))
+
+
+@given(st.lists(st.text('ab: \n;"é', max_size=9), max_size=12), st.integers(0, 3))
+def test_what_is_let_out_at_a_pause_comes_once(pieces, every):
+    cleaner = ALL.stream()
+    out = b""
+    for index, piece in enumerate(pieces):
+        out += cleaner.feed(piece.encode())
+        if every and index % every == 0:
+            out += cleaner.pause()
+    assert (out + cleaner.finish()).decode() == "".join(pieces)
+
+
+def test_what_is_out_at_a_pause_counts_for_what_follows_and_is_found_once():
+    cleaner = ALL.stream()
+    out = cleaner.feed(b"to 4111 1111 1111 1111 by postgres://app:") + cleaner.pause() + cleaner.pause()
+    assert out.endswith(b" by postgres://app:")
+    assert b"s3cr3t" not in cleaner.feed(b"s3cr3tword@db/x\n")
+    assert cleaner.found == {"payment_card": 1, "url_password": 1}

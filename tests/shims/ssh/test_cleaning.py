@@ -80,3 +80,34 @@ async def test_what_has_no_line_end_is_refused_in_the_end():
 @given(st.binary(max_size=200).filter(lambda data: b"\x00" not in data), st.integers(0, 200))
 def test_what_hits_nothing_passes_as_it_is(data, cut):
     assert asyncio.run(through([data[:cut], data[cut:]])) == data
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (b"aws_secret_access_key = ", b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        (b"see postgres://app:", b"s3cr3tpassword@db/x"),
+        (b"Authorization: Basic ", b"YWRtaW46c3VwZXJzZWNyZXQ="),
+        (b"password='", b"hunter2hunter2'"),
+        (b"eyJhbGciOiJIUzI1NiJ9." + b"a" * 700, b"b" * 40 + b".cccccccccccc"),
+    ],
+)
+async def test_what_makes_it_a_secret_counts_although_it_is_out_already(first, then):
+    out = bytearray()
+    detectors = Detectors(dict.fromkeys(("api_token", "jwt", "url_password"), "redact"))
+    cleaning = Cleaning(detectors, out.extend, terminal=False, strict=False)
+    cleaning.feed(b"at first " + first)
+    while not out.startswith(b"at first"):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    cleaning.feed(then + b" and more\n")
+    cleaning.finish()
+    assert then[:8] not in out
+    assert out.startswith(b"at first ")
+    assert out.endswith(b" and more\n")
+    assert sum(cleaning.found.values()) == 1
+
+
+async def test_what_is_let_out_piece_by_piece_comes_once():
+    pieces = [b"one ", b"two; ", b"three: ", b"x" * 3000 + b"; ", b"four\n", b"five "]
+    assert await through(pieces, pause=0.15) == b"".join(pieces)
