@@ -371,10 +371,14 @@ class Desk:
             self._record(new, event, by=by, reason=reason, expires_at=new.expires_at)
         else:  # it takes a right away: done even where it cannot be recorded now
             self._try(lambda: self._record(new, event, by=by, reason=reason))
+        unkept = ""
         if self._swap(approval, new) is None:
-            raise StoreError("the approval's state has changed")
+            if new.state in OPEN:
+                raise StoreError("the approval's state has changed")
+            self._approvals[new.id] = new
+            unkept = f"{new.state.value}, but only until the recorder restarts: its state cannot be written"
         self._tell(new, also_waiter=event != "agreed")
-        return Answered(message.ref, "ok", id=new.id, state=new.state.value)
+        return Answered(message.ref, "trouble" if unkept else "ok", unkept, id=new.id, state=new.state.value)
 
     def _set_kill(self, message: SetKill) -> Answered:
         check_operator(message.by, self._rules)
@@ -395,14 +399,18 @@ class Desk:
         size = len(msgspec.json.encode([*self._kills.values(), kill]))
         if len(self._kills) >= MAX_KILLS or size > MAX_BYTES:  # every process hears of all in one message
             raise ApprovalError("too many kill switches are set: lift some")
-        self._state.add_kill(kill)
+        unkept = ""
+        try:
+            self._state.add_kill(kill)
+        except StoreError as error:
+            unkept = f"stopped, but only until the recorder restarts: {error}"
         self._kills[kill.id] = kill
         self._tell_kills()  # first of all it is done
         self._try(lambda: self._record_one(Kind.KILL, KillRecord(event="killed", kill=kill, by=message.by), NO_ID))
         for approval in list(self._approvals.values()):
             if approval.state in OPEN and self._stops(kill, approval.request):
                 self._end(approval, kill.text)
-        return Answered(message.ref, "ok", id=kill.id)
+        return Answered(message.ref, "trouble" if unkept else "ok", unkept, id=kill.id)
 
     def _lift_kill(self, message: LiftKill) -> Answered:
         check_operator(message.by, self._rules)

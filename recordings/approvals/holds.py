@@ -92,12 +92,19 @@ class Holds:
         """Ask for an approval. While the recorder is away it is asked when it comes back."""
         ticket = Ticket(request, self._clock() + request.timeout)
         self._tickets[request.id] = ticket
+        self._ask(ticket, HoldRequest(request))
+        return ticket
+
+    def _ask(self, ticket: Ticket, message: HoldRequest) -> None:
+        """Send it. What cannot be sent is refused at once: kept, it would end each new connection to the recorder."""
         try:
-            self._send(HoldRequest(request))
+            self._send(message)
         except ControlError as error:  # over the limit of a message
             self.close(ticket)
             ticket.set("refused", f"the command is too long to be decided by a human: {error}")
-        return ticket
+        except ValueError:  # a lone surrogate somewhere
+            self.close(ticket)
+            ticket.set("refused", "something about the command is no text, so no human can decide it")
 
     def close(self, ticket: Ticket) -> None:
         """Nobody waits for this ticket any more."""
@@ -139,7 +146,7 @@ class Holds:
             remaining = ticket.deadline - self._clock()
             if remaining > 0 and ticket.state in (ASKING, PENDING, GRANTED):
                 id = ticket.approval or ticket.request.id
-                self._send(HoldRequest(replace(ticket.request, id=id, timeout=remaining), again=True))
+                self._ask(ticket, HoldRequest(replace(ticket.request, id=id, timeout=remaining), again=True))
         for message, _ in list(self._uses.values()):
             self._send(message)
 

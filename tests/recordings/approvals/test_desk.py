@@ -364,3 +364,25 @@ def test_long_commands_of_one_identity_shut_nobody_else_out(tmp_path: Path) -> N
         assert office.hold("other", identity=other, digest="sha256:o", command=long).state == "pending"
     finally:
         office.state.close()
+
+
+@pytest.mark.parametrize("decision", ["deny", "revoke"])
+def test_what_takes_a_right_away_holds_even_where_the_state_cannot_be_written(
+    office: Office, monkeypatch: pytest.MonkeyPatch, decision: str
+) -> None:
+    def full(*_: object) -> int:
+        raise StoreError("no space left")
+
+    office.hold()
+    if decision == "revoke":
+        office.decide()
+    monkeypatch.setattr(office.state, "_write", full)
+    answer = office.decide(decision=decision)
+    assert answer.code == "trouble"
+    assert "until the recorder restarts" in answer.error
+    assert not office.consume().ok
+    assert office.process.last(Ruled).state == {"deny": "refused", "revoke": "revoked"}[decision]
+    office.desk.received(office.admin, SetKill("k", "run", "run-1", human(groups=("ops",))))
+    assert "until the recorder restarts" in office.admin.last(Answered).error
+    assert [kill.value for kill in office.process.last(Kills).kills] == ["run-1"]
+    assert office.hold("b", digest="sha256:other").approval == ""

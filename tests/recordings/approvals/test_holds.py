@@ -12,6 +12,7 @@ from onrecord.recordings.approvals import holds as module
 from onrecord.recordings.approvals.bound import Together
 from onrecord.recordings.approvals.holds import UNANSWERED, Holds
 from onrecord.recordings.control.messages import (
+    MAX_TO_RECORDER,
     CancelHold,
     Consume,
     Consumed,
@@ -20,6 +21,7 @@ from onrecord.recordings.control.messages import (
     Kills,
     Ruled,
     ToRecorder,
+    encode,
 )
 from tests.policies.test_approvals import request
 
@@ -107,8 +109,6 @@ async def test_an_answer_for_a_client_that_has_left_is_given_back(line: Line) ->
 
 
 async def test_a_command_over_the_limit_of_a_message_is_refused_here() -> None:
-    from onrecord.recordings.control.messages import MAX_TO_RECORDER, encode
-
     def send(message: Any) -> bool:
         encode(message, MAX_TO_RECORDER)
         return True
@@ -118,6 +118,30 @@ async def test_a_command_over_the_limit_of_a_message_is_refused_here() -> None:
     found = Holds(send).open(request(command=msgspec.Raw(b'"' + b"x" * MAX_TO_RECORDER + b'"')))
     assert found.state == "refused"
     assert "too long" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"), [({"reason": "x" * MAX_TO_RECORDER}, "too long"), ({"login": "\udcff"}, "no text")]
+)
+async def test_what_cannot_be_sent_is_refused_even_where_the_recorder_was_away_when_it_was_asked(
+    fields: dict[str, Any], said: str
+) -> None:
+    sent: list[bytes] = []
+    up = False
+
+    def send(message: Any) -> bool:
+        if up:
+            sent.append(encode(message, MAX_TO_RECORDER))
+        return up
+
+    holds = Holds(send)
+    bad, good = holds.open(request(id="bad", **fields)), holds.open(request(id="good"))
+    assert bad.state == good.state == "asking"
+    up = True
+    holds.connected()
+    assert (bad.state, good.state) == ("refused", "asking")
+    assert said in bad.reason
+    assert len(sent) == 1, "the others are asked for all the same"
 
 
 async def test_kills_are_passed_on(line: Line) -> None:
