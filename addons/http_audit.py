@@ -24,6 +24,8 @@ from onrecord.addons.proxy_identity import NotAuthenticatedError, ProxyIdentity
 from onrecord.addons.request_route import bracket, find_route
 from onrecord.addons.response_masks import ResponseMasks
 from onrecord.addons.streams import GrpcFrames, Stream
+from onrecord.addons.strict_dispatch import POLICY as FAULT
+from onrecord.addons.strict_dispatch import place_of
 from onrecord.addons.upstream_address import pin
 from onrecord.policies.config import KubernetesResource
 from onrecord.policies.errors import SecretError
@@ -239,6 +241,10 @@ class HttpRequests:
             asked = exchange.dialect.ask(exchange, body, action)
         except HeadError as error:
             self._refuse(flow, exchange.peer, error.status, PROTOCOL, error.reason, error.hint)
+            return None
+        except Exception as error:  # noqa: BLE001  a request that nobody could read is a refusal like any other
+            log.error("a request could not be read: %s at %s", type(error).__name__, place_of(error))  # noqa: TRY400
+            self._refuse(flow, exchange.peer, 503, FAULT, "the gateway failed while it read this request")
             return None
         if asked.body is not None:
             flow.request.data.content = asked.body

@@ -111,7 +111,7 @@ class StrictDispatch:
 
     def _fail(self, name: str, data: Any, id: str, error: BaseException) -> None:
         # The text of an exception may hold what a client sent: type and place are enough to mend it.
-        log.error("%s failed with %s at %s; blocked", name, type(error).__name__, _place(error))
+        log.error("%s failed with %s at %s; blocked", name, type(error).__name__, place_of(error))
         self._refuse(name, data, id)
 
     def _refuse(self, name: str, data: Any, id: str) -> None:
@@ -181,7 +181,8 @@ def _blank(flow: mitmproxy_flow.Flow) -> None:
         messages[-1].content = b""
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
+    """File and line where it was raised."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

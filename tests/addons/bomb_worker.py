@@ -1,5 +1,7 @@
 """A gateway worker with an addon that raises in the hook that a file names: "first:HOOK" or "last:HOOK".
 
+"inside:ask" raises where a request is read as a command.
+
 `python tests/addons/bomb_worker.py CONFIG FILE`
 """
 
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onrecord.addons import assembly, worker
+from onrecord.addons.dialect import Asked, Dialect
 
 
 class Bomb:
@@ -34,6 +37,14 @@ def main() -> None:
     def with_bombs(self: assembly.Gateway, *arguments: Any) -> list[object]:
         return [Bomb("first", file), *assemble(self, *arguments), Bomb("last", file)]
 
+    ask = Dialect.ask
+
+    def ask_or_raise(self: Dialect, *arguments: Any) -> Asked:
+        if file.read_text() == "inside:ask":
+            raise RuntimeError("bomb")
+        return ask(self, *arguments)
+
+    Dialect.ask = ask_or_raise  # type: ignore[method-assign]
     assembly.Gateway._assemble = with_bombs  # type: ignore[method-assign,assignment]
     worker.main([sys.argv[1]])
 

@@ -180,3 +180,16 @@ def read_frame(client: socket.socket) -> tuple[int, bytes]:
     if length == 126:
         length = int.from_bytes(exactly(2), "big")
     return first & 15, exactly(length)
+
+
+def test_a_request_that_the_gateway_fails_to_read_is_refused_on_record(bombed: Bombed) -> None:
+    before = len(bombed.gateway.refusals())
+    with bombed.raising("inside:ask"):
+        told = bombed.get()
+    assert b"503" in told
+    assert b"failed while it read this request" in told
+    assert b"bomb" not in told
+    assert bombed.api.requests == []
+    refusals = bombed.gateway.refusals()
+    assert len(refusals) == before + 1
+    assert "failed while it read" in refusals[-1]["reason"]
