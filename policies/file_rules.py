@@ -26,6 +26,8 @@ PLANTS: tuple[tuple[str, str], ...] = (
         "holds programs or settings that run code later",
     ),
     ("**/.git/ **/.githooks/ **/.husky/ **/.gitconfig **/.gitmodules **/.gitattributes /etc/gitconfig", "git runs it"),
+    # With a HEAD any folder may be a repository, and its `config` names programs that `git status` runs.
+    ("**/HEAD", "makes a repository of a folder, whose settings git runs"),
     # A bare repository has no .git folder above its hooks.
     ("**/hooks/*", "git runs hooks"),
     (

@@ -24,17 +24,21 @@ _CODE = re.compile(
 
 
 _LOADS = re.compile(r"LC_[A-Z]+|LANG|LANGUAGE|TZ")
-_PLAIN = re.compile(r"[A-Za-z0-9_.@:+-]*")
+# In other character sets than UTF-8 a backslash may be the second byte of a character.
+_UTF8 = re.compile(r"|C|POSIX|[A-Za-z0-9_]+\.(?i:utf-?8)(?:@[A-Za-z0-9]+)?")
+_LANGUAGES = re.compile(r"[A-Za-z0-9_.@:-]*")
 _ZONE = re.compile(r"(?:[A-Za-z0-9_+-]+/){0,2}[A-Za-z0-9_+:,.-]*")
 
 
 def judge_variable(found: Found, name: str, value: str = "") -> None:
     """What setting `name` means: nothing, code that runs (admin beside unknown), or something not known.
 
-    `value`: what it is set to, where that is known. Locales and zones with a path load files from there.
+    `value`: what it is set to, where that is known. Locales and zones with a path load files from there, and a
+    character set changes how later code is read.
     """
-    if _LOADS.fullmatch(name) and not (_ZONE if name == "TZ" else _PLAIN).fullmatch(value):
-        found.unknown(f"sets {name} to what may be a path")
+    plain = {"TZ": _ZONE, "LANGUAGE": _LANGUAGES}.get(name, _UTF8)
+    if _LOADS.fullmatch(name) and not plain.fullmatch(value):
+        found.unknown(f"sets {name} to what is no plain value: give a UTF-8 locale")
     if _CODE.fullmatch(name):
         found.judge("admin", f"sets {name}, which chooses what later commands run or read")
         found.unknown(f"sets {name}")
