@@ -15,6 +15,7 @@ from __future__ import annotations
 import enum
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -267,7 +268,10 @@ def approve(
 ) -> Approval:
     """One person's yes; granted once all that is asked for is there. Raises StateError or NotEntitledError."""
     approval = _expect(tick(approval, now), State.PENDING)
+    participants = tuple(participants)
     check_approver(approval, approver, now, rules, participants=participants)
+    for vote in approval.votes:  # who agreed, and took part since
+        _check_outsider(approval.request, vote.approver, rules, participants)
     if any(same_person(vote.approver, approver) for vote in approval.votes):
         raise StateError(f"{approver.subject} has agreed already; another person must")
     votes = (*approval.votes, Vote(approver=approver, at=now.wall, reason=reason[:MAX_REASON]))
@@ -359,7 +363,18 @@ def check_approver(
 ) -> None:
     """Raise NotEntitledError unless this person may decide this approval now."""
     check_human(approver)
-    request = approval.request
+    _check_outsider(approval.request, approver, rules, participants)
+    wanted = _groups(approval, rules)
+    if not wanted:
+        raise NotEntitledError("nobody may decide it: the policy names no group and neither does [approvals]")
+    if wanted.isdisjoint(approver.groups):
+        raise NotEntitledError(f"{approver.subject} is in none of the groups {_words(wanted)}")
+    if fresh:
+        check_fresh(approver, now, rules)
+
+
+def _check_outsider(request: Request, approver: Approver, rules: Rules, participants: Iterable[Participant]) -> None:
+    """Raise NotEntitledError for whoever takes part in the run that asks, or stands behind it."""
     who = request.identity
     requester = Participant(who.issuer, who.subject, who.on_behalf_of, who.names, who.actors)
     if approver.run is not None and approver.run == request.run:
@@ -371,13 +386,6 @@ def check_approver(
         behind = () if one.on_behalf_of is None or rules.delegator else (one.on_behalf_of, *one.names)
         if any(_is(approver, name) for name in behind):
             raise NotEntitledError(f"the agent works for {approver.subject}, who therefore cannot decide")
-    wanted = _groups(approval, rules)
-    if not wanted:
-        raise NotEntitledError("nobody may decide it: the policy names no group and neither does [approvals]")
-    if wanted.isdisjoint(approver.groups):
-        raise NotEntitledError(f"{approver.subject} is in none of the groups {_words(wanted)}")
-    if fresh:
-        check_fresh(approver, now, rules)
 
 
 def check_fresh(approver: Approver, now: Moment, rules: Rules) -> None:
@@ -433,15 +441,16 @@ def _groups(approval: Approval, rules: Rules) -> set[str]:
 
 
 def _names(approver: Approver) -> set[str]:
-    return {_folded(name) for name in (approver.subject, *approver.names) if name}
+    return {folded(name) for name in (approver.subject, *approver.names) if name}
 
 
 def _is(approver: Approver, name: str) -> bool:
     """Whether `name` is this person: under whatever issuer, for one person may have logins of several."""
-    return _folded(name) in _names(approver)
+    return folded(name) in _names(approver)
 
 
-def _folded(name: str) -> str:
+@lru_cache(maxsize=4096)
+def folded(name: str) -> str:
     """A name as names are compared: providers write one in upper case, another in full-width or decomposed letters."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 

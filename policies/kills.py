@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from onrecord.policies.approvals import Approver
-from onrecord.policies.model import Session
+from onrecord.policies.approvals import Approver, folded
+from onrecord.policies.model import Identity, Session
 
 Target = Literal["run", "session", "identity"]
 
@@ -33,8 +33,12 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
             return session.id == self.value
         if self.target == "run":
             return session.run.id == self.value
-        identity = session.identity
-        return self.value in (identity.subject, identity.on_behalf_of) and self.issuer in ("", identity.issuer)
+        return self.stops_identity(session.identity)
+
+    def stops_identity(self, who: Identity) -> bool:
+        """Whether this names the identity or somebody behind it, by any name and however it is written."""
+        names = (who.subject, who.on_behalf_of or "", *who.names, *who.actors)
+        return self.issuer in ("", who.issuer) and folded(self.value) in map(folded, names)
 
     @property
     def text(self) -> str:

@@ -426,12 +426,11 @@ class Desk:
 
     @staticmethod
     def _stops(kill: Kill, request: Request) -> bool:
-        who = request.identity
         if kill.target == "session":
             return kill.value == request.session
         if kill.target == "run":
             return kill.value == request.run
-        return kill.value in (who.subject, who.on_behalf_of) and kill.issuer in ("", who.issuer)
+        return kill.stops_identity(request.identity)
 
     def _reject(self, message: Decide | SetKill | LiftKill, error: ApprovalError) -> None:
         """A decision that was not accepted is on record, with who tried."""

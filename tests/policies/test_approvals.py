@@ -34,6 +34,7 @@ from onrecord.policies.approvals import (
     tick,
     use,
 )
+from onrecord.policies.kills import Kill
 from onrecord.policies.model import Identity
 
 RULES = Rules(approvers=("dba",), operators=("ops",))
@@ -126,6 +127,20 @@ def test_nobody_approves_themselves_under_another_of_their_names(asks: Identity,
     one = Participant("", asks.subject, asks.on_behalf_of, asks.names, asks.actors)
     with pytest.raises(NotEntitledError, match=r"takes part|works for"):
         approve(request_approval(request(), NOW), approver, NOW, RULES, participants=(one,))
+
+
+def test_a_vote_of_somebody_who_took_part_since_does_not_count() -> None:
+    first = approve(request_approval(request(minimum=2), NOW), human("carol"), NOW, RULES)
+    with pytest.raises(NotEntitledError, match="carol takes part"):
+        approve(first, human(), NOW, RULES, participants=(Participant("", "carol"),))
+    assert approve(first, human(), NOW, RULES).state is State.GRANTED
+
+
+@pytest.mark.parametrize("name", ["devin", "DEVIN", "00u1", "bob@example.com", "Carol", "\uff44evin"])
+def test_a_kill_of_a_name_stops_whoever_has_it_or_works_for_it(name: str) -> None:
+    assert Kill(id="k", target="identity", value=name).stops_identity(BOB)
+    assert not Kill(id="k", target="identity", value=name, issuer="https://other").stops_identity(BOB)
+    assert not Kill(id="k", target="identity", value=name + "x").stops_identity(BOB)
 
 
 def test_a_human_whom_the_configuration_lets_decide_for_their_agent_may_under_every_name() -> None:
