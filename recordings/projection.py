@@ -80,6 +80,13 @@ _read_approval = msgspec.json.Decoder(_Approval).decode
 _read_refusal = msgspec.json.Decoder(RefusalRecord).decode
 _read_any = msgspec.json.Decoder().decode
 
+# Rows are the same wherever one batch ends and the next begins: an outcome is of the last command before it with that
+# id (two have one where the first could not be written for certain), its first outcome counts.
+_LATE = """
+UPDATE commands SET status = ?, outcome = ?
+WHERE seq = (SELECT max(seq) FROM commands WHERE id = ? AND seq < ?) AND outcome IS NULL
+"""
+
 CommandRow = tuple[int, bytes, bytes | None, str, str, str | None, int, int | None, str | None, str | None, str | None]
 
 
@@ -89,14 +96,14 @@ class Projection:
     def __init__(self) -> None:
         self._commands: dict[int, CommandRow] = {}
         self._by_id: dict[bytes, int] = {}
-        self._late: list[tuple[str, int, bytes]] = []
+        self._late: list[tuple[str, int, bytes, int]] = []
         self._sessions: list[tuple[object, ...]] = []
-        self._ends: list[tuple[int, bytes]] = []
+        self._ends: list[tuple[int, bytes, int]] = []
         self._chunks: list[tuple[bytes, int]] = []
         self._approvals: list[tuple[int, bytes, str]] = []
         self._texts: list[tuple[int, str]] = []
         self.opened: list[bytes] = []
-        self.ended: list[bytes] = []
+        self.ended: dict[bytes, None] = {}
 
     def add(self, seq: int, leaf: bytes) -> None:
         """Collect the rows of record `seq`. Never raises."""
@@ -114,8 +121,8 @@ class Projection:
         elif kind == Kind.SESSION:
             self._add_session(seq, id, at, payload)
         elif kind == Kind.SESSION_END:
-            self._ends.append((seq, session))
-            self.ended.append(session)
+            self._ends.append((seq, session, seq))
+            self.ended[session] = None
         elif kind == Kind.REFUSAL:
             self._add_refusal(seq, id, at, payload)
         elif kind == Kind.APPROVAL:
@@ -129,9 +136,9 @@ class Projection:
         if self._commands:
             many("INSERT INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._commands.values())
         if self._late:
-            many("UPDATE commands SET status = ?, outcome = ? WHERE id = ? AND outcome IS NULL", self._late)
+            many(_LATE, self._late)
         if self._ends:
-            many("UPDATE sessions SET ended = ? WHERE id = ? AND ended IS NULL", self._ends)
+            many("UPDATE sessions SET ended = ? WHERE id = ? AND ended IS NULL AND seq < ?", self._ends)
         if self._chunks:
             many("INSERT INTO chunks VALUES (?, ?)", self._chunks)
         if self._approvals:
@@ -154,7 +161,7 @@ class Projection:
 
     def _put(self, seq: int, id: bytes, row: CommandRow) -> None:
         self._commands[seq] = row
-        self._by_id.setdefault(id, seq)
+        self._by_id[id] = seq
 
     def _add_outcome(self, seq: int, command: bytes, payload: bytes) -> None:
         try:
@@ -164,15 +171,17 @@ class Projection:
         except _UNREADABLE:
             status = "unreadable"
         # the usual case: the command is of the same batch, and its row need not be updated later
-        at = self._by_id.pop(command, None)
+        at = self._by_id.get(command)
         if at is None:
-            self._late.append((status, seq, command))
+            self._late.append((status, seq, command, seq))
             return
         row = self._commands[at]
-        self._commands[at] = (*row[:5], status, row[6], seq, *row[8:])
+        if row[7] is None:
+            self._commands[at] = (*row[:5], status, row[6], seq, *row[8:])
 
     def _add_session(self, seq: int, id: bytes, at: int, payload: bytes) -> None:
         self.opened.append(id)
+        self.ended.pop(id, None)
         try:
             record = _read_session(payload)
         except _UNREADABLE:
@@ -189,13 +198,12 @@ class Projection:
         try:
             record = _read_refusal(payload)
         except _UNREADABLE:
-            self._commands[seq] = (seq, id, None, "unreadable", "unreadable", None, at, None, None, None, None)
+            self._put(seq, id, (seq, id, None, "unreadable", "unreadable", None, at, None, None, None, None))
             return
         who = record.identity
         subject, behalf = (who.subject, who.on_behalf_of) if who else (None, None)
-        self._commands[seq] = (
-            seq, id, None, "refusal", "deny", "refused", at, None, record.resource or None, subject, behalf,
-        )  # fmt: skip
+        resource = record.resource or None
+        self._put(seq, id, (seq, id, None, "refusal", "deny", "refused", at, None, resource, subject, behalf))
         words = [record.what, record.text, record.reason, record.detail, record.client, subject or "", behalf or ""]
         self._texts.append((seq, "\n".join(words)[:TEXT_LIMIT]))
 

@@ -36,7 +36,8 @@ def approval_part(id: str, leaves: Sequence[Leaf]) -> View:
             at = iso_time(leaf.at)
         if event in _DECISIONS or event in ("expired", "cancelled"):
             reason = str(leaf.get("reason", ""))
-    approvers = [name for name in request.get("approvers", []) if name]
+    listed = request.get("approvers")
+    approvers = [name for name in listed if name] if isinstance(listed, list) else []
     return {
         "id": id,
         "state": state,
@@ -49,7 +50,8 @@ def approval_part(id: str, leaves: Sequence[Leaf]) -> View:
 
 def approval_record(id: str, leaves: Sequence[Leaf]) -> View:
     """One line of `approvals --recorded`: an approval, its request, and every step with whose it was."""
-    request: dict[str, Any] = next((leaf.get("request") for leaf in leaves if leaf.get("request")), {})
+    asked = (leaf.get("request") for leaf in leaves)
+    request: dict[str, Any] = next((request for request in asked if request and isinstance(request, dict)), {})
     command = request.get("command")
     command = command if isinstance(command, dict) else {}
     return approval_part(id, leaves) | {

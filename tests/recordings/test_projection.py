@@ -65,3 +65,43 @@ def test_no_odd_value_in_any_record_stops_the_recorder(what: str, kind: Kind, he
 @given(st.sampled_from(list(Kind)), st.binary(max_size=200))
 def test_junk_never_stops_the_recorder(kind: Kind, payload: bytes) -> None:
     project(leaf(kind, payload))
+
+
+_SAME_IDS = st.tuples(
+    st.sampled_from((Kind.COMMAND, Kind.OUTCOME, Kind.SESSION, Kind.SESSION_END, Kind.REFUSAL)),
+    st.integers(0, 2),
+)
+
+
+@given(st.lists(_SAME_IDS, max_size=12), st.sets(st.integers(0, 12)))
+def test_rows_do_not_depend_on_where_batches_end(records: list[tuple[Kind, int]], ends: set[int]) -> None:
+    leaves = []
+    for kind, number in records:
+        id = bytes([number]) * 16
+        own = new_id() if kind in (Kind.OUTCOME, Kind.SESSION_END) else id
+        leaves.append(HEADER.pack(VERSION, kind, 0, own, id, id, 1) + b"{}")
+
+    def rows(ends: set[int]) -> tuple[list[object], ...]:
+        with closing(sqlite3.connect(":memory:")) as connection:
+            migrate(connection)
+            projection, open_now = Projection(), set[bytes]()
+            for seq, data in enumerate(leaves):
+                projection.add(seq, data)
+                if seq in ends or seq == len(leaves) - 1:
+                    open_now = (open_now | set(projection.opened)) - set(projection.ended)
+                    projection.write(connection)
+            tables = [connection.execute(f"SELECT * FROM {name}").fetchall() for name in ("commands", "sessions")]
+            return (*tables, sorted(open_now))
+
+    assert rows(ends) == rows(set())
+
+
+def test_an_outcome_belongs_to_the_last_command_before_it() -> None:
+    id = new_id()
+    with closing(sqlite3.connect(":memory:")) as connection:
+        migrate(connection)
+        projection = Projection()
+        for seq, kind in enumerate((Kind.COMMAND, Kind.COMMAND, Kind.OUTCOME, Kind.OUTCOME)):
+            projection.add(seq, HEADER.pack(VERSION, kind, 0, id, NO_ID, id, 1) + b"{}")
+        projection.write(connection)
+        assert connection.execute("SELECT seq, outcome FROM commands").fetchall() == [(0, None), (1, 2)]
