@@ -46,6 +46,10 @@ _MARKS = re.compile(r"[|&;<>(){}$`\"']")
 _BAD = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
+# In Big5 or GBK, which a host may have as its locale, the second byte of a character may be one of these.
+_SECOND_BYTE = re.compile(r"[^\x00-\x7f][\\`]")
+
+
 class Tree:
     """A checked tree and the bytes that its nodes point into."""
 
@@ -55,6 +59,8 @@ class Tree:
             raise ShellError(f"longer than {SIZE} characters")
         if _BAD.search(text):
             raise ShellError("control characters or bytes that are not UTF-8")
+        if _SECOND_BYTE.search(text):
+            raise ShellError("a \\ or ` behind a character that is no ASCII: not read alike in all locales")
         if len(_MARKS.findall(text)) > MARKS or text.count("|") > MARKS // 4:
             raise ShellError("more operators than are read")
         self.source = text.encode()
