@@ -61,6 +61,8 @@ def test_what_was_wrong_stays_to_be_read() -> None:
         'Deployment.apps "web" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0',
         'Pod "w" is invalid: spec.containers[0].imagePullPolicy: Unsupported value: "x": supported values: "Always"',
         'secrets "x" already exists',
+        "cannot be handled as a Deployment: json: cannot unmarshal number into a field of type map[string]string",
+        'failed to create typed patch object: .spec.containers[name="w"].foo: field not declared in schema',
         "PatchOptions is invalid: fieldManager: Required value: is required for apply patch",
     ],
 )
