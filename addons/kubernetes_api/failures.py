@@ -17,7 +17,7 @@ _INVALID = re.compile(r"(?:Invalid|Duplicate|Unsupported) value: ")
 _PLAIN = re.compile(r"(?:-?[0-9.]{1,20}|true|false|null|\"[A-Za-z0-9 ._/:@*-]{0,80}\")(?=[:,\]]|$)", re.ASCII)
 _QUOTED = re.compile(
     r"error found in #|bigger context|[{\[|]\\*\"|\bmap\[(?!string\])"
-    r"|[A-Za-z0-9_]+\.[A-Z][A-Za-z0-9_]*\{|\(\*?[a-z0-9]+\.[A-Z]"
+    r"|\b[A-Za-z0-9_]{1,80}\.[A-Z][A-Za-z0-9_]{0,80}\{|\(\*?[a-z0-9]{1,80}\.[A-Z]"
 )
 _END = re.compile(r"[}\"\]]: ([a-z ]{3,60})$", re.ASCII)
 # With these reasons the words are the API server's own, or an admission's; the others quote what was read.

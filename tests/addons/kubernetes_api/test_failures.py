@@ -78,6 +78,11 @@ def test_a_failure_about_secrets_quotes_no_value_at_all() -> None:
     assert mask_failure(forbidden, {}, strict=True) == forbidden
 
 
+@pytest.mark.parametrize("run", ["a", "[", "\\", "a.A", "(a", "Invalid value: "])
+def test_a_long_text_is_searched_in_linear_time(run: str) -> None:
+    without_objects(run * 500_000, {})  # quadratic, it would take hours
+
+
 _NAMES = st.sampled_from(
     (
         "metadata", "labels", "annotations", "name", "data", "stringData", "type", "kind", "apiVersion", "items",
