@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable
@@ -27,6 +26,7 @@ from onrecord.addons.streams import GrpcFrames, Stream
 from onrecord.addons.strict_dispatch import POLICY as FAULT
 from onrecord.addons.strict_dispatch import place_of
 from onrecord.addons.upstream_address import pin
+from onrecord.addons.waiting import decided
 from onrecord.policies.config import KubernetesResource
 from onrecord.policies.errors import SecretError
 from onrecord.policies.model import Action
@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 
 PROTOCOL = "onrecord:protocol"
 IDENTITY = b"identity"
-LOOK = 0.5  # seconds between two looks whether a client that waits is still there
 _UNBOUND = (DATA, "credentials that the client itself sends")
 _STREAMED = (*_UNBOUND, "the body, which is passed on as it comes")
 
@@ -261,20 +260,12 @@ class HttpRequests:
         self, flow: http.HTTPFlow, exchange: Exchange, pending: Awaitable[Decision], *, stream: bool
     ) -> None:
         """Wait as long as the client does: a human may have to decide."""
-        waiting = asyncio.ensure_future(pending)
-        while not waiting.done():
-            try:
-                await asyncio.wait({waiting}, timeout=LOOK)
-            except asyncio.CancelledError:
-                waiting.cancel("the connection was closed")
-                raise
-            if not waiting.done() and has_left(flow):
-                waiting.cancel("the client left")
-        if waiting.cancelled():
+        decision = await decided(flow, pending)
+        if decision is None:
             reason = "the client left while the request waited for approval"
             self._answer(flow, 403, "onrecord:approval", reason, "", "")  # nobody reads it; nothing is forwarded
             return
-        more = self._settle(flow, exchange, waiting.result(), stream=stream)
+        more = self._settle(flow, exchange, decision, stream=stream)
         if more is not None:
             await more
 

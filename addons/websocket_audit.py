@@ -8,10 +8,12 @@ from mitmproxy import http
 from mitmproxy.websocket import WebSocketMessage
 
 from onrecord.addons.credentials import Credential
+from onrecord.addons.early_answer import has_left
 from onrecord.addons.egress import Route
 from onrecord.addons.exchange import Exchange, exchange_of
 from onrecord.addons.http_command import build_command
 from onrecord.addons.response_masks import ResponseMasks
+from onrecord.addons.waiting import decided
 from onrecord.addons.websocket_layer import REFUSAL
 from onrecord.policies.model import Outcome, body_text
 from onrecord.recordings.approvals.bound import DATA, PLAIN, Bound
@@ -126,7 +128,15 @@ class WebSockets:
     async def _settle_later(
         self, flow: http.HTTPFlow, exchange: Exchange, message: WebSocketMessage, answer: Awaitable[Decision]
     ) -> None:
-        self._settle(flow, exchange, message, await answer)
+        decision = await decided(flow, answer)
+        if decision is not None and not (decision.allowed and has_left(flow)):
+            self._settle(flow, exchange, message, decision)
+            return
+        if decision is not None:
+            self._auditor.abort(decision, "the client left before the approved message was sent")
+        message.content = b""
+        message.drop()  # type: ignore[no-untyped-call]
+        flow.metadata[REFUSAL] = "the client left while its message waited for approval"
 
     def _settle(self, flow: http.HTTPFlow, exchange: Exchange, message: WebSocketMessage, decision: Decision) -> None:
         if not decision.allowed or exchange.peer.blocked:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 
 from onrecord.scripts.admin_client import AdminClient, AdminError
 from onrecord.scripts.parts.https_api import HttpsApi
+from tests.addons.test_strict_dispatch import frame
 from tests.helpers import Gateway, free_port, http_resource, make_config, running_gateway, wait_until
 
 POLICY = """
@@ -21,6 +25,8 @@ from onrecord.policies import Hold
 
 class Holds:
     def http(self, command):
+        if command.method == "WEBSOCKET":
+            return Hold(approvers="dba", reason="a message")
         if command.method == "POST":
             return Hold(approvers="dba", reason="a refund", wait="later" not in command.path)
         return None
@@ -134,6 +140,45 @@ def test_a_repeat_over_another_version_of_http_is_the_same_request(gateway, api,
     out, _ = curl(gateway, "/v1/refunds", "--http1.1", "--max-time", "60").communicate(timeout=90)
     assert posts(api) == 1, out
     assert state(admin, waiting["id"]) == "used"
+
+
+def open_websocket(gateway: Gateway) -> ssl.SSLSocket:
+    sock = socket.create_connection(("127.0.0.1", gateway.setup.http_port), 30)
+    login = base64.b64encode(f"x:{gateway.setup.mint('devin', run='run-1')}".encode()).decode()
+    sock.sendall(f"CONNECT billing.internal:443 HTTP/1.1\r\nHost: billing.internal:443\r\n"
+                 f"Proxy-Authorization: Basic {login}\r\n\r\n".encode())  # fmt: skip
+    assert b" 200 " in sock.recv(1000)
+    context = ssl.create_default_context(cafile=str(gateway.proxy_ca))
+    client = context.wrap_socket(sock, server_hostname="billing.internal")
+    client.sendall(
+        b"GET /ws HTTP/1.1\r\nHost: billing.internal\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    assert b" 101 " in client.recv(1000)
+    return client
+
+
+def messages(api: HttpsApi) -> list[bytes]:
+    return [request.body for request in api.requests if request.method == "WEBSOCKET"]
+
+
+def test_a_message_of_a_websocket_waits_and_goes_on_once_it_is_approved(gateway, api, admin):
+    with open_websocket(gateway) as client:
+        client.sendall(frame(b"pay"))
+        (waiting,) = pending(admin)
+        assert not messages(api)
+        admin.decide(waiting["id"], "approve", "")
+        wait_until(lambda: messages(api) == [b"pay"])
+
+
+def test_a_message_of_a_client_that_left_takes_its_request_back(gateway, api, admin):
+    with open_websocket(gateway) as client:
+        client.sendall(frame(b"pay"))
+        (waiting,) = pending(admin)
+    wait_until(lambda: state(admin, waiting["id"]) == "cancelled")
+    with pytest.raises(AdminError, match="cancelled"):
+        admin.decide(waiting["id"], "approve", "")
+    assert not messages(api)
 
 
 def test_where_the_policy_does_not_hold_the_connection_the_client_is_told_when_to_ask_again(gateway, api, admin):
