@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onrecord.addons.kubernetes_api.failures import mask_failure, without_objects
@@ -98,6 +98,7 @@ _BODIES = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(_NAMES, _BODIES, max_size=5) | st.lists(_BODIES, max_size=3))
 def test_any_json_can_be_decided_on_masked_and_recorded(body: Any) -> None:
     for resource in ("secrets", "configmaps", "namespaces", "customresourcedefinitions"):

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onrecord.addons.kubernetes_api import answers
@@ -294,6 +294,7 @@ def test_long_answers_of_all_agents_together_are_bounded(monkeypatch: pytest.Mon
     assert DocumentMask.together == before
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(1, 20))
 def test_a_log_that_is_cut_by_the_agent_shows_no_part_of_what_is_masked(limit: int, size: int) -> None:
     log = b"first line\ncard 4111 1111 1111 1111 of alice@example.com"
