@@ -157,6 +157,7 @@ class Exchange:
 
     __slots__ = (
         "auditor",
+        "backend_pid",
         "catalog",
         "copying",
         "cursors",
@@ -192,6 +193,7 @@ class Exchange:
         self.state: SessionState = self.templates.state
         self.cursors = Cursors()
         self.last: Decision | None = None  # the command that ran last
+        self.backend_pid = 0  # of the server's process for this session
         self.namespace = Namespace()
         self.portals: dict[str, Portal] = {}
         self.stale: list[Portal] = []

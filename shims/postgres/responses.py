@@ -476,7 +476,8 @@ class Responses:
             raise WireError("the server sent a notification that nothing asked for")
         original = data
         if exchange.masking is not None:
-            data = exchange.masking.notification(data, self._masked.asked(), {})
+            mine = int.from_bytes(data[HEADER_SIZE : HEADER_SIZE + 4], "big") == exchange.backend_pid
+            data = exchange.masking.notification(data, self._masked.asked(), {}, mine=mine)
         direction: Direction = "to_client"
         fields = data[HEADER_SIZE + 4 :].split(b"\0")
         content = [field.decode("utf-8", "replace")[:1000] for field in fields[:2]]

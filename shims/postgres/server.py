@@ -284,6 +284,7 @@ class Server:
             on_end=ended,
         )
         exchange = relay.exchange
+        exchange.backend_pid = login.pid
         exchange.templates.rules = MaskedRules(resource.masked_predicates, resource.masked_flows)
         exchange.state.begin(startup.search_path)
         exchange.state.old_numbers = before_15(login.parameters.get("server_version", ""))

@@ -158,11 +158,13 @@ class SessionMasking:
         tables = {*read, *written}
         return command.action == "unknown" or self.masks.may_hit(f"{table}.*" for table in tables)
 
-    def notification(self, data: bytes, decisions: Iterable[Decision], found: Found) -> bytes:
-        """A NotificationResponse."""
+    def notification(self, data: bytes, decisions: Iterable[Decision], found: Found, *, mine: bool) -> bytes:
+        """A NotificationResponse. `mine`: this session's own server process sent it, at the statements `decisions`."""
         decisions = list(decisions)
         clean = self._cleaner(decisions)
-        return mask_notification(data, clean, found, by_column=self.by_column, own=_own(decisions))
+        # Of another's, and of what a trigger makes of a row, a client could say beforehand all that may come.
+        own = _own(decisions) if mine and not any(map(self._touches, decisions)) else ()
+        return mask_notification(data, clean, found, by_column=self.by_column, own=own)
 
     def setting(self, value: str, decisions: Iterable[Decision]) -> str:
         """The value of a setting that the server reports, and that a statement may have made of anything."""

@@ -352,3 +352,13 @@ def test_the_record_says_which_columns_were_masked(masked: Shim) -> None:
     assert samples[0]["columns"] == ["id", "phone", "note", "born"]
     assert samples[0]["masked"] == [1, 3]
     assert "masked" not in samples[1]
+
+
+def test_a_notification_says_what_the_client_said_only_where_it_is_its_own(masked: Shim, people: Shop) -> None:
+    with masked.connect() as connection:
+        connection.execute("LISTEN codes")
+        connection.execute("NOTIFY codes, 'my own word'")
+        assert next(iter(connection.notifies(timeout=10, stop_after=1))).payload == "my own word"
+        connection.execute("SELECT 1 /* 4710 4711 4712 */")
+        people.server.sql("NOTIFY codes, '4711'", database=people.database)
+        assert next(iter(connection.notifies(timeout=10, stop_after=1))).payload == "[redacted]"
