@@ -16,7 +16,7 @@ import pytest
 
 from onrecord.scripts.admin_client import AdminClient, AdminError
 from onrecord.scripts.parts.https_api import HttpsApi
-from tests.addons.test_strict_dispatch import frame
+from tests.addons.test_strict_dispatch import frame, read_frame
 from tests.helpers import Gateway, free_port, http_resource, make_config, running_gateway, wait_until
 
 POLICY = """
@@ -26,7 +26,7 @@ from onrecord.policies import Hold
 class Holds:
     def http(self, command):
         if command.method == "WEBSOCKET":
-            return Hold(approvers="dba", reason="a message")
+            return Hold(approvers="dba", reason="a message", wait=command.body is not None)
         if command.method == "POST":
             return Hold(approvers="dba", reason="a refund", wait="later" not in command.path)
         return None
@@ -43,7 +43,7 @@ def gateway(api: HttpsApi, tmp_path: Path) -> Iterator[Gateway]:
     policy.chmod(0o600)
     setup = make_config(
         tmp_path,
-        resources={"billing": http_resource(api)},
+        resources={"billing": http_resource(api, unknown="allow")},
         policies=[{"file": str(policy)}],
         gateway={"admin": f"127.0.0.1:{free_port()}", "postgres": None},
         tables={"admin": {"roles": {"operator": ["ops"]}}},
@@ -178,6 +178,17 @@ def test_a_message_of_a_client_that_left_takes_its_request_back(gateway, api, ad
     wait_until(lambda: state(admin, waiting["id"]) == "cancelled")
     with pytest.raises(AdminError, match="cancelled"):
         admin.decide(waiting["id"], "approve", "")
+    assert not messages(api)
+
+
+def test_a_message_that_is_too_long_to_be_bound_is_not_granted_to_a_repeat(gateway, api, admin):
+    with open_websocket(gateway) as client:
+        for number in range(20):
+            client.sendall(frame(b"x" * 60_000, opcode=0 if number else 1, final=number == 19))
+        opcode, data = read_frame(client)
+    assert opcode == 8
+    assert b"approval required" in data
+    assert not admin.approvals()
     assert not messages(api)
 
 
