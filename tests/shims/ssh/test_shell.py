@@ -39,6 +39,7 @@ def test_a_recorded_shell_keeps_both_directions_with_sizes(make_lab: LabMaker):
         screen.resize(100, 40)
         screen.type("sleep 1; stty size\r")
         screen.wait("40 100")
+        screen.wait("$ ", times=screen.shown.partition(b"40 100")[0].count(b"$ ") + 1)  # the prompt behind it
         screen.type("echo mark$((40+2))\r")
         screen.wait("mark42")
         screen.type("exit 5\r")
