@@ -63,10 +63,18 @@ def test_names_that_the_server_cuts_to_the_same_63_bytes_are_no_second_name(shim
     shim.engine.rule = no_deletes
     long = "A" * 63
     with Attacker(shim) as client:
-        client.send(parse(long + "1", "SELECT 1") + SYNC)
-        client.send(close("S", long + "2") + SYNC)
-        client.send(parse(long + "3", "DELETE FROM t") + bind("", long + "3") + SYNC)
-        client.send(bind("", long + "1") + execute("") + SYNC)
+        client.send(  # at once: the session ends in the middle of it
+            parse(long + "1", "SELECT 1")
+            + SYNC
+            + close("S", long + "2")
+            + SYNC
+            + parse(long + "3", "DELETE FROM t")
+            + bind("", long + "3")
+            + SYNC
+            + bind("", long + "1")
+            + execute("")
+            + SYNC
+        )
         answers = client.rest_until_silent()
     assert not [tag for tag in tags(answers) if tag.startswith(b"DELETE")]
     assert b"63 bytes" in errors(answers)
