@@ -18,6 +18,7 @@ _REASONS = {
     406: "NotAcceptable",
     413: "RequestEntityTooLarge",
     415: "UnsupportedMediaType",
+    429: "TooManyRequests",
     502: "InternalError",
     503: "ServiceUnavailable",
 }
