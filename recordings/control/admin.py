@@ -14,15 +14,15 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from time import monotonic
-from typing import Literal, cast
+from typing import Literal
 
 import msgspec
 
 from onrecord.policies.approvals import OPEN, Approval, Approver
-from onrecord.policies.errors import ControlError, OnrecordError
+from onrecord.policies.errors import OnrecordError
 from onrecord.policies.kills import Kill, Target
+from onrecord.recordings.control.channel import Channel
 from onrecord.recordings.control.messages import (
-    MAX_TO_RECORDER,
     Answered,
     Changed,
     Decide,
@@ -35,10 +35,8 @@ from onrecord.recordings.control.messages import (
     ToRecorder,
     Watch,
     Watching,
-    encode,
-    to_process,
 )
-from onrecord.recordings.control.sockets import check_peer, connect
+from onrecord.recordings.control.sockets import connect
 
 _log = logging.getLogger("onrecord.admin")
 
@@ -98,7 +96,7 @@ class AdminChannel:
         self._kills: tuple[Kill, ...] = ()
         self._deadline = float("-inf")
         self._synced = asyncio.Event()
-        self._channel: _Channel | None = None
+        self._channel: Channel | None = None
         self._answers: dict[str, asyncio.Future[Answered]] = {}
         self._listeners: set[asyncio.Queue[Event | None]] = set()
 
@@ -199,7 +197,7 @@ class AdminChannel:
         except OSError:
             return False
         try:
-            _, channel = await loop.create_unix_connection(lambda: _Channel(self), sock=sock)
+            _, channel = await loop.create_unix_connection(lambda: Channel(self.received), sock=sock)
         except (OSError, ValueError):
             sock.close()
             return False
@@ -219,7 +217,7 @@ class AdminChannel:
                     future.set_exception(DecisionError("trouble", text))
         return channel.heard
 
-    def received(self, message: ToProcess) -> None:
+    def received(self, _channel: Channel, message: ToProcess) -> None:
         """One message from the recorder."""
         if isinstance(message, Heartbeat):
             self._deadline = monotonic() + SILENCE - max(monotonic() - message.at, 0.0)
@@ -256,50 +254,3 @@ class AdminChannel:
                 with contextlib.suppress(asyncio.QueueEmpty):
                     queue.get_nowait()
                 queue.put_nowait(None)
-
-
-class _Channel(asyncio.Protocol):
-    """One connection to the recorder; `closed` is done when it ended."""
-
-    def __init__(self, client: AdminChannel) -> None:
-        self._client = client
-        self._decoder = to_process()
-        self._transport: asyncio.Transport | None = None
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.heard = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's class is no subclass
-        try:
-            check_peer(transport)
-        except (ControlError, OSError) as error:
-            _log.error("the control channel is not trusted: %s", error)
-            self.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        try:
-            for message in self._decoder.feed(data):
-                self.heard = True
-                self._client.received(message)
-        except ControlError as error:
-            _log.error("the control channel is dropped: %s", error)
-            self.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        if not self.closed.done():
-            self.closed.set_result(None)
-
-    def send(self, message: ToRecorder) -> bool:
-        """Send to the recorder; False where it is gone."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return False
-        transport.write(encode(message, MAX_TO_RECORDER))
-        return True
-
-    def abort(self) -> None:
-        """End the connection now."""
-        if self._transport is not None:
-            self._transport.abort()

@@ -8,12 +8,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Protocol, cast
+from typing import Protocol
 
 from onrecord.policies.errors import ControlError, PolicyError
 from onrecord.policies.policy_set import PolicySet
+from onrecord.recordings.control.channel import Channel
 from onrecord.recordings.control.messages import (
-    MAX_TO_RECORDER,
     Commit,
     Consumed,
     Heartbeat,
@@ -29,10 +29,8 @@ from onrecord.recordings.control.messages import (
     ToProcess,
     ToRecorder,
     clip,
-    encode,
-    to_process,
 )
-from onrecord.recordings.control.sockets import check_peer, connect
+from onrecord.recordings.control.sockets import connect
 from onrecord.recordings.records import PolicyRecord
 
 _log = logging.getLogger("onrecord.control")
@@ -89,7 +87,7 @@ class ControlClient:
         self._policy_error = ""
         self._committed = asyncio.Event()
         self._told = asyncio.Event()  # committed, or why not
-        self._channel: _Channel | None = None
+        self._channel: Channel | None = None
         self.holds: Holds | None = None  # what waits in this process
 
     @property
@@ -130,7 +128,7 @@ class ControlClient:
         except OSError:
             return False
         try:
-            _, channel = await loop.create_unix_connection(lambda: _Channel(self), sock=sock)
+            _, channel = await loop.create_unix_connection(lambda: Channel(self.received), sock=sock)
         except (OSError, ValueError):
             sock.close()
             return False
@@ -145,7 +143,7 @@ class ControlClient:
             channel.abort()
         return channel.heard
 
-    def received(self, channel: _Channel, message: ToProcess) -> None:
+    def received(self, channel: Channel, message: ToProcess) -> None:
         """One message from the recorder. Raises ControlError where it makes no sense."""
         if isinstance(message, Heartbeat):
             self._deadline = max(self._deadline, self._clock() + SILENCE - max(monotonic() - message.at, 0.0))
@@ -201,50 +199,3 @@ class ControlClient:
             self._blocked = "recordings cannot be stored now"
         else:
             self._blocked = ""
-
-
-class _Channel(asyncio.Protocol):
-    """One connection to the recorder; `closed` is done when it ended."""
-
-    def __init__(self, client: ControlClient) -> None:
-        self._client = client
-        self._decoder = to_process()
-        self._transport: asyncio.Transport | None = None
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.heard = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's class is no subclass
-        try:
-            check_peer(transport)
-        except (ControlError, OSError) as error:
-            _log.error("the control channel is not trusted: %s", error)
-            self.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        try:
-            for message in self._decoder.feed(data):
-                self.heard = True
-                self._client.received(self, message)
-        except ControlError as error:
-            _log.error("the control channel is dropped: %s", error)
-            self.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        if not self.closed.done():
-            self.closed.set_result(None)
-
-    def send(self, message: ToRecorder) -> bool:
-        """Send to the recorder; False where it is gone or does not read."""
-        transport = self._transport
-        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _MAX_BUFFER:
-            return False
-        transport.write(encode(message, MAX_TO_RECORDER))
-        return True
-
-    def abort(self) -> None:
-        """End the connection now."""
-        if self._transport is not None:
-            self._transport.abort()
