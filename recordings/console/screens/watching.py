@@ -30,7 +30,8 @@ class Watching(Paging):
         self._counted = -1  # the last record that the strip counts
 
     def redraw(self, *, again: bool = False) -> None:
-        """Show the record under the cursor; `again`: its content has changed."""
+        """Show the record under the cursor; `again`: its content has changed. Of subclasses: Textual's metaclass is no
+        ABCMeta."""
         raise NotImplementedError
 
     def watch_store(self) -> None:

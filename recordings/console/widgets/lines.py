@@ -70,7 +70,7 @@ class Lines(Widget, can_focus=True):
 
     @property
     def count(self) -> int:
-        """Number of lines."""
+        """Number of lines. Like `segments` of subclasses: Textual's metaclass is no ABCMeta."""
         raise NotImplementedError
 
     def segments(self, index: int, width: int, colours: Palette) -> list[Segment]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import struct
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from onrecord.policies.masking import MaskError
 from onrecord.shims.postgres.masking.copy_options import CopyOptions
@@ -24,7 +26,7 @@ _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v
 _ESCAPES = {8: b"\\b", 12: b"\\f", 10: b"\\n", 13: b"\\r", 9: b"\\t", 11: b"\\v", 92: b"\\\\"}
 
 
-class CopyMasking:
+class CopyMasking(ABC):
     """Rows as they are complete; what is not is held. Raises MaskError where the data are not what was announced."""
 
     def __init__(self, plan: Plan, options: CopyOptions, found: Found) -> None:
@@ -53,12 +55,12 @@ class CopyMasking:
         self._held.clear()
         return self._masked(row) if row else b""
 
+    @abstractmethod
     def _end(self) -> int | None:
         """Where the first row that is held ends; None where it is not whole."""
-        raise NotImplementedError
 
-    def _masked(self, row: bytes) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _masked(self, row: bytes) -> bytes: ...
 
 
 class TextCopy(CopyMasking):
@@ -223,7 +225,14 @@ class BinaryCopy(CopyMasking):
 
 def masking_of(plan: Plan, options: CopyOptions, found: Found) -> CopyMasking:
     """What masks data of this format."""
-    return {"text": TextCopy, "csv": CsvCopy, "binary": BinaryCopy}[options.format](plan, options, found)
+    return _FORMATS[options.format](plan, options, found)
+
+
+_FORMATS: dict[str, Callable[[Plan, CopyOptions, Found], CopyMasking]] = {
+    "text": TextCopy,
+    "csv": CsvCopy,
+    "binary": BinaryCopy,
+}
 
 
 def _split_text(line: bytes, delimiter: bytes) -> list[bytes]:

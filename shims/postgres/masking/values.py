@@ -8,6 +8,7 @@ types' send functions (array_send, record_send, range_send, inet_send, jsonb_sen
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from onrecord.policies.masking import Detectors, Masks
@@ -25,7 +26,7 @@ DIGITS = 9  # what a detector looks for in a number is longer
 AS_INT8 = {790: 20, 5069: 20}  # types whose binary form is that of int8
 
 
-class Values:
+class Values(ABC):
     """What detectors and rules share: the way into arrays. `mask` is the only entrance."""
 
     def __init__(self, types: Types, masks: Masks) -> None:
@@ -37,12 +38,12 @@ class Values:
             return self._array(kind.element, data, found) if binary else self._array_text(kind, data, found)
         return self._leaf(kind, binary, data, found)
 
-    def _leaf(self, kind: ValueType, binary: bool, data: bytes, found: Found) -> bytes | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _leaf(self, kind: ValueType, binary: bool, data: bytes, found: Found) -> bytes | None: ...
 
+    @abstractmethod
     def _torn(self, data: bytes, found: Found) -> bytes | None:
         """A value whose form is not what its type says."""
-        raise NotImplementedError
 
     def _array_text(self, kind: ValueType, data: bytes, found: Found) -> bytes | None:
         element = kind.element

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ MAX_PENDING = 1024  # things said that were not answered
 _REFUSAL = 400  # characters of a reason in one line of the protocol
 
 
-class _ScpRelay(Relay):
+class _ScpRelay(Relay, ABC):
     """What both directions share: the sender's words one by one, each file a command."""
 
     def __init__(self, link: Link, client: ClientSession, decision: Decision, copy: Copy, look: Look) -> None:
@@ -46,18 +47,18 @@ class _ScpRelay(Relay):
 
     # what a direction says
 
-    def _place(self, entry: Entry) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _place(self, entry: Entry) -> bytes: ...
 
+    @abstractmethod
     def _pass(self, raw: bytes) -> None:
         """Send on what the sender said."""
-        raise NotImplementedError
 
-    def _turn_down(self, entry: Entry, reason: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _turn_down(self, entry: Entry, reason: str) -> None: ...
 
-    def _file_done(self, transfer: Transfer, done: Done) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _file_done(self, transfer: Transfer, done: Done) -> None: ...
 
     def _said(self) -> None:
         """Something that will be answered was passed on."""

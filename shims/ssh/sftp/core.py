@@ -9,6 +9,7 @@ client's never meet.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, Protocol
@@ -68,7 +69,7 @@ class Settings(NamedTuple):
     upstream_swaps: bool = True
 
 
-class Core:
+class Core(ABC):
     """Framing, ids, order. What requests mean is `Relay`'s."""
 
     def __init__(self, auditor: Auditor, opened: OpenSession, ends: Ends, settings: Settings) -> None:
@@ -156,19 +157,19 @@ class Core:
 
     # what Relay implements
 
-    def _take(self, data: bytes) -> Coroutine[Any, Any, None] | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _take(self, data: bytes) -> Coroutine[Any, Any, None] | None: ...
 
+    @abstractmethod
     def _record(self) -> bool:
         """Record what is about to pass, without flushing; whether there was anything. Raises StoreError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _unreadable(self, reason: str) -> None:
         """Put on record that something of the client was refused because it cannot be read."""
-        raise NotImplementedError
 
-    def _closed(self, reason: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _closed(self, reason: str) -> None: ...
 
     # what Relay uses
 
