@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,10 @@ class Office:
             key=b"k" * 32,
         )
         self.channel = Channel(self.state / "control.sock")
-        peer = Peer("admin", "admin", pass_on=self.channel.received)
-        self.channel._channel = _Wire(self.desk, peer)  # type: ignore[assignment]
+        peer = Peer("admin", "admin")
+        wire = _Wire(self.desk, peer)
+        peer.pass_on = partial(self.channel.received, wire)  # type: ignore[arg-type]
+        self.channel._channel = wire  # type: ignore[assignment]
         self.desk.connected(peer)
         self.desk.received(peer, Watch())
         authenticator = Authenticator(self.config.issuers, self.state)
