@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from onrecord.policies.sql.catalog import Catalog, Function
+from onrecord.policies.sql.facts import Facts
 from onrecord.policies.sql.functions import FIELDS, LISTED, OPERATORS, SCHEMA_HELPERS, STABLE, TYPES, classify
+from onrecord.policies.sql.known import Known, known
 from onrecord.policies.sql.lineage.system import columns_of
+from onrecord.policies.sql.trace import Trace
 from onrecord.policies.sql.wordlists import words
 
 
@@ -45,8 +48,11 @@ SETS = words(
     "aclexplode generate_series generate_subscripts json_array_elements json_array_elements_text json_each "
     "json_each_text json_object_keys json_populate_recordset json_to_recordset jsonb_array_elements "
     "jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys jsonb_path_query jsonb_path_query_tz "
-    "jsonb_populate_recordset jsonb_to_recordset pg_mcv_list_items pg_options_to_table regexp_matches "
-    "regexp_split_to_table string_to_table ts_debug ts_parse ts_stat ts_token_type txid_snapshot_xip unnest"
+    "jsonb_populate_recordset jsonb_to_recordset pg_extension_update_paths pg_get_multixact_members "
+    "pg_get_publication_tables pg_mcv_list_items pg_options_to_table pg_partition_ancestors pg_partition_tree "
+    "pg_snapshot_xip pg_stat_get_backend_io pg_stat_get_progress_info pg_stat_get_subscription pg_tablespace_databases "
+    "pg_wal_summary_contents regexp_matches regexp_split_to_table string_to_table ts_debug ts_parse ts_stat "
+    "ts_token_type txid_snapshot_xip unnest"
 )
 # Built-ins that return rows: their columns; ("?",) where the call decides.
 COLUMNS = columns_of("functions")
@@ -58,9 +64,9 @@ def _built_in(name: str) -> Call | None:
         return Call(unsure=True, keeps=name in _KEEPS_AND_REVEALS, multiplies=True)
     if name in _KEEPS:
         return Call(keeps=True)
-    if name in SETS and name in STABLE:
-        return Call(multiplies=True)
     action, _ = classify(name)
+    if name in SETS and action == "read":
+        return Call(multiplies=True)
     if action == "read":
         return PURE
     if action == "write":
@@ -73,18 +79,30 @@ def _built_in(name: str) -> Call | None:
 _BUILT_INS: dict[str, Call | None] = {name: _built_in(name) for name in (*STABLE, *TYPES, *LISTED, *_KEEPS)}
 
 
-def _of(function: Function) -> Call:
-    """One that is not PostgreSQL's own: only an immutable one is taken at its word, for its body is not looked into.
+def _of(function: Function, names: Known) -> Call:
+    """One that is not PostgreSQL's own: only an immutable one is taken at its word, and where its body can be read, it
+    must keep it: many a function that reads a table is called immutable.
 
     CREATE AGGREGATE marks every aggregate immutable: only those of extensions are taken at theirs.
     """
     if function.kind in {"a", "w"} and not function.extension:
         return UNSEEN
     if function.volatility == "i":
-        return Call(multiplies=function.returns_set)
+        said = Call(multiplies=function.returns_set)
+        return (
+            said if function.language != "sql" else _all([said, _done(names.by_full_name(function.full_name, Trace()))])
+        )
     # PostgreSQL lets a stable function write nothing.
     writes = function.volatility == "v"
     return Call(unsure=True, keeps=writes, acts=writes, multiplies=function.returns_set)
+
+
+def _done(facts: Facts) -> Call:
+    """What a body does beside computing."""
+    acts = facts.action != "read" or bool(facts.written or facts.settings)
+    calls = [_BUILT_INS.get(name.rpartition(".")[2]) or PURE for name in facts.functions]
+    inner = _all([PURE, *calls])
+    return Call(unsure=bool(facts.read) or acts or inner.unsure, keeps=acts or inner.keeps, acts=acts or inner.acts)
 
 
 def _all(calls: list[Call]) -> Call:
@@ -117,7 +135,9 @@ class Functions:
         if len(parts) > 1 and parts[-2] == "pg_catalog":
             return _BUILT_INS.get(name) or UNSEEN
         schemas = parts[-2:-1] if len(parts) > 1 else self._path
-        calls = [_of(overload) for schema in schemas for overload in self._overloads(schema, name)]
+        overloads = [overload for schema in schemas for overload in self._overloads(schema, name)]
+        names = known(self._catalog, self._path) if self._catalog is not None else None
+        calls = [_of(overload, names) for overload in overloads if names is not None]
         own = _BUILT_INS.get(name) if len(parts) == 1 else None
         if own is not None:
             calls.append(own)

@@ -203,7 +203,7 @@ class BinaryCopy(CopyMasking):
         if not self._plan.concerns(row):
             return row
         pieces, at = [row[:2]], 2
-        for masker in self._maskers:
+        for masker, column in zip(self._maskers, self._plan.columns, strict=True):
             (size,) = _I32.unpack_from(row, at)
             at += 4
             if size < 0:
@@ -213,7 +213,10 @@ class BinaryCopy(CopyMasking):
             if len(value) != size:
                 raise MaskError("the data of COPY end in the middle of a row")
             at += size
-            new = value if masker is None or not size else masker(value, self._found)
+            if masker is None or (not size and not column.whole):
+                new: bytes | None = value
+            else:  # empty or not would be an answer about the masked column that an expression is over
+                new = masker(value, self._found)
             pieces.append(_NULL if new is None else _I32.pack(len(new)) + new)
         return b"".join(pieces)
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onrecord.policies.masking import MaskError
+from onrecord.policies.masking import WHOLE, MaskError
 from onrecord.shims.postgres.masking.copies import masking_of
 from onrecord.shims.postgres.masking.copy_options import CopyOptions, copy_options
 from onrecord.shims.postgres.masking.rows import Column, Plan
+from onrecord.shims.postgres.masking.ruled import Ruled
 from onrecord.shims.postgres.masking.types import Types
 from onrecord.shims.postgres.masking.values import Detecting
 from tests.shims.postgres.masking.conftest import ALL, masks_of
@@ -109,3 +110,19 @@ def test_old_and_new_options_say_the_same() -> None:
     )
     assert copy_options("COPY BINARY t TO STDOUT").format == "binary"
     assert not copy_options("COPY t TO STDOUT (FORMAT csv, HEADER off)").header
+
+
+def test_whether_an_expression_over_a_masked_column_is_empty_is_not_told() -> None:
+    values = Ruled(Types(None), MASKS, WHOLE)
+    for form in ("text", "csv", "binary"):
+        binary = form == "binary"
+        columns = [Column(Types(None).of(0), binary, values)]
+        masking = masking_of(Plan(columns, None, documents=False), CopyOptions(form), {})
+        head = b"PGCOPY\n\xff\r\n\0" + bytes(8) if binary else b""
+        rows = {
+            "text": (b"\n", b"\\N\n"),
+            "csv": (b'""\n', b"\n"),
+            "binary": (b"\0\1" + bytes(4), b"\0\1" + b"\xff" * 4),
+        }[form]
+        masking.feed(head)
+        assert len({masking.feed(row) for row in rows}) == 1
