@@ -23,12 +23,13 @@ from onrecord.recordings.frames import (
     MAX_FRAME,
     PREFIX,
     FrameError,
-    decode_frames,
     read_file_header,
     split_leaf,
+    take_leaves,
 )
 from onrecord.recordings.store import JournalState
 
+FIRST_READ = 1024 * 1024  # small records: a step takes no more of them than these bytes hold
 READ_SIZE = 4 * 1024 * 1024
 STALLED_AFTER = 5.0
 ABANDONED_AFTER = 600.0
@@ -190,10 +191,13 @@ class Follower:
     def _read(
         self, name: str, fd: int, state: JournalState, size: int, limit: int, *, finished: bool
     ) -> Progress | None:
-        data = _read_at(fd, state.position, min(READ_SIZE, size - state.position))
+        data = _read_at(fd, state.position, min(FIRST_READ, size - state.position))
         leaves, position, chain, error = _frames(data, state, limit)
-        if not leaves and error is None and len(data) == READ_SIZE < size - state.position:
-            data = _read_at(fd, state.position, min(MAX_FRAME + PREFIX.size, size - state.position))
+        for most in (READ_SIZE, MAX_FRAME + PREFIX.size):
+            full = len(data) < size - state.position and len(leaves) < limit
+            if error is not None or not full or (leaves and most > READ_SIZE):
+                break  # a frame that does not fit into READ_SIZE is only read where it comes first
+            data += _read_at(fd, state.position + len(data), min(most, size - state.position) - len(data))
             leaves, position, chain, error = _frames(data, state, limit)
         if leaves:
             self._stalled.pop(name, None)
@@ -267,25 +271,16 @@ class Follower:
 
 def _frames(data: bytes, state: JournalState, limit: int) -> tuple[list[bytes], int, bytes, FrameError | None]:
     """Leaves, position and chain behind them, and the damage that stopped them."""
-    leaves: list[bytes] = []
-    position, chain = state.position, state.chain
-    try:
-        start = 0
-        if not chain:
-            first = _frame_at(data, 0)
-            if first is None:
-                return leaves, position, chain, None if _unfinished(data) else FrameError("no frame", position)
-            leaf, chain, start = first
-            leaves.append(leaf)
-            position += start
-        for frame in decode_frames(data[start:] if start else data, chain, position):
-            leaves.append(frame.leaf)
-            position, chain = frame.end, frame.chain
-            if len(leaves) >= limit:
-                break
-    except FrameError as error:
-        return leaves, position, chain, error
-    return leaves, position, chain, None
+    first: list[bytes] = []
+    start, chain = 0, state.chain
+    if not chain:
+        found = _frame_at(data, 0)
+        if found is None:
+            return first, state.position, chain, None if _unfinished(data) else FrameError("no frame", state.position)
+        leaf, chain, start = found
+        first.append(leaf)
+    leaves, end, chain, error = take_leaves(data, start, chain, state.position, limit - len(first))
+    return first + leaves, state.position + end, chain, error
 
 
 def _frame_at(data: bytes, start: int) -> tuple[bytes, bytes, int] | None:

@@ -31,6 +31,8 @@ HEADER = struct.Struct(">BBI16s16s16sQ")
 MAX_FRAME = 64 * 1024 * 1024
 VERSION = 1
 NO_ID = bytes(16)
+_sha256 = hashlib.sha256
+_BEFORE_CHAIN = 8  # bytes of a frame that its checksum is not over
 
 
 class Kind(enum.IntEnum):
@@ -48,6 +50,9 @@ class Kind(enum.IntEnum):
     LOOK = 20
     APPROVAL = 10
     KILL = 11
+
+
+_KINDS = frozenset(int(kind) for kind in Kind)
 
 
 class FrameError(DecodeError):
@@ -71,6 +76,15 @@ class Frame(NamedTuple):
     leaf: bytes
     chain: bytes
     end: int
+
+
+class Leaves(NamedTuple):
+    """What `take_leaves` found: `end` is the offset in `data` behind the last leaf, `chain` the value there."""
+
+    leaves: list[bytes]
+    end: int
+    chain: bytes
+    error: FrameError | None
 
 
 _RANDOM_BITS = ((1 << 80) - 1) & ~(0xF << 76) & ~(0x3 << 62)  # all of the low 80 but version and variant
@@ -174,3 +188,36 @@ def decode_frames(data: bytes, chain: bytes, base: int = 0) -> Iterator[Frame]:
         chain = stored_chain
         yield Frame(*parts, leaf=leaf, chain=chain, end=base + end)
         position = end
+
+
+def take_leaves(data: bytes, start: int, chain: bytes, base: int, limit: int) -> Leaves:
+    """At most `limit` leaves of what `decode_frames(data[start:], chain, base + start)` gives, and what stopped it.
+
+    The recorder's way through every record: the same checks, and nothing made that it does not store.
+    """
+    found: list[bytes] = []
+    view = memoryview(data)
+    position, size = start, len(data)
+    while size - position >= PREFIX.size and len(found) < limit:
+        length, crc, stored_chain = PREFIX.unpack_from(data, position)
+        if length == 0:
+            break
+        if not HEADER.size <= length <= MAX_FRAME:
+            return Leaves(found, position, chain, FrameError(f"a frame of {length} bytes", base + position))
+        begin = position + PREFIX.size
+        end = begin + length
+        if end > size:
+            break
+        reason = ""
+        leaf = data[begin:end]
+        if zlib.crc32(view[position + _BEFORE_CHAIN : end]) != crc:
+            reason = "checksum mismatch"
+        elif _sha256(chain + leaf).digest() != stored_chain:
+            reason = "the hash chain is broken"
+        elif leaf[0] != VERSION or leaf[1] not in _KINDS:
+            reason = f"unknown version {leaf[0]} or kind {leaf[1]}"
+        if reason:
+            return Leaves(found, position, chain, FrameError(reason, base + position))
+        found.append(leaf)
+        position, chain = end, stored_chain
+    return Leaves(found, position, chain, None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from hashlib import sha256
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -25,6 +27,7 @@ from onrecord.recordings.frames import (
     new_id,
     read_file_header,
     split_leaf,
+    take_leaves,
 )
 
 SEED = b"s" * 32
@@ -68,6 +71,39 @@ def test_any_chunking_gives_the_same_frames(records: list[Row], data: st.DataObj
             found.append(frame)
             position, chain = frame.end, frame.chain
     assert contents(found) == records
+
+
+@given(RECORDS, st.data())
+def test_the_recorders_quick_way_takes_the_same_leaves_and_stops_at_the_same_damage(
+    records: list[Row], data: st.DataObject
+) -> None:
+    whole = bytearray(encode(records)) + bytes(data.draw(st.integers(0, 60)))
+    for _ in range(data.draw(st.integers(0, 2)) if whole else 0):
+        whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
+    cut = bytes(whole[: data.draw(st.integers(0, len(whole)))])
+    frames: list[Frame] = []
+    damage: FrameError | None = None
+    try:
+        frames.extend(decode_frames(cut, SEED, 5))
+    except FrameError as error:
+        damage = error
+    limit, junk = data.draw(st.integers(1, len(records) + 1)), data.draw(st.binary(max_size=20))
+    found = take_leaves(junk + cut, len(junk), SEED, 5 - len(junk), limit)
+    assert found.leaves == [frame.leaf for frame in frames[:limit]]
+    last = frames[:limit][-1:]
+    assert (found.end, found.chain) == ((last[0].end - 5 + len(junk), last[0].chain) if last else (len(junk), SEED))
+    if len(frames) < limit:
+        assert (found.error and found.error.offset) == (damage and damage.offset)
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_the_quick_way_refuses_the_versions_and_kinds_that_nobody_knows(version: int, kind: int) -> None:
+    leaf = bytes([version, kind]) + bytes(HEADER.size - 2)
+    chain = sha256(SEED + leaf).digest()
+    frame = PREFIX.pack(len(leaf), crc32(chain + leaf), chain) + leaf
+    known = version == 1 and kind in Kind
+    found = take_leaves(frame, 0, SEED, 0, 1)
+    assert (found.leaves, found.error is None) == (([leaf], True) if known else ([], False))
 
 
 @given(st.binary(max_size=400))
