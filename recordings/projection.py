@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
 
 import msgspec
 
@@ -78,7 +77,7 @@ _read_session = msgspec.json.Decoder(_Session).decode
 _read_chunk = msgspec.json.Decoder(_Chunk).decode
 _read_approval = msgspec.json.Decoder(_Approval).decode
 _read_refusal = msgspec.json.Decoder(RefusalRecord).decode
-_read_any = msgspec.json.Decoder().decode
+_read_any = msgspec.json.Decoder(object).decode
 
 # Rows are the same wherever one batch ends and the next begins: an outcome is of the last command before it with that
 # id (two have one where the first could not be written for certain), its first outcome counts.
@@ -87,14 +86,17 @@ UPDATE commands SET status = ?, outcome = ?
 WHERE seq = (SELECT max(seq) FROM commands WHERE id = ? AND seq < ?) AND outcome IS NULL
 """
 
-CommandRow = tuple[int, bytes, bytes | None, str, str, str | None, int, int | None, str | None, str | None, str | None]
+_COMMAND, _CHUNK, _OUTCOME_KIND = int(Kind.COMMAND), int(Kind.CHUNK), int(Kind.OUTCOME)
+_STATUS, _OUTCOME = 5, 7  # columns of a command's row
+_REMEMBERED = 2048
+_SHORT = 1024  # bytes
 
 
 class Projection:
     """Rows of a run of records, collected; `write` puts them into a database and forgets them."""
 
     def __init__(self) -> None:
-        self._commands: dict[int, CommandRow] = {}
+        self._commands: dict[int, list[object]] = {}
         self._by_id: dict[bytes, int] = {}
         self._late: list[tuple[str, int, bytes, int]] = []
         self._sessions: list[tuple[object, ...]] = []
@@ -110,11 +112,11 @@ class Projection:
         _, kind, key, id, session, command, at = HEADER.unpack_from(leaf)
         at = min(at, _MAX_TIME)
         payload = leaf[HEADER.size :] if key == 0 else b""
-        if kind == Kind.COMMAND:
+        if kind == _COMMAND:
             self._add_command(seq, id, session, at, payload)
-        elif kind == Kind.OUTCOME:
+        elif kind == _OUTCOME_KIND:
             self._add_outcome(seq, command, payload)
-        elif kind == Kind.CHUNK:
+        elif kind == _CHUNK:
             self._chunks.append((command, seq))
             with contextlib.suppress(*_UNREADABLE):
                 self._text(seq, "", _words(_read_chunk(payload).data))
@@ -151,15 +153,15 @@ class Projection:
         of = None if session == NO_ID else session
         try:
             record = _read_command(payload)
-            words = _words(record.detail)
+            words = _remembered_words(record.detail)
         except _UNREADABLE:
-            self._put(seq, id, (seq, id, of, "unreadable", "unreadable", None, at, None, None, None, None))
+            self._put(seq, id, [seq, id, of, "unreadable", "unreadable", None, at, None, None, None, None])
             return
         verdict = record.verdict
-        self._put(seq, id, (seq, id, of, record.kind, verdict.type, None, at, None, None, None, None))
+        self._put(seq, id, [seq, id, of, record.kind, verdict.type, None, at, None, None, None, None])
         self._text(seq, f"{record.text}\n{verdict.reason}\n{verdict.hint}", words)
 
-    def _put(self, seq: int, id: bytes, row: CommandRow) -> None:
+    def _put(self, seq: int, id: bytes, row: list[object]) -> None:
         self._commands[seq] = row
         self._by_id[id] = seq
 
@@ -176,8 +178,8 @@ class Projection:
             self._late.append((status, seq, command, seq))
             return
         row = self._commands[at]
-        if row[7] is None:
-            self._commands[at] = (*row[:5], status, row[6], seq, *row[8:])
+        if row[_OUTCOME] is None:
+            row[_STATUS], row[_OUTCOME] = status, seq
 
     def _add_session(self, seq: int, id: bytes, at: int, payload: bytes) -> None:
         self.opened.append(id)
@@ -191,61 +193,89 @@ class Projection:
         self._sessions.append(
             (seq, id, record.run, who.subject, who.on_behalf_of, record.resource, record.protocol, at)
         )
-        words = [who.subject, who.on_behalf_of or "", *who.groups, record.resource, record.client, record.login]
-        self._texts.append((seq, "\n".join(words)[:TEXT_LIMIT]))
+        texts = [who.subject, who.on_behalf_of or "", *who.groups, record.resource, record.client, record.login]
+        self._texts.append((seq, "\n".join(texts)[:TEXT_LIMIT]))
 
     def _add_refusal(self, seq: int, id: bytes, at: int, payload: bytes) -> None:
         try:
             record = _read_refusal(payload)
         except _UNREADABLE:
-            self._put(seq, id, (seq, id, None, "unreadable", "unreadable", None, at, None, None, None, None))
+            self._put(seq, id, [seq, id, None, "unreadable", "unreadable", None, at, None, None, None, None])
             return
         who = record.identity
         subject, behalf = (who.subject, who.on_behalf_of) if who else (None, None)
         resource = record.resource or None
-        self._put(seq, id, (seq, id, None, "refusal", "deny", "refused", at, None, resource, subject, behalf))
+        self._put(seq, id, [seq, id, None, "refusal", "deny", "refused", at, None, resource, subject, behalf])
         words = [record.what, record.text, record.reason, record.detail, record.client, subject or "", behalf or ""]
         self._texts.append((seq, "\n".join(words)[:TEXT_LIMIT]))
 
     def _add_approval(self, seq: int, payload: bytes) -> None:
         try:
             record = _read_approval(payload)
-            self._approvals.append((seq, id_bytes(record.approval), record.event))
+            row = (seq, id_bytes(record.approval), record.event)
             self._text(seq, record.reason, _words(record.request))
+            self._approvals.append(row)
         except _UNREADABLE:
             self._approvals.append((seq, b"", "unreadable"))
 
-    def _text(self, seq: int, head: str, more: list[str]) -> None:
+    def _text(self, seq: int, head: str, more: str) -> None:
         """What a search over record `seq` finds: `head`, then the words of `more`, bounded."""
-        text = "\n".join((head, *more))[:TEXT_LIMIT].strip()
+        text = (f"{head}\n{more}" if more else head)[:TEXT_LIMIT].strip()
         if text:
             self._texts.append((seq, text))
 
 
-def _words(data: msgspec.Raw) -> list[str]:
-    """Every string and number in JSON, bounded. Raises ValueError or RecursionError: Raw was not looked into."""
-    if len(data) <= 4:
-        return []
-    words: list[str] = []
-    room = TEXT_LIMIT
-    for word in _strings(_read_any(data)):
-        words.append(word)
-        room -= len(word)
-        if room <= 0:
-            break
+_known_words: dict[bytes, str] = {}
+
+
+def _remembered_words(data: msgspec.Raw) -> str:
+    """`_words`, kept for a while: statements that differ in a literal only have the same details."""
+    raw = bytes(data)
+    words = _known_words.get(raw)
+    if words is None:
+        words = _words(data)
+        if len(raw) <= _SHORT:
+            if len(_known_words) >= _REMEMBERED:
+                _known_words.clear()
+            _known_words[raw] = words
     return words
 
 
-def _strings(value: object) -> Iterator[str]:
-    """Strings and numbers in decoded JSON, in order; iterative, so depth is no danger."""
-    stack = [value]
-    while stack:
+def _words(data: msgspec.Raw) -> str:
+    """Every string and number in JSON, a line each, bounded.
+
+    Raises ValueError or RecursionError: Raw was not looked into.
+    """
+    if len(data) <= 4:
+        return ""
+    words: list[str] = []
+    room = TEXT_LIMIT
+    stack = [_read_any(data)]  # a stack of our own: depth is no danger
+    while stack and room > 0:
         item = stack.pop()
-        if isinstance(item, str):
-            yield item
+        if isinstance(item, list):
+            if _all_text(item):
+                words += item
+                room -= len(item)  # each is a line at least
+            else:
+                item.reverse()
+                stack += item
         elif isinstance(item, dict):
-            stack.extend(entry for name, entry in reversed(item.items()) if name not in _SKIPPED)
-        elif isinstance(item, list):
-            stack.extend(reversed(item))
+            for name in reversed(item):
+                if name not in _SKIPPED:
+                    stack.append(item[name])
+        elif isinstance(item, str):
+            words.append(item)
+            room -= len(item)
         elif isinstance(item, int | float) and not isinstance(item, bool):
-            yield str(item)
+            word = str(item)
+            words.append(word)
+            room -= len(word)
+    return "\n".join(words)
+
+
+def _all_text(items: list[object]) -> bool:
+    for item in items:  # noqa: SIM110  # the generator of all() costs more than what it looks at
+        if not isinstance(item, str):
+            return False
+    return True

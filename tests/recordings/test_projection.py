@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onrecord.recordings.frames import HEADER, NO_ID, VERSION, Kind, new_id
 from onrecord.recordings.migrations import migrate
-from onrecord.recordings.projection import Projection
+from onrecord.recordings.projection import _SKIPPED, TEXT_LIMIT, Projection
 from onrecord.recordings.views import command_view, read_leaf
 
 ODD = {
@@ -105,3 +106,57 @@ def test_an_outcome_belongs_to_the_last_command_before_it() -> None:
             projection.add(seq, HEADER.pack(VERSION, kind, 0, id, NO_ID, id, 1) + b"{}")
         projection.write(connection)
         assert connection.execute("SELECT seq, outcome FROM commands").fetchall() == [(0, None), (1, 2)]
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**40), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.sampled_from(["kind", "role", "rows", "a", ""]) | st.text(), inner)
+    ),
+)
+
+
+def words_one_by_one(value: object) -> list[str]:
+    """What the index held since its first day, written as plainly as it can be."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [word for name, item in value.items() if name not in _SKIPPED for word in words_one_by_one(item)]
+    if isinstance(value, list):
+        return [word for item in value for word in words_one_by_one(item)]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return [str(value)]
+    return []
+
+
+@given(_JSON, st.sampled_from(["", "SELECT 1", "x" * (TEXT_LIMIT - 2), " "]), st.integers(1, 3000))
+def test_a_search_finds_every_string_and_number_in_their_order(value: object, head: str, times: int) -> None:
+    many = [value] * times if times > 2990 else value
+    raw = msgspec.json.encode(many)
+    expected = words_one_by_one(msgspec.json.decode(raw)) if len(raw) > 4 else []
+    text = "\n".join([head, *expected])[:TEXT_LIMIT].strip()
+    for kind, data in (
+        (Kind.OUTCOME, {"status": "ok", "error": head, "sample": msgspec.Raw(raw)}),
+        (Kind.COMMAND, {"kind": "sql", "text": head, "verdict": {"type": "allow"}, "detail": msgspec.Raw(raw)}),
+    ):
+        for _ in range(2):  # the second time it may be remembered
+            projection = Projection()
+            projection.add(7, leaf(kind, msgspec.json.encode(data)))
+            if kind is Kind.COMMAND:
+                text = "\n".join([f"{head}\n\n", *expected])[:TEXT_LIMIT].strip()
+            assert projection._texts == ([(7, text)] if text else [])
+
+
+def test_an_approval_whose_request_cannot_be_read_gets_one_row_and_never_stops_the_recorder() -> None:
+    for odd in ODD.values():
+        data = b'{"approval":"","event":"requested","request":' + odd + b"}"
+        with closing(sqlite3.connect(":memory:")) as connection:
+            migrate(connection)
+            projection = Projection()
+            projection.add(3, leaf(Kind.APPROVAL, data))
+            projection.write(connection)
+            assert [seq for (seq,) in connection.execute("SELECT seq FROM approvals")] == [3]
