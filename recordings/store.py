@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from onrecord.policies.errors import StoreError
 from onrecord.recordings.evidence.checkpoint import Signer
-from onrecord.recordings.evidence.merkle import Frontier, leaf_hash
+from onrecord.recordings.evidence.merkle import Frontier, leaf_hashes
 from onrecord.recordings.migrations import VERSION, expected_schema, migrate, read_schema, schema_version
 from onrecord.recordings.projection import Projection
 
@@ -27,6 +27,11 @@ FIRST_LINK = bytes(LINK_SIZE)
 def next_link(link: bytes, hashed_leaf: bytes) -> bytes:
     """The running chain beside the tree: it names the first record that was altered. The proof is the tree."""
     return hashlib.sha256(link + hashed_leaf).digest()[:LINK_SIZE]
+
+
+def next_links(link: bytes, hashes: Iterable[bytes]) -> list[bytes]:
+    """`next_link` of each in turn, `link` being the one before the first."""
+    return [link := hashlib.sha256(link + hashed).digest()[:LINK_SIZE] for hashed in hashes]
 
 
 class JournalState(NamedTuple):
@@ -143,12 +148,13 @@ class StoreWriter:
         note: str | None = None
         try:
             for leaves, state in batches:
-                for leaf in leaves:
-                    hashed = leaf_hash(leaf)
-                    link = next_link(link, hashed)
-                    rows.append((tree.size, link, leaf))
-                    projection.add(tree.size, leaf)
-                    tree.append(hashed)
+                hashes = leaf_hashes(leaves)
+                links = next_links(link, hashes)
+                rows.extend(zip(range(tree.size, tree.size + len(leaves)), links, leaves, strict=True))
+                for seq, leaf in enumerate(leaves, tree.size):
+                    projection.add(seq, leaf)
+                tree.extend(hashes)
+                link = links[-1] if links else link
                 if state is not None:
                     states.append(state)
                     opened.extend((id, state.name) for id in projection.opened)

@@ -8,7 +8,7 @@ that a record is in a signed tree, a consistency proof that an older tree is a p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 HASH_SIZE = 32
@@ -18,6 +18,11 @@ EMPTY_ROOT = sha256(b"").digest()
 def leaf_hash(leaf: bytes) -> bytes:
     """What stands for a record's stored bytes in the tree."""
     return sha256(b"\x00" + leaf).digest()
+
+
+def leaf_hashes(leaves: Iterable[bytes]) -> list[bytes]:
+    """`leaf_hash` of each."""
+    return [sha256(b"\x00" + leaf).digest() for leaf in leaves]
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -53,12 +58,19 @@ class Frontier:
 
     def append(self, hashed_leaf: bytes) -> None:
         """Add one leaf hash."""
+        self.extend((hashed_leaf,))
+
+    def extend(self, hashes: Iterable[bytes]) -> None:
+        """Add many leaf hashes."""
         size, stack = self.size, self._stack
-        while size & 1:
-            hashed_leaf = sha256(b"\x01" + stack.pop() + hashed_leaf).digest()
-            size >>= 1
-        stack.append(hashed_leaf)
-        self.size += 1
+        for hashed in hashes:
+            node, full = hashed, size
+            while full & 1:
+                node = sha256(b"\x01" + stack.pop() + node).digest()
+                full >>= 1
+            stack.append(node)
+            size += 1
+        self.size = size
 
     def root(self) -> bytes:
         """The tree's root hash."""
@@ -73,8 +85,7 @@ class Frontier:
 def tree_root(hashes: Sequence[bytes]) -> bytes:
     """The root over leaf hashes."""
     frontier = Frontier()
-    for hashed in hashes:
-        frontier.append(hashed)
+    frontier.extend(hashes)
     return frontier.root()
 
 
