@@ -12,6 +12,7 @@ import sqlite3
 import msgspec
 
 from onrecord.recordings.frames import HEADER, NO_ID, Kind, id_bytes
+from onrecord.recordings.inserting import insert_rows
 from onrecord.recordings.records import RefusalRecord
 
 TEXT_LIMIT = 16 * 1024
@@ -136,13 +137,13 @@ class Projection:
         if self._sessions:
             many("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", self._sessions)
         if self._commands:
-            many("INSERT INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._commands.values())
+            insert_rows(connection, "commands", 11, list(self._commands.values()))
         if self._late:
             many(_LATE, self._late)
         if self._ends:
             many("UPDATE sessions SET ended = ? WHERE id = ? AND ended IS NULL AND seq < ?", self._ends)
         if self._chunks:
-            many("INSERT INTO chunks VALUES (?, ?)", self._chunks)
+            insert_rows(connection, "chunks", 2, self._chunks)
         if self._approvals:
             many("INSERT INTO approvals VALUES (?, ?, ?)", self._approvals)
         if self._texts:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from onrecord.policies.errors import StoreError
 from onrecord.recordings.evidence.checkpoint import Signer
 from onrecord.recordings.evidence.merkle import Frontier, leaf_hashes
+from onrecord.recordings.inserting import insert_rows
 from onrecord.recordings.migrations import VERSION, expected_schema, migrate, read_schema, schema_version
 from onrecord.recordings.projection import Projection
 
@@ -161,7 +162,7 @@ class StoreWriter:
                 projection.opened.clear()
             ended = [(id,) for id in projection.ended]
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT INTO records VALUES (?, ?, ?)", rows)
+            insert_rows(connection, "records", 3, rows)
             projection.write(connection)
             connection.executemany("INSERT OR IGNORE INTO open_sessions VALUES (?, ?)", opened)
             connection.executemany("DELETE FROM open_sessions WHERE id = ?", ended)
