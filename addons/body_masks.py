@@ -7,12 +7,13 @@ segments that no finding goes beyond.
 from __future__ import annotations
 
 import codecs
-import html
 import re
 from collections.abc import Callable
 from email.message import Message
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
+from onrecord.addons.text_masks import Clean, form_field, text_cleaner
 from onrecord.policies.masking import MaskError, Masks, StreamCleaner, mask_json_text
 
 MAX_WHOLE = 16 * 1024 * 1024  # bytes of a JSON document
@@ -23,12 +24,17 @@ _LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/j
 _MARKUP = re.compile(r"(?:text/html|text/xml|application/xml|[a-z]+/[a-z0-9.!#$&^_+-]+\+xml)")
 _TEXT = re.compile(
     r"text/[a-z0-9.!#$&^_+-]+"
-    r"|application/(?:x-www-form-urlencoded|javascript|x-javascript|ecmascript|graphql|sql|toml|yaml|x-yaml|x-sh|pgp-keys"
+    r"|application/(?:javascript|x-javascript|ecmascript|graphql|sql|toml|yaml|x-yaml|x-sh|pgp-keys"
     r"|pem-certificate-chain|x-pem-file)"
 )
-_REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_STRUCTURE = frozenset("<>&\"'")
-_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_EVENT_END = re.compile(rb"(?>\r\n|\n|\r){2}")  # an empty line, whichever ends its lines have
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_FORM = "application/x-www-form-urlencoded"
+_TABLES = frozenset({"text/csv", "text/tab-separated-values"})
+# Readers that do not know such a charset would see another text than the one that was searched.
+_NOT_READ = frozenset({"utf-7", "unicode-escape", "raw-unicode-escape", "idna", "punycode"})
+_WIDE = ("utf-16", "utf-32")
+_ASCII = bytes(range(0x20, 0x7F))
 
 
 class BodyMask(Protocol):
@@ -45,18 +51,22 @@ def body_mask(content_type: str, masks: Masks) -> BodyMask:
     """What masks a body of this Content-Type. Raises MaskError where such a body cannot be searched."""
     header = Message()
     header["content-type"] = content_type
-    kind = header.get_content_type() if "/" in content_type else ""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind != header.get_content_type() or "," in content_type.partition('"')[0]:
+        raise MaskError(f"a body of the type {content_type[:100]!r}, which is none or several, cannot be searched")
     charset = str(header.get_param("charset") or "utf-8").lower()
     if _JSON.fullmatch(kind):
         return _Whole(masks)
     if kind in _LINES:
         return _Pieces(masks, re.compile(rb"\n"), _json_line)
-    if kind == "text/event-stream" and masks.json_paths:
-        return _Pieces(masks, _EVENT_END, _event)
+    if kind == "text/event-stream":
+        return _Pieces(masks, _EVENT_END, partial(_event, text_cleaner(masks, markup=True)))
+    if kind == _FORM:
+        return _Pieces(masks, re.compile(rb"&"), partial(form_field, text_cleaner(masks)))
     if _MARKUP.fullmatch(kind):
-        return _Text(masks, charset, markup=True)
+        return _Text(text_cleaner(masks, markup=True), charset)
     if _TEXT.fullmatch(kind):
-        return _Text(masks, charset, markup=False)
+        return _Text(text_cleaner(masks, cells=kind in _TABLES), charset)
     raise MaskError(f"a body of the type {kind[:100] or 'unknown'} cannot be searched for what is masked")
 
 
@@ -108,36 +118,29 @@ def _json_line(line: bytes, masks: Masks, found: dict[str, int]) -> bytes:
     return line.replace(body, mask_json_text(body, masks, found)) if body else line
 
 
-def _event(event: bytes, masks: Masks, found: dict[str, int]) -> bytes:
+def _event(clean: Clean, event: bytes, masks: Masks, found: dict[str, int]) -> bytes:
     """One event: its data as JSON where it is, every other line as text."""
-    lines = re.split(rb"\r\n|\n|\r", event)
+    lines = _LINE_END.split(event)
     data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
-    rest = [_clean(line, masks, found) for line in lines if not line.startswith(b"data:")]
+    rest = [_clean(clean, line, found) for line in lines if not line.startswith(b"data:")]
     whole = b"\n".join(data)
     try:
         whole = mask_json_text(whole, masks, found)
     except MaskError:
-        whole = _clean(whole, masks, found)  # such as [DONE]
+        whole = _clean(clean, whole, found)  # such as [DONE]
     return b"\n".join([*rest, *(b"data: " + line for line in whole.split(b"\n"))] if data else rest)
 
 
-def _clean(data: bytes, masks: Masks, found: dict[str, int]) -> bytes:
-    if masks.detectors is None:
-        return data
-    return masks.detectors.clean(data.decode("utf-8", "surrogateescape"), found).encode("utf-8", "surrogateescape")
+def _clean(clean: Clean, data: bytes, found: dict[str, int]) -> bytes:
+    return clean(data.decode("utf-8", "surrogateescape"), found).encode("utf-8", "surrogateescape")
 
 
 class _Text:
-    def __init__(self, masks: Masks, charset: str, *, markup: bool) -> None:
-        detectors = masks.detectors
-        if detectors is None:  # only JSON paths: there are none in it
-            self._cleaner = StreamCleaner(lambda text, _: text)
-        elif markup:
-            self._cleaner = StreamCleaner(lambda text, found: detectors.clean(_plain(text), found))
-        else:
-            self._cleaner = StreamCleaner(detectors.clean)
+    def __init__(self, clean: Clean, charset: str) -> None:
+        self._cleaner = StreamCleaner(clean)
         self.found = self._cleaner.found
-        self._decode = _decoder(charset)
+        codec = _codec(charset)
+        self._decode, self._encode = codec.incrementaldecoder("strict"), codec.incrementalencoder("strict")
         self._charset = charset
 
     def feed(self, data: bytes) -> bytes:
@@ -148,32 +151,26 @@ class _Text:
 
     def _in(self, data: bytes, *, final: bool) -> bytes:
         try:
-            return self._decode.decode(data, final).encode()
+            return str(self._decode.decode(data, final)).encode()
         except UnicodeError:
             raise MaskError(f"a text is not in its charset {self._charset[:40]!r}") from None
 
     def _out(self, data: bytes) -> bytes:
         try:
-            return data.decode().encode(self._charset)
+            made: bytes = self._encode.encode(data.decode()) if data else b""
+            return made
         except UnicodeError:
             raise MaskError(f"a text cannot be written in its charset {self._charset[:40]!r}") from None
 
 
-def _decoder(charset: str) -> codecs.IncrementalDecoder:
+def _codec(charset: str) -> Any:
+    """The codec of a charset that every reader reads alike. Raises MaskError."""
     try:
         codec = codecs.lookup(charset)
-        if codec.incrementaldecoder is not None and getattr(codec, "_is_text_encoding", True):
-            return codec.incrementaldecoder("strict")
-    except LookupError:
+        if getattr(codec, "_is_text_encoding", True) and codec.name.replace("_", "-") not in _NOT_READ:
+            same = codec.name.startswith(_WIDE) or codec.decode(_ASCII)[0] == _ASCII.decode()
+            if same and codec.incrementaldecoder is not None and codec.incrementalencoder is not None:
+                return codec
+    except (LookupError, UnicodeError):
         pass
     raise MaskError(f"a text in the charset {charset[:40]!r} cannot be searched for what is masked")
-
-
-def _plain(text: str) -> str:
-    """Markup with character references as the characters themselves, but for those that markup is made of."""
-
-    def one(match: re.Match[str]) -> str:
-        plain = html.unescape(match[0])
-        return match[0] if plain == match[0] or set(plain) & _STRUCTURE or not plain.isprintable() else plain
-
-    return _REFERENCE.sub(one, text)

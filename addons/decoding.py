@@ -32,9 +32,12 @@ def _decode_one(data: bytes, name: str, limit: int) -> bytes:
         return _inflate(data, 31, limit)
     if name == "deflate":
         try:
-            return _inflate(data, 15, limit)
+            decoded = _inflate(data, 15, limit)
         except CodingError:
             return _inflate(data, -15, limit)
+        if _is_raw_too(data):
+            raise CodingError("the body has two readings as deflate")
+        return decoded
     if name == "zstd":
         return _zstd(data, limit)
     raise CodingError(f"the content coding {name[:40]!r} is not supported")
@@ -59,6 +62,14 @@ def _inflate(data: bytes, window: int, limit: int) -> bytes:
         if data and window != 31:  # only gzip has members that follow each other
             raise CodingError("bytes behind the end of the content coding")
     return b"".join(parts)
+
+
+def _is_raw_too(data: bytes) -> bool:
+    """Whether what decodes as zlib (RFC 1950) begins like bare deflate (RFC 1951), too, as some servers read it."""
+    try:
+        return bool(zlib.decompressobj(-15).decompress(data, 1))
+    except zlib.error:
+        return False
 
 
 def _zstd(data: bytes, limit: int) -> bytes:

@@ -25,7 +25,9 @@ _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TWICE = re.compile(r"%[0-9A-Fa-f]{2}")
 _NAME_TRICKS = str.maketrans(" .[-", "____")  # PHP reads the first three in a field's name as `_`
-_METHOD_FIELDS = frozenset({"_method", "x_http_method_override", "x_http_method", "x_method_override", "$httpmethod"})
+_METHOD_FIELDS = frozenset(
+    {"_method", "x_http_method_override", "x_http_method", "x_method_override", "$httpmethod", "_httpmethod"}
+)
 _METHOD_PART = re.compile(
     rb"(?i)\bname(?:\*\d|\*?\s*=\s*(?:[\w-]*'[\w-]*')?[\"']?\s*(?:[ ._\[]method|x-http-method|x-method-override)\b)"
 )
@@ -61,7 +63,7 @@ def read_path(raw: str) -> str:
         raise HeadError(400, "the path holds a backslash or a control character")
     if _TWICE.search(path):
         raise HeadError(400, "the path is percent-encoded twice")
-    segments = path.split("/")
+    segments = {segment.partition(";")[0].strip() for segment in path.split("/")}  # `..;` is `..` to some
     if "." in segments or ".." in segments:
         raise HeadError(400, "the path holds dot segments", "send the path that is meant")
     while "//" in path:
@@ -136,16 +138,41 @@ def _is_rpc_batch(body: bytes) -> bool:
 
 
 def check_form(content_type: str, body: bytes) -> None:
-    """A form field that overrides the method is refused. Raises HeadError."""
+    """A form field, or a member of JSON, that overrides the method is refused. Raises HeadError.
+
+    A body without a type is read as a form by some (Rack).
+    """
     kind = content_type.lower().lstrip()
-    if kind.startswith("application/x-www-form-urlencoded"):
+    if "json" in kind:
+        found = _names_method(body)
+    elif not kind or kind.startswith("application/x-www-form-urlencoded"):
         parts = _SEPARATORS.split(body.decode("utf-8", "replace"))
         found = any(_is_method_field(unquote_plus(part.partition("=")[0])) for part in parts)
     else:
         plain = unquote_to_bytes(body.replace(b"\\", b""))
         found = kind.startswith("multipart/") and _METHOD_PART.search(plain) is not None
     if found:
-        raise HeadError(400, "a form field asks for another method than the one decided on", "use that method itself")
+        raise HeadError(
+            400, "a field of the body asks for another method than the one decided on", "use that method itself"
+        )
+
+
+def _names_method(body: bytes) -> bool:
+    """Whether JSON has a member by which frameworks (Laravel) let a body choose another method."""
+    if b"ethod" not in body.lower() and b"\\u" not in body:
+        return False
+    try:
+        pairs = json.loads(body, object_pairs_hook=_Members)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(pairs, _Members) and any(
+        _is_method_field(name) and isinstance(value, str) and value.strip().upper() in _READS | _WRITES
+        for name, value in pairs
+    )
+
+
+class _Members(list[tuple[str, object]]):
+    """A JSON object with all its members, in order."""
 
 
 def _is_method_field(name: str) -> bool:

@@ -88,7 +88,7 @@ class ResponseMasks:
             fields = response.trailers.fields
             response.trailers = http.Headers([(n, clean_bytes(masks, v, exchange.masked)) for n, v in fields])
 
-    def message(self, exchange: Exchange, content: bytes) -> bytes:
+    def message(self, exchange: Exchange, content: bytes, *, is_text: bool = True) -> bytes:
         """A WebSocket message of the server. Raises MaskError where it cannot be searched."""
         masks = self.of(exchange)
         if masks is None:
@@ -97,6 +97,8 @@ class ResponseMasks:
         try:
             return mask_json_text(content, masks, found)
         except MaskError:  # no JSON: any other text
+            if masks.json_paths and not is_text:
+                raise MaskError("a binary message that is no JSON cannot be masked by path") from None
             mask = body_mask("text/plain", masks)
             clean = mask.feed(content) + mask.finish()
             add(found, mask.found)

@@ -15,6 +15,7 @@ from onrecord.addons.http_command import build_command
 from onrecord.addons.response_masks import ResponseMasks
 from onrecord.addons.waiting import decided
 from onrecord.addons.websocket_layer import REFUSAL
+from onrecord.policies.masking import MaskError
 from onrecord.policies.model import Outcome, body_text
 from onrecord.recordings.approvals.bound import DATA, PLAIN, Bound
 from onrecord.recordings.auditor import Auditor, Decision, elapsed_ms
@@ -50,7 +51,11 @@ class WebSockets:
         message = socket.messages[-1]
         socket.messages.clear()
         if not message.from_client:
-            message.content = self._scrub(exchange, message.content)
+            try:
+                message.content = self._scrub(exchange, message.content, is_text=message.is_text)
+            except MaskError as error:
+                self._hold_back(flow, exchange, message, f"a message of the server was held back: {error}")
+                return None
             self._record_answer(exchange, message)
             return None
         return self._decide(flow, exchange, message)
@@ -61,7 +66,10 @@ class WebSockets:
         if exchange is None or exchange.decision is None or socket is None:
             raise RuntimeError("a WebSocket nobody asked for")
         if socket.close_reason:
-            socket.close_reason = self._scrub(exchange, socket.close_reason.encode()).decode("utf-8", "replace")
+            try:
+                socket.close_reason = self._scrub(exchange, socket.close_reason.encode()).decode("utf-8", "replace")
+            except MaskError:
+                socket.close_reason = ""
         if exchange.finished:
             return
         self._auditor.finish(
@@ -79,9 +87,19 @@ class WebSockets:
         )
         exchange.finished = True
 
-    def _scrub(self, exchange: Exchange, data: bytes) -> bytes:
+    def _scrub(self, exchange: Exchange, data: bytes, *, is_text: bool = True) -> bytes:
         credential = self._credential(exchange.route)
-        return self._masks.message(exchange, data if credential is None else credential.scrub(data))
+        data = data if credential is None else credential.scrub(data)
+        return self._masks.message(exchange, data, is_text=is_text)
+
+    def _hold_back(self, flow: http.HTTPFlow, exchange: Exchange, message: WebSocketMessage, reason: str) -> None:
+        """What cannot be searched is not delivered, and ends the conversation."""
+        message.content = b""
+        message.drop()  # type: ignore[no-untyped-call]
+        flow.metadata[REFUSAL] = reason
+        if exchange.decision is not None and not exchange.finished:
+            exchange.finished = True
+            self._auditor.abort(exchange.decision, reason)
 
     def _record_answer(self, exchange: Exchange, message: WebSocketMessage) -> None:
         decision = exchange.decision

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from onrecord.policies.masking.detectors import Detectors
 from onrecord.policies.masking.errors import MaskError
@@ -13,6 +16,7 @@ from onrecord.policies.masking.names import REDACTED
 from onrecord.policies.masking.rules import Rule
 
 _States = tuple[frozenset[int], ...]
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def mask_json(value: object, masks: Masks, found: dict[str, int]) -> object:
@@ -50,7 +54,23 @@ class _Walk:
                 )
                 for i, item in enumerate(value)
             ]
+        if isinstance(value, str):
+            return self._text(value, states)
         return self._leaf(value)
+
+    def _text(self, value: str, states: _States) -> str:
+        """A string; where it holds JSON itself, what paths and detectors find in that."""
+        if value.lstrip()[:1] in ("{", "["):
+            try:
+                inner = json.loads(value, object_pairs_hook=_unique, parse_float=Decimal, parse_int=Decimal)
+            except (ValueError, ArithmeticError):
+                inner = None
+            if inner:
+                before = sum(self._found.values())
+                masked = self.value(inner, tuple(reached | {0} for reached in states))
+                if sum(self._found.values()) != before:
+                    return _encode(masked).decode()
+        return value if self._detectors is None else self._detectors.clean(value, self._found)
 
     def _object(self, value: dict[Any, Any], states: _States) -> dict[str, object]:
         made: dict[str, object] = {}
@@ -64,8 +84,6 @@ class _Walk:
     def _leaf(self, value: Any) -> object:
         if self._detectors is None or value is None or isinstance(value, bool):
             return value
-        if isinstance(value, str):
-            return self._detectors.clean(value, self._found)
         text = format(value, "f") if isinstance(value, Decimal) and value.is_finite() else str(value)
         return value if self._detectors.clean(text, self._found) == text else None
 
@@ -83,6 +101,13 @@ class _Walk:
         if isinstance(value, list | tuple):
             return [self._masked(item, rule) for item in value]
         return rule.apply(value) if isinstance(value, str) else None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise MaskError("a name stands twice in JSON within a string")
+    return made
 
 
 def _free(name: str, taken: dict[str, object]) -> str:

@@ -26,6 +26,20 @@ BODIES = [
     ("application/xml", f"<a href='mailto:{MAIL}'>qzxjkv&#x40;wvutsrq.example</a>"),
     ("text/csv", f"id,mail\r\n1,{MAIL}\r\n"),
     ("application/x-www-form-urlencoded", "mail=qzxjkv%40wvutsrq.example&b=1"),
+    (
+        "application/x-www-form-urlencoded",
+        "a=1&%6dail=%71zxjkv%40%77vutsrq.example&user%5Bsecret%5D=hush&x=%7B%22secret%22:%22hush%22}",
+    ),
+    (
+        "application/json",
+        '{"inner": "{\\"secret\\": \\"hush\\", \\"a\\": [\\"qzxjkv\\\\u0040wvutsrq.example\\"]}"}',
+    ),
+    ("application/javascript", 'f("qzxjkv\\u0040wvutsrq.example", "qzxjkv\\x40wvutsrq.example")'),
+    ("text/html", "<p>qzxjkv&#64wvutsrq.example"),
+    (
+        "text/event-stream",
+        'id: qzxjkv\\u0040wvutsrq.example\n\r\ndata: {"secret": "hush"}\r\n\ndata: {"secret": "hush"}\r\r',
+    ),
     ("text/event-stream", f'event: x\ndata: {{"secret": "hush", "m": "{MAIL}"}}\n\ndata: [DONE]\n\n'),
 ]
 
@@ -67,6 +81,10 @@ def test_numbers_keep_their_digits_and_untouched_documents_their_bytes():
         ("application/json", b"\xff\xfe{\x00}\x00"),
         ("text/plain; charset=utf-8", b"\xff"),
         ("application/x-ndjson", b"{}\n{"),
+        ("application/json", b'{"a": "{\\"secret\\": 1, \\"secret\\": 2}"}'),
+        ("text/plain", "qzxjkv@wvutsrq.example".encode("utf-16-le")),
+        ("application/x-www-form-urlencoded", b"a=%ff"),
+        ("application/xml", b'<!DOCTYPE a [<!ENTITY at "@">]><a>qzxjkv&at;wvutsrq.example</a>'),
     ],
 )
 def test_what_cannot_be_read_as_what_it_says_is_refused(content_type: str, body: bytes):
@@ -84,6 +102,11 @@ def test_what_cannot_be_read_as_what_it_says_is_refused(content_type: str, body:
         "application/grpc",
         "multipart/mixed",
         "text/plain; charset=hex",
+        "text/plain; charset=cp037",
+        "text/plain; charset=utf-7",
+        "text/plain; charset=unicode_escape",
+        "application/json, text/plain",
+        "application/json/x",
     ],
 )
 def test_what_cannot_be_searched_is_refused(content_type: str):
@@ -102,3 +125,41 @@ def test_masks_without_detectors_leave_text_alone():
     only_paths: Masks = masks_of((MaskConfig(json_paths=("$.a",)),), b"k" * 32)
     mask = body_mask("text/plain", only_paths)
     assert mask.feed(b"abc\n") + mask.finish() == b"abc\n"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/plain", '{"secret": "hush"}'),
+        ("text/html", '<script>x = {secret: "hush"}</script>'),
+        ("text/html", "<pre>{&quot;SECRET&quot;: 1}</pre>"),
+        ("text/html", '<input name="secret" value="hush">'),
+        ("application/javascript", 'cb({"\\u0073ecret":"hush"})'),
+        ("application/xml", "<a:secret>hush</a:secret>"),
+        ("application/xml", "<a secret='hush'/>"),
+        ("application/yaml", "secret: hush"),
+        ("text/csv", "id,secret\n1,hush\n"),
+        ("text/tab-separated-values", "secret\tid\nhush\t1\n"),
+        ("text/event-stream", 'data: {"a": 1}\ndata: {"secret": "hush"}\n\n'),
+        ("text/event-stream", '\ufeffdata: {"secret": "hush"}\n\n'),
+        ("text/event-stream", 'data: {"secret": "hush"\n\n'),
+        ("application/x-www-form-urlencoded", "a=1;secret=hush"),
+    ],
+)
+def test_text_that_names_a_member_masked_by_path_is_refused(content_type: str, body: str):
+    for pieces in ([body.encode()], [bytes([one]) for one in body.encode()]):
+        with pytest.raises(MaskError):
+            masked(content_type, pieces)
+
+
+def test_a_path_without_a_name_leaves_only_json():
+    masks = masks_of((MaskConfig(json_paths=("$.*",)),), b"k" * 32)
+    with pytest.raises(MaskError):
+        body_mask("text/plain", masks)
+    assert body_mask("application/json", masks).feed(b"{}") == b""
+
+
+def test_text_that_spells_no_finding_keeps_its_bytes():
+    body = r"C:\users\x41 \u0041 &#65; ü"
+    assert masked("text/html", [body.encode()]).decode() == body
+    assert masked("text/plain; charset=utf-16", [body.encode("utf-16")]) == body.encode("utf-16")

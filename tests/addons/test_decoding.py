@@ -35,3 +35,15 @@ def test_a_bomb_stops_at_the_bound(coding: str) -> None:
     bombs = {"gzip": gzip.compress(zeros), "deflate": zlib.compress(zeros), "zstd": zstandard.compress(zeros)}
     with pytest.raises(CodingError):
         decode_body(bombs[coding], coding, 100_000)
+
+
+def test_a_body_that_is_zlib_and_bare_deflate_at_once_is_refused():
+    length = 0x809C  # as bare deflate: a stored block of the bytes behind the first five
+    kept = length ^ 0xFFFF  # as zlib: one of the bytes behind the first seven
+    text = b"seen by the gateway".ljust(kept)
+    data = b"\x78\x9c\x80" + kept.to_bytes(2, "little") + length.to_bytes(2, "little") + text + b"\x03\x00"
+    data += zlib.adler32(text).to_bytes(4, "big")
+    assert zlib.decompress(data) == text
+    assert zlib.decompressobj(-15).decompress(data)[:2] != text[:2]
+    with pytest.raises(CodingError):
+        decode_body(data, "deflate", 1 << 20)

@@ -70,6 +70,12 @@ def test_a_path_encoded_twice_is_refused_whatever_it_hides(raw: str) -> None:
         read_path(raw)
 
 
+@pytest.mark.parametrize("raw", ["/a/..%3B/admin", "/a/..%3Bx=1/admin", "/a/.%20/admin"])
+def test_a_dot_segment_with_what_servers_cut_off_is_refused(raw: str) -> None:
+    with pytest.raises(HeadError):
+        read_path(raw)
+
+
 FORM, PARTS = "application/x-www-form-urlencoded; charset=utf-8", "multipart/form-data; boundary=b"
 
 
@@ -88,6 +94,11 @@ FORM, PARTS = "application/x-www-form-urlencoded; charset=utf-8", "multipart/for
         (PARTS, b"--b\r\nContent-Disposition: form-data; name*=UTF-8''%5Fmethod\r\n\r\nDELETE\r\n--b--"),
         (PARTS, b'--b\r\nContent-Disposition: form-data; name*0="_me"; name*1="thod"\r\n\r\nDELETE\r\n--b--'),
         (PARTS, b'--b\r\nContent-Disposition: form-data; name=".method"\r\n\r\nDELETE\r\n--b--'),
+        ("", b"_method=DELETE"),
+        (FORM, b"_HttpMethod=PATCH"),
+        ("application/json", b'{"a": 1, "_method": "delete"}'),
+        ("application/vnd.api+json", b'{"\\u005fmethod": "PUT"}'),
+        ("application/json", b'{"_method": "x", "_method": "DELETE"}'),
     ],
 )
 def test_a_form_field_that_chooses_another_method_is_refused_in_any_spelling(kind: str, body: bytes) -> None:
@@ -102,6 +113,8 @@ def test_a_form_field_that_chooses_another_method_is_refused_in_any_spelling(kin
         (PARTS, b'--b\r\nContent-Disposition: form-data; name="payment_method"\r\n\r\ncard\r\n--b--'),
         (PARTS, b'--b\r\nContent-Disposition: form-data; name="a"; filename="_method"\r\n\r\n_method\r\n--b--'),
         ("application/json", b'{"_method": "x"}'),
+        ("application/json", b'{"a": {"_method": "DELETE"}, "method": "DELETE"}'),
+        ("application/json", b'["_method"'),
     ],
 )
 def test_fields_that_only_resemble_a_method_pass(kind: str, body: bytes) -> None:
