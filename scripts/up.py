@@ -284,7 +284,7 @@ def up(
         bool, typer.Option(help="Skip the check that nobody else can write configuration, policies and state.")
     ] = False,
 ) -> None:
-    """Run the gateway: recorder, HTTP gateway and PostgreSQL shim. Ctrl-C or SIGTERM drains it.
+    """Run the gateway: recorder, HTTP gateway, PostgreSQL and SSH shims, approval page. Ctrl-C or SIGTERM drains it.
 
     Example: onrecord up -c mitm.toml
     """
