@@ -31,8 +31,8 @@ def ruling_of(lineage: Lineage, masks: Masks, rules: MaskedRules) -> Ruling | No
             lineage.predicates,
             masks,
             unsure=lineage.unsure_predicates,
-            what="the command chooses, orders or groups rows by",
-            hint="filter and order by another column",
+            what="the command chooses, orders, groups or computes by",
+            hint="filter and order by another column, and select this one as it is",
         ),
         _one(
             rules.flows,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from onrecord.policies.sql.lineage.functions import Call
+from onrecord.policies.sql.lineage.partial import free, safe_cast, simple, total
 from onrecord.policies.sql.lineage.scopes import Env, Item
 from onrecord.policies.sql.lineage.tracer import Tracer
 from onrecord.policies.sql.lineage.values import NOTHING, UNKNOWN, Node, Value, merged, strings
@@ -22,6 +23,7 @@ _LEAVES = words(
 )
 _QUERIES = frozenset({"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
 _OWN = Value(UNKNOWN.sources, False, True)  # what a call that keeps something returns: it does not decide the call
+_PARSING = frozenset({"JsonParseExpr", "JsonFuncExpr"})  # they fail for what is no JSON, or has another form
 # Kinds of A_Expr whose name is no operator.
 _NAMED = frozenset({"AEXPR_BETWEEN", "AEXPR_NOT_BETWEEN", "AEXPR_BETWEEN_SYM", "AEXPR_NOT_BETWEEN_SYM"})
 
@@ -164,20 +166,35 @@ def _call(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
     if "over" in fields:
         values.append(window(tracer, fields["over"], env))
         tracer.facts.predicate(values[0])
-    parts: list[Node] = [{key: fields[key]} for key in ("args", "agg_order", "agg_filter") if key in fields]
+    if "agg_filter" in fields:
+        values.append(deciding(tracer, [fields["agg_filter"]], env))
+    own = bool(named) and tracer.functions.own(tuple(named))
+    rest: list[Node] = list(fields.get("agg_order", []))
+    chosen: list[Node] = []
+    for place, part in enumerate(fields.get("args", [])):
+        (rest if own and free(named[-1], place, part) else chosen).append(part)
+    if chosen:
+        values.append(deciding(tracer, chosen, env))
     if call.keeps or call.multiplies:
-        inner: list[Value] = []
-        _collect(tracer, parts, env, inner)
-        arguments = merged(inner)
-        values.append(arguments)
+        _collect(tracer, rest, env, values)
+        arguments = merged(values)
     else:
-        stack.extend(parts)
+        stack.extend(rest)
         arguments = NOTHING
     note(tracer, call, arguments)
     result = merged(values)
     if not call.unsure:
         return result
     return Value(result.sources, False, True) if result.sources or not call.keeps else _OWN
+
+
+def deciding(tracer: Tracer, nodes: list[Node], env: Env) -> Value:
+    """Parts of an expression that decide whether it fails, or which other parts are evaluated."""
+    values: list[Value] = []
+    _collect(tracer, nodes, env, values)
+    value = merged(values)
+    tracer.facts.predicate(value)
+    return value
 
 
 def window(tracer: Tracer, fields: Node, env: Env) -> Value:
@@ -188,11 +205,60 @@ def window(tracer: Tracer, fields: Node, env: Env) -> Value:
     return merged(found)
 
 
-def _expression(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:  # noqa: ARG001
-    _children(fields, stack, "name")
-    if fields.get("kind") in _NAMED or tracer.functions.operator(tuple(strings(fields.get("name", []))) or ("=",)):
+def _expression(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
+    parts = tuple(strings(fields.get("name", []))) or ("=",)
+    if fields.get("kind") in _NAMED:
+        _children(fields, stack, "name")
         return NOTHING
-    return UNKNOWN
+    own = tracer.functions.own_operator(parts)
+    chosen: list[Node] = []
+    for side in ("lexpr", "rexpr"):
+        if side in fields:
+            any_value = own and total(parts[-1], left=side == "lexpr")
+            (stack if any_value else chosen).append(fields[side])
+    value = deciding(tracer, chosen, env) if chosen else NOTHING
+    if tracer.functions.operator(parts):
+        return value
+    return Value(value.sources, False, True)
+
+
+def _bool(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
+    parts = fields.get("args", [])
+    if len(parts) > 1:  # whether the others are evaluated
+        return deciding(tracer, parts, env)
+    stack.extend(parts)
+    return NOTHING
+
+
+def _case(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
+    branches = [part["CaseWhen"] for part in fields.get("args", []) if "CaseWhen" in part]
+    stack.extend([branch["result"] for branch in branches if "result" in branch])
+    if "defresult" in fields:
+        stack.append(fields["defresult"])
+    tests = [branch["expr"] for branch in branches if "expr" in branch]
+    return deciding(tracer, [*tests, *([fields["arg"]] if "arg" in fields else [])], env)
+
+
+def _coalesce(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
+    parts = fields.get("args", [])
+    if all(simple(part) for part in parts[1:]):
+        stack.extend(parts)
+        return NOTHING
+    stack.append(parts[-1])
+    return deciding(tracer, parts[:-1], env)
+
+
+def _xml(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
+    if fields.get("op") in ("IS_XMLPARSE", "IS_XMLPI"):
+        return deciding(tracer, [{"args": fields.get("args", [])}], env)
+    _children(fields, stack)
+    return NOTHING
+
+
+def _key_value(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
+    if "value" in fields:
+        stack.append(fields["value"])
+    return deciding(tracer, [fields["key"]], env) if "key" in fields else NOTHING
 
 
 def _sublink(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
@@ -205,10 +271,14 @@ def _sublink(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value
     return Value(value.sources, False, value.unsure or unsure)
 
 
-def _cast(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:  # noqa: ARG001
+def _cast(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:
+    value = NOTHING
     if "arg" in fields:
-        stack.append(fields["arg"])
-    return NOTHING if tracer.functions.casts() else UNKNOWN
+        if safe_cast(fields):
+            stack.append(fields["arg"])
+        else:
+            value = deciding(tracer, [fields["arg"]], env)
+    return value if tracer.functions.casts() else Value(value.sources, False, True)
 
 
 def _sort(tracer: Tracer, fields: Node, stack: list[Node], env: Env) -> Value:  # noqa: ARG001
@@ -224,6 +294,8 @@ def _syntax(node: str) -> Callable[[Tracer, Node, list[Node], Env], Value]:
         name = function_of(node, fields)
         if name and tracer.functions.overloads((name,)):
             return _call(tracer, {"funcname": [{"String": {"sval": name}}], "args": [fields]}, stack, env)
+        if node in _PARSING:
+            return deciding(tracer, [dict.fromkeys(("parts",), fields)], env)
         _children(fields, stack)
         return NOTHING
 
@@ -235,6 +307,11 @@ _HANDLERS: dict[str, Callable[[Tracer, Node, list[Node], Env], Value]] = {
     "ColumnRef": _column,
     "A_Indirection": _indirection,
     "FuncCall": _call,
+    "BoolExpr": _bool,
+    "CaseExpr": _case,
+    "CoalesceExpr": _coalesce,
+    "XmlExpr": _xml,
+    "JsonKeyValue": _key_value,
     "A_Expr": _expression,
     "SubLink": _sublink,
     "TypeCast": _cast,

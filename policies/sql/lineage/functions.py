@@ -151,6 +151,17 @@ class Functions:
         schemas = parts[-2:-1] if len(parts) > 1 else self._path
         return [overload for schema in schemas for overload in self._overloads(schema, parts[-1])]
 
+    def own(self, parts: tuple[str, ...]) -> bool:
+        """Whether only PostgreSQL's own function of that name can be meant, or that of an extension."""
+        if len(parts) > 1:
+            return parts[-2] == "pg_catalog"
+        return parts[-1] in _BUILT_INS and all(overload.extension for overload in self.overloads(parts))
+
+    def own_operator(self, parts: tuple[str, ...]) -> bool:
+        """Whether only PostgreSQL's own operator of that name can be meant, or one of an extension's functions."""
+        found = self._catalog.operators_by_name.get(parts[-1], ()) if self._catalog is not None else ()
+        return all(all(one.extension for one in self.overloads(tuple(op.function.split(".", 1)))) for op in found)
+
     def field(self, name: str) -> Call:
         """`(x).name`: a field of a row, or else the call `name(x)`."""
         if name in _BUILT_INS or self._catalog is None or name in self._catalog.functions_by_bare_name:

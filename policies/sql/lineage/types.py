@@ -39,8 +39,9 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
       is unsure.
     - `predicates`: columns that decide which rows, in which order or in which groups: WHERE, JOIN, HAVING, GROUP BY,
       ORDER BY, DISTINCT, set operations other than UNION ALL, window clauses, LIMIT, arguments of functions that return
-      sets, ON CONFLICT, MERGE conditions, at any depth of the text. What the definition of a view filters by is the
-      choice of its owner and is not in it; the outputs of a view carry the sources of their values only.
+      sets, ON CONFLICT, MERGE conditions, at any depth of the text; and those that decide whether an expression fails
+      or which of its parts are evaluated, wherever it stands (partial.py). What the definition of a view filters by
+      is the choice of its owner and is not in it; the outputs of a view carry the sources of their values only.
     - `flows`: columns whose values go somewhere other than the result: INSERT … SELECT, UPDATE … SET/FROM, MERGE,
       CREATE TABLE AS, SELECT INTO, views and materialised views, COPY to files and programs, NOTIFY, set_config, large
       objects, functions that write, EXPLAIN of a statement that reads them; columns that are renamed or moved. A value

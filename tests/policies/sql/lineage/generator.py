@@ -339,6 +339,7 @@ class Generator:
             f"ascii({self.text(scope, depth - 1)})",
             f"(({self.json(scope, depth - 1)})->>'n')::int",
             f"CASE WHEN {self.boolean(scope, depth - 1)} THEN 1 ELSE 0 END",
+            f"9 / (122 - ascii({self.text(scope, depth - 1)}))",  # fails for what begins with a z
             f"(dense_rank() OVER (ORDER BY {self.text(scope, 0)}))::int",
         ]
         if depth > 1:
