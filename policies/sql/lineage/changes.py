@@ -71,7 +71,7 @@ def _after(target: Item, written: _Written, every: list[Value]) -> Result:
 
 
 def _kept(new: Value, own: Value) -> bool:
-    return not new.unsure and new.sources <= own.sources
+    return not new.unsure and (not new.sources or (new.plain and new.sources <= own.sources))
 
 
 def _returning(tracer: Tracer, fields: Node, env: Env, target: Item, written: _Written, every: list[Value],

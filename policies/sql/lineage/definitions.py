@@ -121,6 +121,8 @@ def _alter(tracer: Tracer, fields: Node, env: Env) -> None:
         kind, definition = command.get("subtype", ""), command.get("def") or {}
         own = item.find(command.get("name", ""))
         into = own.sources if own is not None else frozenset()
+        if kind == "AT_AlterColumnType":  # whether all values fit is told; of a domain anyone can say what fits
+            _keys(tracer, item, [command.get("name", "")])
         if kind in _MOVES:
             below = definition.get("ColumnDef", {}).get("raw_default") if "ColumnDef" in definition else definition
             tracer.facts.flow(value_of(tracer, below, env), into)

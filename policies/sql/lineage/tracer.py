@@ -34,8 +34,12 @@ class Facts:
         self.unsure_predicates = self.unsure_predicates or value.unsure
 
     def flow(self, value: Value, into: frozenset[str] = EMPTY) -> None:
-        """`value` goes into a column that whoever reads it sees under all the names `into`: those are no flow."""
-        self.flows.update(value.sources - into)
+        """`value` goes into a column that whoever reads it sees under all the names `into`: those are no flow, if it is
+        the value of that column as it stands.
+
+        What an expression makes of it is one: it could move what is hidden of the value to where it is shown.
+        """
+        self.flows.update(value.sources - into if value.plain else value.sources)
         self.unsure_flows = self.unsure_flows or value.unsure
 
     def add(self, other: Facts) -> None:

@@ -45,7 +45,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     - `flows`: columns whose values go somewhere other than the result: INSERT … SELECT, UPDATE … SET/FROM, MERGE,
       CREATE TABLE AS, SELECT INTO, views and materialised views, COPY to files and programs, NOTIFY, set_config, large
       objects, functions that write, EXPLAIN of a statement that reads them; columns that are renamed or moved. A value
-      that goes into the one column that it comes from is no flow.
+      that goes as it stands into the one column that it comes from is no flow; an expression over it is.
     - `unsure_predicates`, `unsure_flows`: they may also depend on columns that are not known.
     - `name`, `use`: the prepared statement or cursor that the statement makes ("prepares", "declares") or returns rows
       of ("executes", "fetches"), also below EXPLAIN and CREATE TABLE AS. Where it makes one, `inner` is what EXECUTE
