@@ -54,6 +54,7 @@ class Follower:
     def __init__(self, folder: Path, known: dict[str, JournalState]) -> None:
         self._folder = folder
         self.known = dict(known)
+        self.behind = False  # whether the last look left something that stood there already
         self._files: dict[str, int] = {}
         self._stalled: dict[str, tuple[int, float]] = {}
         self._begun: dict[bytes, str] = {}
@@ -81,11 +82,15 @@ class Follower:
         found: list[Progress] = []
         names = self.names()
         behind: set[str] = set()
+        self.behind = False
         for name in names:
             state = self.known.get(name)
             process = name.rpartition("-")[0]
             # an outcome never comes before its command: a process's files are read one after the other
-            if limit <= 0 or (state is not None and state.done) or process in behind:
+            if (state is not None and state.done) or process in behind:
+                continue
+            if limit <= 0:
+                self.behind = True
                 continue
             progress = self._look(name, state, limit)
             if progress is not None:
@@ -200,6 +205,7 @@ class Follower:
             data += _read_at(fd, state.position + len(data), min(most, size - state.position) - len(data))
             leaves, position, chain, error = _frames(data, state, limit)
         if leaves:
+            self.behind = self.behind or position < size
             self._stalled.pop(name, None)
             return Progress(leaves, state._replace(position=position, chain=chain), [])
         at_end = state.position + len(data) >= size

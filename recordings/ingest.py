@@ -46,6 +46,11 @@ class Ingest:
         """Number of records in the store."""
         return self._store.size
 
+    @property
+    def behind(self) -> bool:
+        """Whether more stood in the journals than the last step took in."""
+        return self._follower.behind
+
     def close(self) -> None:
         """Publish what is signed and let go of everything."""
         try:

@@ -180,3 +180,44 @@ def test_empty_journals_that_follow_each_other_have_no_heir(tmp_path: Path) -> N
     assert all(state.done for state in follower.known.values())
     assert follower.heir(follower.known["gateway-0.journal"]) is None
     follower.close()
+
+
+def test_it_says_whether_more_stands_in_the_journals_than_one_look_took(tmp_path: Path) -> None:
+    for name in ("gateway-0", "postgres-0"):
+        seed = name.encode().ljust(32, b"s")
+        frame, chain = encode_frame(seed, Kind.GAP, NO_ID, NO_ID, NO_ID, 1, b"a")
+        second, _ = encode_frame(chain, Kind.GAP, NO_ID, NO_ID, NO_ID, 1, b"b")
+        (tmp_path / f"{name}.journal").write_bytes(file_header(seed) + frame + second)
+    follower = Follower(tmp_path, {})
+
+    def look(limit: int) -> tuple[int, bool]:
+        found = follower.poll(limit)
+        for progress in found:
+            follower.accept(progress.state)
+        return sum(len(progress.leaves) for progress in found), follower.behind
+
+    assert look(3) == (2, True)  # the other file was not looked at
+    while look(100)[0]:
+        pass
+    assert look(100) == (0, False)
+    follower.close()
+
+
+def test_large_records_are_read_to_the_end_in_several_looks(tmp_path: Path) -> None:
+    data, chain = [file_header(SEED)], SEED
+    for number in range(12):
+        payload = bytes([number]) * (5_000_000 if number == 7 else 700_000)
+        frame, chain = encode_frame(chain, Kind.GAP, NO_ID, NO_ID, NO_ID, 1, payload)
+        data.append(frame)
+    (tmp_path / "gateway-0.journal").write_bytes(b"".join(data))
+    follower, leaves, behind = Follower(tmp_path, {}), list[int](), list[bool]()
+    for _ in range(12):
+        for progress in follower.poll(100):
+            leaves += [leaf[-1] for leaf in progress.leaves]
+            follower.accept(progress.state)
+            assert not progress.notes
+        behind.append(follower.behind)
+    assert leaves == list(range(12))
+    assert True in behind
+    assert not behind[-1]
+    follower.close()

@@ -20,7 +20,7 @@ from onrecord.recordings.control import ControlClient
 from onrecord.recordings.evidence.custody import checkpoints_path, vkey_path
 from onrecord.recordings.evidence.verify import verify
 from onrecord.recordings.queries import Filters, Reader
-from onrecord.recordings.recorder import run_recorder
+from onrecord.recordings.recorder import BUSY, next_pause, run_recorder
 from tests.helpers import Setup, make_config, wait_until
 from tests.recordings.samples import Writer
 
@@ -80,6 +80,14 @@ def test_it_takes_in_while_it_runs_and_the_rest_when_it_is_told_to_end(setup: Se
     report = verify(setup.store, checkpoints_path(setup.state), vkey_path(setup.state).read_text())
     assert report.ok, report.damage
     assert setup.store.stat().st_mode & 0o077 == 0
+
+
+def test_it_waits_for_more_where_many_come_and_never_while_it_is_behind() -> None:
+    assert next_pause(2000, behind=True) == 0.0
+    assert next_pause(1, behind=True) == 0.0  # one large record of many
+    assert 0 < next_pause(0, behind=True) <= 0.05  # what stands there is no whole frame yet: no idle loop
+    assert next_pause(1, behind=False) == next_pause(0, behind=False) <= 0.05
+    assert next_pause(1, behind=False) < next_pause(BUSY, behind=False) == next_pause(2000, behind=False) <= 0.25
 
 
 def test_a_second_recorder_does_not_start(setup: Setup, recorder: Recorder) -> None:
