@@ -2,7 +2,8 @@
 may be a value in them is taken out unless the client said it itself. Pure.
 
 The server quotes values in its messages and escapes nothing in them: from the first quote that opens something not
-known up to the last quote of the text is one value.
+known up to the last quote of the text is one value. It may speak another language (lc_messages, which only its owner
+sets): nothing is passed on because of what it says in English.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Cleaner = Callable[[str, Found], str]
 
 _TEXTS = b"MDHWq"  # message, detail, hint, where, internal query
 _NAMES = b"stcdn"  # schema, table, column, data type, constraint
-_TOLD = re.compile(r"\bat RAISE\b|\bat ASSERT\b")
+_TOLD = re.compile(r"\b(?:RAISE|ASSERT)\b")
 _OWN_CODE = re.compile(r"\bfunction\b.*\bline\b|\bSQL (?:statement|function|expression)\b|\bPL/")
 _KEY = re.compile(r"(.*?\bKey \()(.*?)(\)=\().*(\).*)", re.DOTALL)
 _ROW = re.compile(r"(.*?\b[Rr]ow contains \().*(\).*)", re.DOTALL)
@@ -132,20 +133,30 @@ def _detail(text: str, said: list[str], names: frozenset[str]) -> str:
     return REDACTED
 
 
+# As messages of PostgreSQL are translated; French has spaces inside of them.
+_QUOTES = (
+    ('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("\u201e", "\u201c"), ("\u00bb", "\u00ab"), ("\u00ab", "\u00bb"),
+    ("\u2018", "\u2019"), ("\u300c", "\u300d"),
+)  # fmt: skip
+_SPACES = " \u00a0\u202f"
+
+
 def _quoted_tail(text: str, said: list[str], names: frozenset[str]) -> str:
     return _quoted(text, said, names)
 
 
 def _quoted(text: str, said: list[str], names: frozenset[str]) -> str:
     """`text` with what stands in quotes taken out, unless it is known."""
-    for quote in ('"', "'", "\u201c"):
-        last = text.rfind("\u201d" if quote == "\u201c" else quote)
-        at = text.find(quote)
+    for opening, closing in _QUOTES:
+        last = text.rfind(closing)
+        at = text.find(opening)
+        if 0 <= text.find(closing) < at and opening != closing:
+            continue  # the other way round: »so« and «so»
         while 0 <= at < last:
-            end = text.find(quote if quote != "\u201c" else "\u201d", at + 1)
-            inner = text[at + 1 : end]
+            end = text.find(closing, at + 1)
+            inner = text[at + 1 : end].strip(_SPACES)
             if inner in names or _said(inner, said):
-                at = text.find(quote, end + 1)
+                at = text.find(opening, end + 1)
                 continue
             text = text[: at + 1] + REDACTED + text[last:]
             break
@@ -161,11 +172,11 @@ def _tail(text: str, said: list[str]) -> str:
 
 
 def _where(text: str, said: list[str]) -> str:
-    """`COPY t, line 1, column c: "…"` and `JSON data, line 1: …` show the data."""
+    """`COPY t, line 1, column c: "…"` and `JSON data, line 1: …` show the data behind their colon."""
     lines = []
     for line in text.split("\n"):
         head, colon, rest = line.partition(": ")
-        shows = colon and re.match(r"(?:JSON data|COPY |line )", line) and not _said(rest.strip('"'), said)
+        shows = colon and REDACTED not in rest and not _said(rest.strip('"'), said)
         lines.append(f"{head}{colon}{REDACTED}" if shows else line)
     return "\n".join(lines)
 

@@ -107,3 +107,36 @@ def test_notifications_hide_what_is_not_known() -> None:
     plain = message(b"A", (7).to_bytes(4, "big") + b"channel\0hello\0")
     assert mask_notification(plain, clean, {}, by_column=True, own=("NOTIFY channel, 'hello'",)) is plain
     assert mask_notification(plain, clean, {}, by_column=False, own=()) is plain
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"C": "22003", "M": "Wert »bob« ist außerhalb des gültigen Bereichs für Typ integer"},
+        {"C": "22003", "M": "el valor «bob» está fuera de rango para el tipo integer"},
+        {"C": "22003", "M": "la valeur « bob » est en dehors des limites pour le type integer"},
+        {"C": "22003", "M": "la valeur «\u00a0bob\u00a0» est en dehors des limites pour le type integer"},
+        {"C": "22003", "M": '値"bob"は型integerの範囲外です'},
+        {"C": "22P02", "M": "ungültige Eingabesyntax für Typ json", "D": "Token »bob« ist ungültig.",
+         "W": "JSON-Daten, Zeile 1: bob..."},
+        {"C": "22P02", "M": "json型の入力構文が不正です", "W": "JSONデータ、1行目: bob..."},
+        {"C": "22P02", "M": "неверный синтаксис для типа json", "W": "данные JSON, строка 1: bob..."},
+        {"C": "22P02", "M": "x", "W": "COPY people, Zeile 1, Spalte email: »bob«"},
+        {"C": "22P02", "M": "x", "W": "COPY people, ligne 1, colonne email : « bob »"},
+        {"C": "23505", "M": "x", "D": "Schlüssel »(email)=(bob)« existiert bereits."},
+        {"C": "23514", "M": "x", "D": "Fehlgeschlagene Zeile enthält (1, bob)."},
+        {"C": "54000", "M": "it is bob", "W": "PL/pgSQL-Funktion f() Zeile 3 bei RAISE"},
+    ],
+)  # fmt: skip
+def test_a_server_of_another_language_tells_no_value(fields: dict[str, str]) -> None:
+    assert "bob" not in " ".join(masked(fields).values())
+
+
+def test_names_of_a_server_of_another_language_stay() -> None:
+    own = ("SELECT email FROM people",)
+    for text in (
+        "Relation »people« existiert nicht",
+        "no existe la relación «people»",
+        "la relation « people » existe",
+    ):
+        assert masked({"C": "42P01", "M": text}, own)["M"] == text
