@@ -19,6 +19,7 @@ _WORDS = "passw|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credenti
 _NAME = re.compile(f"(?i){_WORDS}")
 # Such a name with one of these ends tells where the secret is, or something about it.
 _ABOUT = re.compile(r"(?i)[_-](?:file|path|dir|name|url|uri|ttl|expiry|seconds|enabled|type|length|issuer|audience)$")
+_OPENS = ("{", "[")  # how JSON inside of a string begins
 # The scan of bytes that have not been decoded; quotes are escaped inside of an annotation.
 _SCAN = re2.compile(rf'name[\\]*"\s*:\s*[\\]*"[^"\\]{{0,200}}(?i:{_WORDS})'.encode())  # type: ignore[no-untyped-call]
 
@@ -40,19 +41,42 @@ def env_spots(data: bytes) -> list[tuple[int, int]]:
 
 def mask_env(value: Any, found: dict[str, int], *, mark: bool = True) -> Any:
     """`value` with such values replaced; the same object where there are none."""
-    if isinstance(value, list):
-        items = [mask_env(item, found, mark=mark) for item in value]
-        return items if any(one is not other for one, other in zip(items, value, strict=True)) else value
     if isinstance(value, str):
-        return _inside(value, found)
-    if not isinstance(value, dict):
-        return value
+        return _inside(value, found) if value[:1] in _OPENS else value
+    if isinstance(value, list):
+        return _mask_items(value, found, mark=mark)
+    return _mask_members(value, found, mark=mark) if isinstance(value, dict) else value
+
+
+def _mask_items(value: list[Any], found: dict[str, int], *, mark: bool) -> list[Any]:
+    made: list[Any] | None = None  # a copy is only made of what changes
+    for at, item in enumerate(value):
+        masked = mask_env(item, found, mark=mark)
+        if masked is not item:
+            made = made if made is not None else list(value)
+            made[at] = masked
+    return value if made is None else made
+
+
+def _mask_members(value: dict[str, Any], found: dict[str, int], *, mark: bool) -> dict[str, Any]:
     name, text = value.get("name"), value.get("value")
     if isinstance(name, str) and isinstance(text, str) and text and text != REDACTED and is_secret_env(name):
         found["env"] = found.get("env", 0) + 1
         value = {**value, "value": REDACTED}
-    made = {key: mask_env(item, found, mark=mark) for key, item in value.items()}
-    if all(made[key] is value[key] for key in made):
+    made: dict[str, Any] | None = None
+    for key, item in value.items():
+        if isinstance(item, str):
+            masked: Any = _inside(item, found) if item[:1] in _OPENS else item
+        elif isinstance(item, dict):
+            masked = _mask_members(item, found, mark=mark)
+        elif isinstance(item, list):
+            masked = _mask_items(item, found, mark=mark)
+        else:
+            continue
+        if masked is not item:
+            made = made if made is not None else dict(value)
+            made[key] = masked
+    if made is None:
         return value
     metadata = made.get("metadata")
     if mark and isinstance(metadata, dict) and "items" not in made and "rows" not in made:
@@ -62,8 +86,8 @@ def mask_env(value: Any, found: dict[str, int], *, mark: bool = True) -> Any:
 
 
 def _inside(text: str, found: dict[str, int]) -> str:
-    """JSON inside of a string: kubectl's last applied configuration."""
-    if text[:1] not in ("{", "[") or not may_hold_env(text.encode("utf-8", "surrogatepass")):
+    """JSON inside of a string that begins so: kubectl's last applied configuration."""
+    if not may_hold_env(text.encode("utf-8", "surrogatepass")):
         return text
     try:
         inner = json.loads(text)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onrecord.addons.kubernetes_api.env_values import (
     MASKED,
@@ -16,6 +19,7 @@ from onrecord.addons.kubernetes_api.env_values import (
     reveals_env,
 )
 from onrecord.addons.kubernetes_api.masking import LAST_APPLIED, HandedOut, ObjectMask, without_secrets
+from onrecord.policies.masking import REDACTED
 
 PLAIN = "hunter2-very-secret"
 
@@ -87,3 +91,48 @@ def test_a_copy_that_shows_a_variable_is_seen() -> None:
     assert reveals_env([{"op": "copy", "from": "/spec/containers/0/image", "path": f"{at}/name"}])
     assert reveals_env([{"op": "copy", "from": f"{at}/value", "path": "/metadata/annotations/x"}])
     assert not reveals_env([{"op": "copy", "from": at, "path": "/spec/containers/1/env/0"}])
+
+
+def mask_env_plainly(value: Any, found: dict[str, int]) -> Any:
+    """The rule as plainly as it can be written: every node is made anew."""
+    if isinstance(value, list):
+        items = [mask_env_plainly(item, found) for item in value]
+        return items if any(one is not other for one, other in zip(items, value, strict=True)) else value
+    if isinstance(value, str):
+        return mask_env(value, found)
+    if not isinstance(value, dict):
+        return value
+    name, text = value.get("name"), value.get("value")
+    if isinstance(name, str) and isinstance(text, str) and text and text != REDACTED and is_secret_env(name):
+        found["env"] = found.get("env", 0) + 1
+        value = {**value, "value": REDACTED}
+    made = {key: mask_env_plainly(item, found) for key, item in value.items()}
+    if all(made[key] is value[key] for key in made):
+        return value
+    metadata = made.get("metadata")
+    if isinstance(metadata, dict) and "items" not in made and "rows" not in made:
+        notes = metadata.get("annotations")
+        made["metadata"] = {**metadata, "annotations": {**(notes if isinstance(notes, dict) else {}), MASKED: "env"}}
+    return made
+
+
+_WORDS = st.sampled_from(
+    ["name", "value", "env", "metadata", "annotations", "items", "DB_PASSWORD", "TOKEN", "MODE", REDACTED, "x", ""]
+)
+_INNER = st.sampled_from(['[{"name":"API_KEY","value":"v"}]', '{"name":"MODE","value":"v"}', "{broken", "[1]"])
+_OBJECTS = st.recursive(
+    _WORDS | _INNER | st.none() | st.integers(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_WORDS, inner, max_size=5),
+    max_leaves=25,
+)
+
+
+@given(_OBJECTS)
+def test_only_what_changes_is_made_anew_and_it_changes_to_the_same(value: Any) -> None:
+    before = deepcopy(value)
+    found, plainly = dict[str, int](), dict[str, int]()
+    masked = mask_env(value, found)
+    assert value == before
+    assert masked == mask_env_plainly(value, plainly)
+    assert found == plainly
+    assert (masked is value) == (not found or masked == value)
