@@ -20,27 +20,29 @@ class DocumentMask:
     def __init__(self, mask: ObjectMask) -> None:
         self._mask = mask
         self.found = mask.found
-        self._held = bytearray()
+        self._held: list[bytes] = []
+        self._size = 0
 
     def feed(self, data: bytes) -> bytes:
-        size = len(self._held) + len(data)
+        size = self._size + len(data)
         if size > MAX_DOCUMENT or DocumentMask.together + len(data) > MAX_TOGETHER:
             self._release()
             if size > MAX_DOCUMENT:
                 raise MaskError(f"an answer of more than {MAX_DOCUMENT} bytes cannot be masked: ask for it in pages")
             raise MaskError("too many long answers at once: ask for them in pages")
-        self._held += data
+        self._held.append(data)
+        self._size = size
         DocumentMask.together += len(data)
         return b""
 
     def finish(self) -> bytes:
-        data = bytes(self._held)
+        data = b"".join(self._held)
         self._release()
         return self._mask.document(data)
 
     def _release(self) -> None:
-        DocumentMask.together -= len(self._held)
-        self._held = bytearray()
+        DocumentMask.together -= self._size
+        self._held, self._size = [], 0
 
     def __del__(self) -> None:  # a client that leaves in the middle
         self._release()

@@ -19,17 +19,12 @@ from onrecord.addons.kubernetes_api.body import KubeBody, read_body
 from onrecord.addons.kubernetes_api.credentials import ClusterCredential
 from onrecord.addons.kubernetes_api.env_values import holds_masked_env, reveals_env
 from onrecord.addons.kubernetes_api.fallback import Refusals
+from onrecord.addons.kubernetes_api.handed_out import HandedOut, holds_mask
 from onrecord.addons.kubernetes_api.impersonation import attempts, impersonation, stripped
-from onrecord.addons.kubernetes_api.masking import (
-    HandedOut,
-    ObjectMask,
-    holds_mask,
-    mask_secrets,
-    reveals_secrets,
-    without_secrets,
-)
+from onrecord.addons.kubernetes_api.masking import ObjectMask
 from onrecord.addons.kubernetes_api.preview import Previews
 from onrecord.addons.kubernetes_api.request import KubeRequest, KubeRequestError, read_request
+from onrecord.addons.kubernetes_api.secret_values import mask_secrets, reveals_secrets, without_secrets
 from onrecord.addons.kubernetes_api.status import status
 from onrecord.addons.kubernetes_api.streams.errors import StreamError
 from onrecord.addons.kubernetes_api.streams.protocols import Opening, check_chosen

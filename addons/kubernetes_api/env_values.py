@@ -34,7 +34,7 @@ def may_hold_env(data: bytes) -> bool:
     return _SCAN.search(data) is not None
 
 
-def env_spots(data: bytes) -> list[tuple[int, int]]:
+def env_spots(data: bytes | memoryview) -> list[tuple[int, int]]:
     """Where in JSON the names of such variables stand, in order."""
     return [match.span() for match in _SCAN.finditer(data)]
 

@@ -22,7 +22,7 @@ from onrecord.addons.addresses import is_address
 from onrecord.addons.kubernetes_api.body import PATCHES
 from onrecord.addons.kubernetes_api.failures import mask_failure
 from onrecord.addons.kubernetes_api.impersonation import impersonation
-from onrecord.addons.kubernetes_api.masking import without_secrets
+from onrecord.addons.kubernetes_api.secret_values import without_secrets
 from onrecord.addons.request_route import bracket
 from onrecord.policies.approvals import Preview
 from onrecord.policies.config import KubernetesResource

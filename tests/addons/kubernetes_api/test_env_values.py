@@ -18,7 +18,9 @@ from onrecord.addons.kubernetes_api.env_values import (
     may_hold_env,
     reveals_env,
 )
-from onrecord.addons.kubernetes_api.masking import LAST_APPLIED, HandedOut, ObjectMask, without_secrets
+from onrecord.addons.kubernetes_api.handed_out import HandedOut
+from onrecord.addons.kubernetes_api.masking import ObjectMask
+from onrecord.addons.kubernetes_api.secret_values import LAST_APPLIED, without_secrets
 from onrecord.policies.masking import REDACTED
 
 PLAIN = "hunter2-very-secret"

@@ -10,13 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onrecord.addons.kubernetes_api.failures import mask_failure, without_objects
-from onrecord.addons.kubernetes_api.masking import (
-    HandedOut,
-    ObjectMask,
-    mask_secrets,
-    reveals_secrets,
-    without_secrets,
-)
+from onrecord.addons.kubernetes_api.handed_out import HandedOut
+from onrecord.addons.kubernetes_api.masking import ObjectMask
+from onrecord.addons.kubernetes_api.secret_values import mask_secrets, reveals_secrets, without_secrets
 from onrecord.policies.kubernetes import admin_reasons
 from tests.addons.kubernetes_api.test_masking import DATA, PLAIN
 

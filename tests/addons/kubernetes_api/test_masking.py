@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from onrecord.addons.kubernetes_api import answers
 from onrecord.addons.kubernetes_api.answers import DocumentMask, LogMask, WatchMask
 from onrecord.addons.kubernetes_api.env_values import MASKED
-from onrecord.addons.kubernetes_api.masking import (
+from onrecord.addons.kubernetes_api.handed_out import HandedOut, holds_mask
+from onrecord.addons.kubernetes_api.masking import ObjectMask
+from onrecord.addons.kubernetes_api.secret_values import (
     LAST_APPLIED,
     REDACTED_DATA,
-    HandedOut,
-    ObjectMask,
-    holds_mask,
     mask_secrets,
     reveals_secrets,
     without_secrets,
