@@ -22,6 +22,11 @@ _ABOUT = re.compile(r"(?i)[_-](?:file|path|dir|name|url|uri|ttl|expiry|seconds|e
 _OPENS = ("{", "[")  # how JSON inside of a string begins
 # The scan of bytes that have not been decoded; quotes are escaped inside of an annotation.
 _SCAN = re2.compile(rf'name[\\]*"\s*:\s*[\\]*"[^"\\]{{0,200}}(?i:{_WORDS})'.encode())  # type: ignore[no-untyped-call]
+# Where it stops at nothing, no string behind a "name" holds such a word, however long and in whatever it is quoted.
+# Inside of the words no escape stands but a letter written as a number; U+017F and U+212A are an s and a k to `_NAME`.
+_WIDE = re2.compile(  # type: ignore[no-untyped-call]
+    rf'\\u|\xc5\xbf|\xe2\x84\xaa|name\\*"(?:\s|\\+[nrt])*:(?:\s|\\+[nrt])*\\*"(?:[^"]|\\")*(?i:{_WORDS})'.encode()
+)
 
 
 def is_secret_env(name: str) -> bool:
@@ -32,6 +37,11 @@ def is_secret_env(name: str) -> bool:
 def may_hold_env(data: bytes) -> bool:
     """Whether JSON may hold such a variable; the cheap question."""
     return _SCAN.search(data) is not None
+
+
+def holds_no_env(data: bytes) -> bool:
+    """Whether `mask_env` surely changes nothing in this JSON."""
+    return _WIDE.search(data) is None
 
 
 def env_spots(data: bytes | memoryview) -> list[tuple[int, int]]:

@@ -7,13 +7,14 @@ or the mask would replace the real value. kubectl's own patches hold only what w
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
 
 from onrecord.addons.kubernetes_api.changes import KEPT, KeyChangedError, Replacing, find_changes
 from onrecord.addons.kubernetes_api.documents import quickly_read, read_document, write_document
-from onrecord.addons.kubernetes_api.env_values import MASKED, env_spots, mask_env, may_hold_env
+from onrecord.addons.kubernetes_api.env_values import MASKED, env_spots, holds_no_env, mask_env, may_hold_env
 from onrecord.addons.kubernetes_api.failures import mask_failure
 from onrecord.addons.kubernetes_api.handed_out import HandedOut
 from onrecord.addons.kubernetes_api.secret_values import mask_secrets
@@ -108,7 +109,7 @@ class ObjectMask:
             value = replacing.value(before) if changes else before
         except KeyChangedError:
             return self._whole(data)
-        if self._env:
+        if self._env and not holds_no_env(data):
             value = mask_env(value, self.found)
         if value is before:
             read_document(data)  # it goes on as it is: no name may stand in it twice
@@ -125,9 +126,7 @@ class ObjectMask:
     def _in_pieces(self, data: bytes) -> bytes | None:
         """A long list or Table: only the items in which the scanner stops are decoded. None: it is none."""
         try:
-            members = _read_members(data)
-            name = next((name for name in ("items", "rows") if name in members), "")
-            parts = _read_parts(members[name]) if name else []
+            members, name, parts = _take_apart(data)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
         if not parts:
@@ -138,9 +137,9 @@ class ObjectMask:
             made += (before, _encode(key), b":")
             before = b","
             if key == name:
-                made += self._items(memoryview(value), [memoryview(part).nbytes for part in parts])
+                made += self._items(value, [memoryview(part).nbytes for part in parts])
             else:
-                made.append(memoryview(value) if key == "metadata" else self._piece(bytes(value)))
+                made.append(value if key == "metadata" else self._piece(bytes(value)))
         made.append(b"}")
         return b"".join(made)
 
@@ -169,3 +168,24 @@ class ObjectMask:
                 copied = at
         made.append(raw[copied:])
         return made
+
+
+def _take_apart(data: bytes) -> tuple[dict[str, memoryview], str, list[msgspec.Raw]]:
+    """The members of an object; the name of the list in it, and its elements. Raises ValueError for what is no object.
+
+    The API server writes the list last: then only what is before it must be read to know where it begins.
+    """
+    for name in ("items", "rows"):
+        at = data.find(f'"{name}":['.encode())
+        end = len(data.rstrip(b" \t\r\n")) - 1
+        if at > 0 and data[end : end + 1] == b"}":
+            with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
+                head = _read_members(data[:at] + f'"{name}":null}}'.encode())  # here an object's next member begins
+                raw = memoryview(data)[at + len(name) + 3 : end]
+                parts = _read_parts(raw)
+                if name == "items" or "items" not in head:
+                    members = {key: memoryview(value) for key, value in head.items()}
+                    return members | {name: raw}, name, parts
+    members = {key: memoryview(value) for key, value in _read_members(data).items()}
+    name = next((name for name in ("items", "rows") if name in members), "")
+    return members, name, _read_parts(members[name]) if name else []

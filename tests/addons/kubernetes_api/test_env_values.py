@@ -7,12 +7,13 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onrecord.addons.kubernetes_api.env_values import (
     MASKED,
     holds_masked_env,
+    holds_no_env,
     is_secret_env,
     mask_env,
     may_hold_env,
@@ -138,3 +139,27 @@ def test_only_what_changes_is_made_anew_and_it_changes_to_the_same(value: Any) -
     assert masked == mask_env_plainly(value, plainly)
     assert found == plainly
     assert (masked is value) == (not found or masked == value)
+
+
+_PIECES = ["PASSWORD", "api", "_", "key", "Token", '"', "\\", "\n", "/", "<", "é", "x" * 300, "\u212aey", "pa\u017fsw"]
+_NAMES = st.lists(st.sampled_from(_PIECES), max_size=5).map("".join)
+_NESTING = st.lists(st.sampled_from([None, 1]), max_size=3)
+
+
+@given(_NAMES, st.sampled_from(["name", "nam"]), _NESTING, st.sampled_from([None, 1]), st.booleans())
+@settings(max_examples=400)
+def test_where_it_says_that_nothing_is_there_the_whole_reading_finds_nothing(
+    name: str, key: str, nesting: list[int | None], indent: int | None, ascii_only: bool
+) -> None:
+    value: Any = {"env": [{"image": "/var/run/secrets", key: name, "value": "v"}]}
+    for inner in nesting:
+        value = {"name": "x", "annotations": {"a": json.dumps(value, indent=inner, ensure_ascii=ascii_only)}, "z": name}
+    data = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode()
+    if holds_no_env(data):
+        assert mask_env(value, {}) is value
+
+
+def test_a_mount_of_secrets_is_no_variable() -> None:
+    assert holds_no_env(json.dumps({"name": "main", "mountPath": "/var/run/secrets"}).encode())
+    assert not holds_no_env(json.dumps({"name": 'a"' + "x" * 500 + "_TOKEN", "value": "v"}).encode())
+    assert not holds_no_env(b'{"n\\u0061me":"TOKEN","value":"v"}')

@@ -6,6 +6,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from onrecord.addons.kubernetes_api import answers
 from onrecord.addons.kubernetes_api.answers import DocumentMask, LogMask, WatchMask
 from onrecord.addons.kubernetes_api.env_values import MASKED
 from onrecord.addons.kubernetes_api.handed_out import HandedOut, holds_mask
-from onrecord.addons.kubernetes_api.masking import ObjectMask
+from onrecord.addons.kubernetes_api.masking import ObjectMask, _take_apart
 from onrecord.addons.kubernetes_api.secret_values import (
     LAST_APPLIED,
     REDACTED_DATA,
@@ -302,3 +303,40 @@ def test_a_log_that_is_cut_by_the_agent_shows_no_part_of_what_is_masked(limit: i
     shown = b"".join([*(mask.feed(piece) for piece in pieces), mask.finish()]).decode()
     whole, _, rest = log[:limit].decode().rpartition("\n")
     assert shown == (f"{whole}\n" if whole else "") + (REDACTED if rest else "")
+
+
+_MEMBERS = st.sampled_from(
+    [
+        r"",
+        r'    "items":[1,{"a":"b@example.com"}]',
+        r'    "items":[]',
+        r'    "items":null',
+        r'    "items" : [4]',
+        r'    "rows":[{"items":[2]},"x"]',
+        r'    "rows":["]}"]',
+        r'    "metadata":{"items":[3]}',
+        r'    "x":{"rows":[5]}',
+        r'    "kind":"\"items\":["',
+        r'    "kind":"List"',
+        r'    "a":[6]',
+        r"    ",
+    ][1:-1]
+)
+
+
+@given(st.lists(_MEMBERS, max_size=5), st.sampled_from(["", " ", "\n"]), st.sampled_from(["", "]", "}", ',"b":1}']))
+def test_a_list_is_taken_apart_at_its_last_member_as_it_is_from_its_first(
+    members: list[str], space: str, junk: str
+) -> None:
+    data = ("{" + f",{space}".join(members) + "}" + space + junk).encode()
+    try:
+        plain = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        name = next((name for name in ("items", "rows") if name in plain), "")
+        parts = msgspec.json.decode(plain[name], type=list[msgspec.Raw]) if name else []
+    except msgspec.DecodeError:
+        with pytest.raises(msgspec.DecodeError):
+            _take_apart(data)
+        return
+    found = _take_apart(data)
+    assert {key: bytes(value) for key, value in found[0].items()} == {key: bytes(raw) for key, raw in plain.items()}
+    assert (found[1], [bytes(part) for part in found[2]]) == (name, [bytes(part) for part in parts])
