@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol
-
-import msgspec
 
 from onrecord.policies.config.types import QuotasConfig
 from onrecord.policies.errors import OnrecordError, StoreError
-from onrecord.policies.kills import Kill, stopped_by
 from onrecord.policies.model import Command, Identity, Outcome, Resource, Run, Session
-from onrecord.policies.redaction import MARK
 from onrecord.policies.verdict import Allow, Deny, Hold, Ruling, combine
 from onrecord.recordings.approvals.bound import PLAIN, Bound
 from onrecord.recordings.approvals.holding import POLICY, Left, hold, objection, request_of
@@ -29,59 +23,31 @@ from onrecord.recordings.approvals.holds import Holds
 from onrecord.recordings.decision import (
     Approved,
     Decision,
+    Engine,
     OpenSession,
     RefusedError,
     elapsed_ms,
     explain,
     explain_hold,
-    refusal_code,
 )
-from onrecord.recordings.frames import NO_ID, FrameError, Kind, id_text, new_id
+from onrecord.recordings.frames import Kind, id_text, new_id
 from onrecord.recordings.journal import Journal
 from onrecord.recordings.quotas import Quotas
 from onrecord.recordings.records import (
     ApprovalRecord,
     ChunkRecord,
-    CommandRecord,
     Direction,
-    Record,
     RefusalRecord,
     SessionEndRecord,
     SessionRecord,
     encode,
-    verdict_record,
 )
+from onrecord.recordings.stops import Control, Stops
+from onrecord.recordings.writing import Writer, alike
 
 __all__ = ["Auditor", "Decision", "OpenSession", "RefusedError", "elapsed_ms", "explain"]
 
-_log = logging.getLogger("onrecord.auditor")
-
-MAX_DENIED = 8 * 1024 * 1024  # bytes of a denied command's record; a longer one is shortened
-SHORT_TEXT = 64 * 1024
 QUOTAS = "onrecord:quotas"
-KILL = "onrecord:kill"
-
-
-class Engine(Protocol):
-    """What decides: policies/engine.py."""
-
-    @property
-    def digest(self) -> str: ...
-
-    def decide(self, command: Command) -> Ruling | Awaitable[Ruling]: ...
-
-    def session_start(self, session: Session) -> Ruling | None: ...
-
-    def session_end(self, session: Session) -> None: ...
-
-    def outcome(self, command: Command, outcome: Outcome) -> None: ...
-
-
-class Control(Protocol):
-    """What may stop everything: recordings/control.py. `refusal` says why nothing may start now, or None."""
-
-    @property
-    def refusal(self) -> str | None: ...
 
 
 class Auditor:
@@ -106,18 +72,13 @@ class Auditor:
         holds: Holds | None = None,
     ) -> None:
         self.journal = journal
-        self._engine, self._control = engine, control
-        self._redact, self._observing = redact, observing
+        self._engine = engine
+        self._observing = observing
+        self._writer = Writer(journal, redact)
         self._now = now
-        self._grace = grace
         self._quotas = quotas or Quotas(QuotasConfig(sessions=0))
         self._holds = holds
-        self._kills: tuple[Kill, ...] = () if holds is None else holds.kills
-        self._open: dict[bytes, OpenSession] = {}
-        if holds is not None:
-            holds.on_kills = self._killed
-        self._verdicts: dict[str, msgspec.Raw] = {}
-        self._verdicts_of = ""
+        self._stops = Stops(control, holds, now=now, grace=grace)
 
     def open_session(
         self, identity: Identity, resource: Resource, *, run: str, protocol: str, client: str, login: str = ""
@@ -136,7 +97,7 @@ class Auditor:
             login=login,
         )
         opened = OpenSession(session, raw, os.urandom(32))
-        ruling = self._blocked(session) or self._engine.session_start(session)
+        ruling = self._stops.blocked(session) or self._engine.session_start(session)
         if ruling is not None and not isinstance(ruling.verdict, Allow):
             self._refuse_session(session, ruling)
         full = self._quotas.enter(identity)
@@ -152,12 +113,12 @@ class Auditor:
             digest_key=opened.key.hex(),
         )
         try:
-            self._append(Kind.SESSION, encode(record), id=raw, session=raw, at=at)
+            self._writer.append(Kind.SESSION, encode(record), id=raw, session=raw, at=at)
             self.journal.flush()
         except StoreError as error:
             self._quotas.leave(identity)
             self._refuse_session(session, Ruling(Deny(str(error)), "onrecord:store"))
-        self._open[raw] = opened
+        self._stops.entered(opened)
         return opened
 
     def end_session(self, opened: OpenSession, reason: str) -> None:
@@ -165,10 +126,10 @@ class Auditor:
         if opened.ended:
             return
         opened.ended = True
-        self._open.pop(opened.raw, None)
+        self._stops.left(opened)
         self._quotas.leave(opened.session.identity)
         self._engine.session_end(opened.session)
-        self._record_anyway(
+        self._writer.anyway(
             Kind.SESSION_END, SessionEndRecord(reason=reason, commands=opened.commands), session=opened.raw
         )
 
@@ -189,7 +150,7 @@ class Auditor:
         `detail` is the command's detail as encoded JSON, where the caller has it at hand. `extra` is one more ruling
         beside those of policies, of masking: the strictest wins, and `mode = "observe"` does not lift it.
         """
-        ruling = self._blocked(command.session) or self._over(command.session.identity)
+        ruling = self._stops.blocked(command.session) or self._over(command.session.identity)
         if ruling is not None:
             return self._settle(opened, command, ruling, detail, flush=flush)
         answer = self._engine.decide(command)
@@ -244,7 +205,7 @@ class Auditor:
         clean = decision.opened.clean
         if clean is not None and direction == "to_upstream" and data is not None:
             payload = clean(payload)
-        self._append(Kind.CHUNK, payload, session=decision.opened.raw, command=decision.raw)
+        self._writer.append(Kind.CHUNK, payload, session=decision.opened.raw, command=decision.raw)
         decision.moved += size if direction == "to_client" else 0
         self._quotas.moved(decision.opened.session.identity, size)
         if flush:
@@ -252,7 +213,7 @@ class Auditor:
 
     def finish(self, decision: Decision, outcome: Outcome, *, flush: bool = True) -> None:
         """Record what became of a command, before the end of its answer is delivered. Raises StoreError."""
-        self._append(Kind.OUTCOME, encode(outcome), session=decision.opened.raw, command=decision.raw)
+        self._writer.append(Kind.OUTCOME, encode(outcome), session=decision.opened.raw, command=decision.raw)
         if flush:
             self.journal.flush()
         self._quotas.moved(decision.opened.session.identity, max(0, outcome.size - decision.moved))
@@ -261,38 +222,16 @@ class Auditor:
     def abort(self, decision: Decision, error: str) -> None:
         """Record that a command's answer never came to its end. Never raises."""
         outcome = Outcome(status="aborted", error=error, duration_ms=elapsed_ms(decision.started))
-        self._record_anyway(Kind.OUTCOME, outcome, session=decision.opened.raw, command=decision.raw)
+        self._writer.anyway(Kind.OUTCOME, outcome, session=decision.opened.raw, command=decision.raw)
         self._engine.outcome(decision.command, outcome)
 
     def refuse(self, refusal: RefusalRecord) -> str:
         """Record a refusal that has no session: a bad token, an unknown host, junk. Never raises; returns its id."""
-        return id_text(self._record_anyway(Kind.REFUSAL, refusal))
+        return id_text(self._writer.anyway(Kind.REFUSAL, refusal))
 
     def flush(self) -> None:
         """Put on disk what was recorded with `flush=False`. Raises StoreError."""
         self.journal.flush()
-
-    def _blocked(self, session: Session) -> Ruling | None:
-        reason = self._control.refusal
-        if reason is not None:
-            return Ruling(Deny(reason, "try again in a few seconds"), "onrecord:control")
-        expires = session.identity.expires_at
-        if expires and self._now() > (expires + self._grace) * 1e9:
-            return Ruling(Deny("the token has expired", "connect again with a fresh token"), "onrecord:identity")
-        if self._kills and (kill := stopped_by(self._kills, session)) is not None:
-            return Ruling(Deny(kill.text, "ask the gateway's operator"), KILL)
-        return None
-
-    def _killed(self, kills: tuple[Kill, ...]) -> None:
-        """The switches that are set now: what they stop ends at once."""
-        self._kills = kills
-        for opened in list(self._open.values()) if kills else ():
-            kill = stopped_by(kills, opened.session)
-            if kill is not None and opened.on_kill is not None:
-                try:
-                    opened.on_kill(f"{KILL}: {kill.text}")
-                except Exception:  # noqa: BLE001  # the others are stopped all the same; this one's next command is refused
-                    _log.exception("session %s could not be ended", opened.session.id)
 
     def _over(self, identity: Identity) -> Ruling | None:
         """Whether the identity has used up what it may."""
@@ -319,7 +258,7 @@ class Auditor:
         ruling = await answer
         if extra is not None:
             ruling = self._stricter(ruling, extra)
-        blocked = self._blocked(command.session)
+        blocked = self._stops.blocked(command.session)
         if blocked is None and self._is_held(ruling):
             held = self._held(opened, command, ruling, detail, flush=flush, bound=bound)
             return held if isinstance(held, Decision) else await held
@@ -365,16 +304,15 @@ class Auditor:
     ) -> Decision:
         """Wait for a human, then decide."""
         policies = self._engine.digest
-        plain = self._plain_payload(command, ruling, policies, detail, applied=True)
-        payload = self._redact(plain if opened.clean is None else opened.clean(plain))
-        clean = partial(self._clean_text, opened)
-        request = request_of(command, ruling, bound, policies, payload, hidden=not _alike(payload, plain))
-        request = msgspec.structs.replace(request, reason=clean(request.reason))  # a policy may quote the command
+        plain = self._writer.plain(command, ruling, policies, detail, applied=True)
+        shown = self._writer.redacted(opened, plain)
+        clean, hidden = partial(self._writer.clean_text, opened), not alike(shown, plain)
+        request = request_of(command, ruling, bound, policies, shown, hidden=hidden, clean=clean)
 
         def check() -> Ruling | None:
             if self._engine.digest != policies:
                 return Ruling(Deny("the policies have changed while it waited", "ask again"), POLICY)
-            return self._blocked(command.session)
+            return self._stops.blocked(command.session)
 
         try:
             settled = await hold(holds, opened, command, ruling, request, bound, check, clean)
@@ -425,93 +363,24 @@ class Auditor:
         observed = self._observing() and _is_observable(ruling)
         applied = not deferred and (allowed or held is not None or not observed)
         id = approval.id if approval is not None else ""
-        payload = self._command_payload(opened, command, held or ruling, policies, detail, applied=applied, approval=id)
+        payload = self._writer.command(opened, command, held or ruling, policies, detail, applied=applied, approval=id)
         if allowed or not applied:
             try:
                 if granted:
                     used = encode(ApprovalRecord(approval=id, event="used"))
-                    self._append(Kind.APPROVAL, used, session=opened.raw, command=raw, at=at)
-                self._append(Kind.COMMAND, payload, id=raw, session=opened.raw, command=raw, at=at)
+                    self._writer.append(Kind.APPROVAL, used, session=opened.raw, command=raw, at=at)
+                self._writer.append(Kind.COMMAND, payload, id=raw, session=opened.raw, command=raw, at=at)
                 if flush:
                     self.journal.flush()
             except OnrecordError as error:
                 ruling, allowed = Ruling(Deny(str(error)), "onrecord:store"), False
                 applied = True
-                payload = self._command_payload(opened, command, ruling, policies, detail, applied=True)
+                payload = self._writer.command(opened, command, ruling, policies, detail, applied=True)
         decision = Decision(command, opened, raw, ruling, policies, allowed=allowed or not applied)
         decision.approval, decision.code = approval, code
         if not decision.allowed:
-            self._record_denied(decision, payload, code)
+            self._writer.denied(decision, payload, code)
         return decision
-
-    def _command_payload(
-        self,
-        opened: OpenSession,
-        command: Command,
-        ruling: Ruling,
-        policies: str,
-        detail: bytes | None,
-        *,
-        applied: bool,
-        approval: str = "",
-    ) -> bytes:
-        payload = self._plain_payload(command, ruling, policies, detail, applied=applied, approval=approval)
-        return payload if opened.clean is None else opened.clean(payload)
-
-    def _clean_text(self, opened: OpenSession, text: str) -> str:
-        """A text of the gateway's own (a preview, a reason) as it may go on record beside the command. Never raises."""
-        try:
-            payload = msgspec.json.encode({"text": text})
-            payload = self._redact(payload if opened.clean is None else opened.clean(payload))
-            return str(msgspec.json.decode(payload)["text"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return MARK
-
-    def _plain_payload(
-        self,
-        command: Command,
-        ruling: Ruling,
-        policies: str,
-        detail: bytes | None,
-        *,
-        applied: bool,
-        approval: str = "",
-    ) -> bytes:
-        record = CommandRecord(
-            kind=command.command_kind,
-            action=command.action,
-            text=command.text,
-            detail=msgspec.Raw(detail) if detail is not None else command.detail(),
-            verdict=self._verdict_json(ruling, policies, applied=applied, approval=approval),  # type: ignore[arg-type]  # encodes alike
-            cause=command.cause,
-        )
-        return encode(record)
-
-    def _verdict_json(self, ruling: Ruling, policies: str, *, applied: bool, approval: str = "") -> msgspec.Raw:
-        """The encoded verdict; of a plain Allow it is made once for each policy and policy set."""
-        plain = applied and ruling.verdict == Allow()
-        if policies != self._verdicts_of:
-            self._verdicts, self._verdicts_of = {}, policies
-        found = self._verdicts.get(ruling.policy) if plain else None
-        if found is None:
-            record = verdict_record(ruling.verdict, ruling.policy, policies, applied=applied, approval=approval)
-            found = msgspec.Raw(encode(record))
-            if plain:
-                self._verdicts[ruling.policy] = found
-        return found
-
-    def _record_denied(self, decision: Decision, payload: bytes, code: str) -> None:
-        """The command and its outcome "refused"; from the reserve if need be."""
-        journal = self.journal
-        if len(payload) > MAX_DENIED:
-            payload = _shortened(decision, len(payload))
-            if decision.opened.clean is not None:
-                payload = decision.opened.clean(payload)
-        clean = msgspec.Raw(self._redact(payload))
-        journal.refuse(Kind.COMMAND, clean, id=decision.raw, session=decision.opened.raw, command=decision.raw)
-        code = code or refusal_code(decision.command, decision.ruling)
-        outcome = Outcome(status="refused", code=code, error=decision.message)
-        self._record_anyway(Kind.OUTCOME, outcome, session=decision.opened.raw, command=decision.raw)
 
     def _refuse_session(self, session: Session, ruling: Ruling) -> None:
         record = RefusalRecord(
@@ -525,48 +394,7 @@ class Auditor:
         )
         raise RefusedError(ruling, self.refuse(record))
 
-    def _record_anyway(self, kind: Kind, record: Record, *, session: bytes = NO_ID, command: bytes = NO_ID) -> bytes:
-        """Write what must be written even on a full disk, from the reserve. Never raises; returns its id."""
-        clean = msgspec.Raw(self._redact(encode(record)))
-        return self.journal.refuse(kind, clean, session=session, command=command)
-
-    def _append(
-        self,
-        kind: Kind,
-        payload: bytes,
-        *,
-        id: bytes = b"",
-        session: bytes,
-        command: bytes = bytes(16),
-        at: int = 0,
-    ) -> None:
-        try:
-            self.journal.append_payload(kind, self._redact(payload), id=id, session=session, command=command, at=at)
-        except FrameError as error:  # over the limit of one frame
-            raise StoreError(str(error)) from None
-
-
-def _alike(one: bytes, other: bytes) -> bool:
-    """Whether two records say the same: cleaning may write the same JSON in other bytes."""
-    try:
-        return one == other or bool(msgspec.json.decode(one) == msgspec.json.decode(other))
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return False
-
 
 def _is_observable(ruling: Ruling) -> bool:
     """Whether `mode = "observe"` may let the command pass: policies and defaults, never identity or decoding."""
     return not ruling.policy.startswith("onrecord:") or ruling.policy in {"onrecord:default", "onrecord:admin"}
-
-
-def _shortened(decision: Decision, size: int) -> bytes:
-    """The record of a denied command that is too long for one record: its beginning, its size and its digest."""
-    command, ruling = decision.command, decision.ruling
-    record = CommandRecord(
-        kind=command.command_kind,
-        action=command.action,
-        text=command.text[:SHORT_TEXT],
-        detail={"shortened": True, "size": size, "digest": command.digest},
-        verdict=verdict_record(ruling.verdict, ruling.policy, decision.policies),
-    )
-    return encode(record)

@@ -5,17 +5,32 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
 
 from onrecord.policies.errors import OnrecordError
-from onrecord.policies.model import Command, Session
+from onrecord.policies.model import Command, Outcome, Session
 from onrecord.policies.verdict import Hold, Ruling
 from onrecord.recordings.approvals.bound import Previewer
 from onrecord.recordings.approvals.holds import Ticket
 from onrecord.recordings.frames import id_text
 
 WITHDRAWN = "withdrawn"
+
+
+class Engine(Protocol):
+    """What decides: policies/engine.py."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def decide(self, command: Command) -> Ruling | Awaitable[Ruling]: ...
+
+    def session_start(self, session: Session) -> Ruling | None: ...
+
+    def session_end(self, session: Session) -> None: ...
+
+    def outcome(self, command: Command, outcome: Outcome) -> None: ...
 
 
 class RefusedError(OnrecordError):

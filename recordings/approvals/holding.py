@@ -46,9 +46,19 @@ def objection(ruling: Ruling, bound: Bound) -> str:
 
 
 def request_of(
-    command: Command, ruling: Ruling, bound: Bound, policies: str, payload: bytes, *, hidden: bool = False
+    command: Command,
+    ruling: Ruling,
+    bound: Bound,
+    policies: str,
+    payload: bytes,
+    *,
+    hidden: bool = False,
+    clean: Callable[[str], str] = str,
 ) -> Request:
-    """What is asked for. `payload` is the command's record (JSON) as it may be shown; `hidden`: not all of it is."""
+    """What is asked for. `payload` is the command's record (JSON) as it may be shown; `hidden`: not all of it is.
+
+    `clean` masks a text beside it: a policy's reason may quote the command.
+    """
     verdict, session = ruling.verdict, command.session
     if not isinstance(verdict, Hold):
         raise TypeError("only a Hold is asked for")
@@ -63,7 +73,7 @@ def request_of(
         login=session.login,
         command=msgspec.Raw(payload),
         policy=ruling.policy,
-        reason=verdict.reason,
+        reason=clean(verdict.reason),
         policies=policies,
         digest=command.digest,
         approvers=verdict.groups,

@@ -424,10 +424,10 @@ def test_a_kill_ends_every_session_that_it_stops_even_where_one_cannot_be_ended(
 
     first, second = case.open(), case.open()
     first.on_kill, second.on_kill = fail, ended.append
-    case.auditor._killed((Kill(id="k", target="session", value="another"),))
+    case.auditor._stops.killed((Kill(id="k", target="session", value="another"),))
     assert not ended
     run = first.session.run.id
-    case.auditor._killed((Kill(id="k", target="run", value=run, reason="leak"),))
+    case.auditor._stops.killed((Kill(id="k", target="run", value=run, reason="leak"),))
     assert ended == ["onrecord:kill: stopped: leak"]
     refused = case.submit(first)
     assert not refused.allowed
