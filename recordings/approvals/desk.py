@@ -6,6 +6,7 @@ that asked may act on it. Where either cannot be written nothing is granted; wha
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -163,6 +164,8 @@ class Desk:
 
     def tick(self) -> None:
         """Look at the clock: what has expired, and what nobody waits for any more."""
+        with contextlib.suppress(StoreError):  # it tries again at the next tick
+            self._state.catch_up()
         now = self._clock()
         for id in list(self._approvals):
             approval = self._approvals[id]
@@ -372,10 +375,10 @@ class Desk:
         else:  # it takes a right away: done even where it cannot be recorded now
             self._try(lambda: self._record(new, event, by=by, reason=reason))
         unkept = ""
-        if self._swap(approval, new) is None:
-            if new.state in OPEN:
+        if new.state in OPEN:
+            if self._swap(approval, new) is None:
                 raise StoreError("the approval's state has changed")
-            self._approvals[new.id] = new
+        elif not self._take_away(approval, new):
             unkept = f"{new.state.value}, but only until the recorder restarts: its state cannot be written"
         self._tell(new, also_waiter=event != "agreed")
         return Answered(message.ref, "trouble" if unkept else "ok", unkept, id=new.id, state=new.state.value)
@@ -403,7 +406,8 @@ class Desk:
         try:
             self._state.add_kill(kill)
         except StoreError as error:
-            unkept = f"stopped, but only until the recorder restarts: {error}"
+            if not self._state.reserve(kill):
+                unkept = f"stopped, but only until the recorder restarts: {error}"
         self._kills[kill.id] = kill
         self._tell_kills()  # first of all it is done
         self._try(lambda: self._record_one(Kind.KILL, KillRecord(event="killed", kill=kill, by=message.by), NO_ID))
@@ -466,10 +470,16 @@ class Desk:
     def _end(self, approval: Approval, reason: str) -> None:
         """Cancel it. Where that cannot be written it is cancelled in memory, and the file still cannot grant it."""
         new = cancel(approval, reason)
-        if self._swap(approval, new) is None:
-            self._approvals[approval.id] = new
+        self._take_away(approval, new)
         self._record_if_possible(new, "cancelled", reason=reason)
         self._tell(new, also_waiter=True)
+
+    def _take_away(self, old: Approval, new: Approval) -> bool:
+        """End it, whatever can be written. False where that holds only until the recorder restarts."""
+        if self._swap(old, new) is not None:
+            return True
+        self._approvals[new.id] = new
+        return self._state.reserve(new)
 
     def _swap(self, old: Approval, new: Approval) -> Approval | None:
         """Compare and set, on disk first; None where it did not succeed."""

@@ -1,5 +1,8 @@
 """What the desk must not forget: approvals and kill switches in an SQLite file of their own, synchronous to the disk.
 
+What takes a right away goes to a reserve beside it where the file cannot be written (a full disk), and from there into
+the file as soon as it can.
+
 The file is working state, not evidence: every step of an approval is a record in the tree as well. Losing it loses
 approvals, never grants one: an approval that is not here does not exist.
 """
@@ -11,12 +14,15 @@ import time
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from onrecord.policies.approvals import OPEN, Approval
 from onrecord.policies.errors import StoreError
 from onrecord.policies.kills import Kill
+from onrecord.recordings.approvals.reserve import Ended, Reserve, Stopped, entry_of
 
 FILE = "approvals.db"
+RESERVE = "approvals.reserve"
 KEPT = 7 * 86400.0  # seconds that ended approvals are kept, for late questions
 _OPEN = tuple(state.value for state in OPEN)
 
@@ -35,6 +41,7 @@ class ApprovalState:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._unkept: dict[str, Approval | Kill] = {}  # what took a right away and is not in the file yet
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=2.0)
@@ -47,19 +54,35 @@ class ApprovalState:
             self._connection.execute(old, (time.time() - KEPT, *_OPEN))
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{path}: the state of approvals cannot be opened: {error}") from None
+        try:
+            self._reserve = Reserve(path.with_name(RESERVE))
+        except StoreError:
+            self._connection.close()
+            raise
 
     def close(self) -> None:
         self._connection.close()
+        self._reserve.close()
 
     def approvals(self) -> list[Approval]:
         """All that are kept, oldest first. What cannot be read is no approval: it is left out, and so never granted."""
         found: list[Approval] = []
+        ended = {one.id: one for one in self._reserve.entries if isinstance(one, Ended)}
         for (data,) in self._rows("SELECT data FROM approvals ORDER BY at, id"):
             try:
                 approval = _approval(data)
             except (msgspec.DecodeError, ValueError):
                 continue
-            if _encode(approval) != data:  # an earlier version wrote it: `swap` compares bytes
+            if approval.state in OPEN and (over := ended.get(approval.id)) is not None:
+                approval = replace(
+                    approval,
+                    state=over.state,
+                    reason=over.reason,
+                    decided_at=over.decided_at,
+                    decided_by=over.decided_by,
+                )
+                self._unkept[approval.id] = approval
+            elif _encode(approval) != data:  # an earlier version wrote it: `swap` compares bytes
                 self.put(approval)
             found.append(approval)
         return found
@@ -67,9 +90,13 @@ class ApprovalState:
     def kills(self) -> list[Kill]:
         """The switches that are set. Raises StoreError where one cannot be read: it would be lifted by its damage."""
         try:
-            return [_kill(data) for (data,) in self._rows("SELECT data FROM kills ORDER BY id")]
+            found = {kill.id: kill for kill in map(_kill, (data for (data,) in self._rows("SELECT data FROM kills")))}
         except (msgspec.DecodeError, ValueError) as error:
             raise StoreError(f"{self._path}: a kill switch cannot be read: {error}") from None
+        for one in self._reserve.entries:
+            if isinstance(one, Stopped) and one.kill.id not in found:
+                found[one.kill.id] = self._unkept[one.kill.id] = one.kill
+        return [found[id] for id in sorted(found)]
 
     def put(self, approval: Approval) -> None:
         """Keep an approval as it is now."""
@@ -90,6 +117,27 @@ class ApprovalState:
 
     def remove_kill(self, id: str) -> None:
         self._write("DELETE FROM kills WHERE id = ?", (id,))
+        self._unkept.pop(id, None)
+        self.catch_up()  # the reserve may name it still
+
+    def reserve(self, ended: Approval | Kill) -> bool:
+        """Keep what takes a right away where the file could not. False: it holds only until the recorder restarts."""
+        self._unkept[ended.id] = ended
+        try:
+            self._reserve.add(entry_of(ended))
+        except StoreError:
+            return False
+        return True
+
+    def catch_up(self) -> None:
+        """Bring into the file what could not be written before. Raises StoreError where it still cannot."""
+        for id, ended in list(self._unkept.items()):
+            if isinstance(ended, Kill):
+                self.add_kill(ended)
+            else:
+                self.put(ended)
+            del self._unkept[id]
+        self._reserve.clear()
 
     def _rows(self, sql: str) -> list[tuple[bytes]]:
         try:

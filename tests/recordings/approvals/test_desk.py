@@ -377,6 +377,7 @@ def test_what_takes_a_right_away_holds_even_where_the_state_cannot_be_written(
     if decision == "revoke":
         office.decide()
     monkeypatch.setattr(office.state, "_write", full)
+    monkeypatch.setattr(office.state._reserve, "add", full)
     answer = office.decide(decision=decision)
     assert answer.code == "trouble"
     assert "until the recorder restarts" in answer.error
@@ -386,3 +387,53 @@ def test_what_takes_a_right_away_holds_even_where_the_state_cannot_be_written(
     assert "until the recorder restarts" in office.admin.last(Answered).error
     assert [kill.value for kill in office.process.last(Kills).kills] == ["run-1"]
     assert office.hold("b", digest="sha256:other").approval == ""
+
+
+@pytest.mark.parametrize("decision", ["deny", "revoke"])
+def test_what_was_taken_away_on_a_full_disk_stays_so_over_a_restart(
+    office: Office, monkeypatch: pytest.MonkeyPatch, decision: str
+) -> None:
+    def full(*_: object) -> int:
+        raise StoreError("no space left")
+
+    office.hold()
+    if decision == "revoke":
+        office.decide()
+    with monkeypatch.context() as patch:
+        patch.setattr(office.state, "_write", full)
+        assert office.decide(decision=decision).code == "ok"
+        office.desk.received(office.admin, SetKill("k", "run", "run-9", human(groups=("ops",))))
+        assert office.admin.last(Answered).code == "ok"
+        office.desk.tick()  # it cannot be written yet
+    for _ in range(2):  # from the reserve, then from the file
+        office.restart()
+        assert office.state_of() is {"deny": State.REFUSED, "revoke": State.REVOKED}[decision]
+        assert not office.consume().ok
+        assert office.decide().code == "conflict"
+        assert [kill.value for kill in office.process.last(Kills).kills] == ["run-9"]
+        office.desk.tick()
+    office.desk.received(office.admin, LiftKill("l", kill_of(office), human(groups=("ops",), auth_time=office.wall)))
+    assert office.admin.last(Answered).code == "ok"
+    office.restart()
+    assert office.process.last(Kills).kills == ()
+
+
+def kill_of(office: Office) -> str:
+    (kill,) = office.process.last(Kills).kills
+    return kill.id
+
+
+def test_what_was_cancelled_on_a_full_disk_is_not_granted_after_a_restart(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise StoreError("no space left")
+
+    office.hold()
+    office.decide()
+    with monkeypatch.context() as patch:
+        patch.setattr(office.state, "_write", full)
+        office.desk.policies("sha256:another")
+    office.restart()
+    assert not office.consume().ok
+    assert office.state_of() is State.CANCELLED
