@@ -11,9 +11,9 @@ import pytest
 from onrecord.policies.approvals import State
 from onrecord.policies.errors import StoreError
 from onrecord.policies.kills import Kill
-from onrecord.recordings.approvals.reserve import SIZE, Ended, Reserve, Stopped
+from onrecord.recordings.approvals.reserve import SIZE, Ended, Entry, Reserve, Stopped
 
-ENTRIES = [
+ENTRIES: list[Entry] = [
     Ended(id="a", state=State.REVOKED, reason="no\nline \0 break"),
     Stopped(kill=Kill(id="k", target="run", value="run-1")),
     Ended(id="b", state=State.REFUSED),
