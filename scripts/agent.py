@@ -137,6 +137,7 @@ def run(
         secret = _mint(loaded, subject, groups, human, on_behalf_of, ttl, run_id)
     variables = merged(os.environ, agent_environment(loaded, secret, folder) | _renewed_in(token))
     sys.stdout.flush()
+    _keep_certificate(variables)
     try:
         os.execvpe(command[0], command, variables)  # noqa: S606  # running the user's command is what `run` is for
     except FileNotFoundError:
@@ -198,6 +199,19 @@ def _seconds(ttl: str, most: float) -> float:
     if not 1 <= seconds <= most:
         raise typer.BadParameter(f"--ttl: {ttl!r} is not between 1 s and the max_ttl, {most:g} s")
     return seconds
+
+
+def _keep_certificate(variables: dict[str, str]) -> None:
+    """Renew the SSH certificate for as long as the command lives, where the gateway has SSH."""
+    from onrecord.scripts.agent_certificates import KEYS, keep_renewed
+
+    settings = variables.get("ONRECORD_SSH_CONFIG")
+    if settings is None or KEYS not in variables:
+        return
+    try:
+        keep_renewed(Path(variables[KEYS]), Path(settings).with_name("certify"), variables)
+    except OSError as error:
+        sys.stderr.write(f"onrecord run: no SSH certificate: {error.strerror}\n")
 
 
 def _renewed_in(source: str | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onrecord.policies.errors import ConfigError, IdentityError, Problem
+from onrecord.scripts.agent_certificates import KEYS, certificate_config, certify_script, keys_folder
 from onrecord.scripts.agent_files import TOKEN_FILE, make_folder, write_file
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def ssh_environment(config: Config, listener: Address, token: str, folder: Path 
     Raises ConfigError.
     """
     from onrecord.shims.ssh.hostkeys import HostKeyError
+    from onrecord.shims.ssh.names import CERTIFICATE
 
     folder = folder or config.gateway.state / "ssh" / CLIENT
     try:
@@ -44,6 +46,9 @@ def ssh_environment(config: Config, listener: Address, token: str, folder: Path 
         make_folder(folder)
         make_folder(wrappers)
         write_file(folder / "known_hosts", line)
+        write_file(folder / "certify", certify_script(folder), 0o755)
+        asking = certificate_config(_reachable(listener.host), listener.port, CERTIFICATE, folder / "known_hosts")
+        write_file(folder / "certificate_config", asking)
         write_file(settings, ssh_config(config, listener, folder))
         write_file(folder / "askpass", ASKPASS, 0o755)
         for tool in TOOLS:
@@ -59,6 +64,7 @@ def ssh_environment(config: Config, listener: Address, token: str, folder: Path 
         raise ConfigError([Problem(str(folder), text, "run as the gateway's user")]) from None
     return {
         TOKEN: token,
+        KEYS: str(keys_folder()),
         "SSH_ASKPASS": str(folder / "askpass"),
         "SSH_ASKPASS_REQUIRE": "force",
         "GIT_SSH_COMMAND": f"ssh -F {shlex.quote(str(settings))}",
@@ -113,6 +119,11 @@ def ssh_config(config: Config, listener: Address, folder: Path) -> str:
             "    Ciphers aes128-gcm@openssh.com,aes256-gcm@openssh.com",
             "    ServerAliveInterval 30",
             "",
+            # What a plain `ssh`, `BatchMode`, ansible and git log in with; without it the token is asked for as above.
+            f'Match originalhost {names.replace(" ", ",")} exec "{_unexpanded(folder / "certify")}"',
+            f'    IdentityFile "${{{KEYS}}}/id"',
+            f'    CertificateFile "${{{KEYS}}}/id-cert.pub"',
+            "",
         ]
     return "\n".join([*lines, "Host *", "    Include ~/.ssh/config", ""])
 
@@ -154,6 +165,11 @@ def identity_of(config: Config, token: str) -> Identity:
         return asyncio.run(found)
     except IdentityError as error:
         raise IdentityError(f"{error}: {error.detail}") from None
+
+
+def _unexpanded(path: Path) -> str:
+    """A program's path as `Match exec` wants it: a word of the shell's, in which ssh finds no token to expand."""
+    return shlex.quote(str(path)).replace("%", "%%")
 
 
 def _path_without(wrappers: Path) -> list[str]:

@@ -46,12 +46,22 @@ class _Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     jti: str = ""
     names: tuple[str, ...] = ()
     actors: tuple[str, ...] = ()
+    exp: float = 0.0  # when sessions must end, where that is not when the certificate does
 
 
 def agent_certificate(
-    state: Path, key: asyncssh.SSHKey, identity: Identity, run: str, *, lifetime: float = LIFETIME
+    state: Path,
+    key: asyncssh.SSHKey,
+    identity: Identity,
+    run: str,
+    *,
+    lifetime: float = LIFETIME,
+    outlived: bool = False,
 ) -> asyncssh.SSHCertificate:
-    """A certificate for `key` that logs `identity` in at the gateway, for `lifetime` seconds, within its token's."""
+    """A certificate for `key` that logs `identity` in at the gateway, for `lifetime` seconds, within its token's.
+
+    `outlived`: a session that it began may last as long as the token, as if that had been shown itself.
+    """
     now = int(time.time())
     until = now + int(min(lifetime, MAX_LIFETIME))
     if identity.expires_at:
@@ -67,6 +77,7 @@ def agent_certificate(
         jti=identity.token_id,
         names=identity.names,
         actors=identity.actors,
+        exp=float(identity.expires_at or 0.0) if outlived else 0.0,
     )
     return gateway_key(state, AGENTS_CA).generate_user_certificate(
         key,
@@ -174,7 +185,7 @@ class KeyIdentities:
             on_behalf_of=named.obo,
             agent=named.agent,
             token_id=named.jti,
-            expires_at=float(certificate._valid_before),  # noqa: SLF001
+            expires_at=named.exp or float(certificate._valid_before),  # noqa: SLF001
             run=named.run,
             names=named.names,
             actors=named.actors,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -12,8 +13,9 @@ from onrecord.policies.errors import IdentityError
 from onrecord.policies.model import Identity
 from onrecord.shims.ssh import forward
 from onrecord.shims.ssh.channel import ClientSession
+from onrecord.shims.ssh.exchange import ExchangeSession
 from onrecord.shims.ssh.link import BY_APPLICATION, Link
-from onrecord.shims.ssh.names import parse_login
+from onrecord.shims.ssh.names import CERTIFICATE, parse_login
 from onrecord.shims.ssh.transport import PROHIBITED, GatewayConnection
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ _log = logging.getLogger("onrecord.ssh")
 IDENTITY = "onrecord:identity"
 MAX_TOKENS = 6  # tries of one connection
 MAX_KEYS = 32
+EXCHANGE = 15.0  # seconds for a login that only wants a certificate
 NO_MORE_WAYS = 14  # SSH_DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE
 
 
@@ -42,6 +45,8 @@ class Gatekeeper(Protocol):
 
     def begin(self, entrance: Entrance, identity: Identity, resource: SshResource, user: str) -> Link: ...
 
+    def certify(self, entrance: Entrance, identity: Identity, key: str) -> str: ...
+
 
 class Entrance(asyncssh.SSHServer):
     """Owner of a client's connection; `link` once it is logged in."""
@@ -53,6 +58,7 @@ class Entrance(asyncssh.SSHServer):
         self.link: Link | None = None
         self.counted_as_login = True
         self._accepted: tuple[str, Identity, SshResource, str] | None = None
+        self._exchanging: Identity | None = None  # who logged in with a token, only to have a certificate
         self._tokens = self._keys = 0
 
     # ------------------------------------------------------------------ the connection
@@ -99,6 +105,9 @@ class Entrance(asyncssh.SSHServer):
         except IdentityError as error:
             self._tell(f"{IDENTITY}: {error} (the password is the token; get a fresh one)")
             return False
+        if username == CERTIFICATE:
+            self._exchanging = identity
+            return True
         return self.accept(username, identity)
 
     async def identity_of_key(self, username: str, key_data: bytes) -> tuple[asyncssh.SSHKey, Identity] | None:
@@ -120,6 +129,9 @@ class Entrance(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         accepted = self._accepted
+        if self._exchanging is not None and self.connection.get_extra_info("username") == CERTIFICATE:
+            asyncio.get_running_loop().call_later(EXCHANGE, self._end_exchange)
+            return
         if accepted is None or self.connection.get_extra_info("username") != accepted[0]:
             _log.error("a login without an identity: %s", self.client)
             self.connection.disconnect(BY_APPLICATION, "onrecord: not logged in")
@@ -133,6 +145,16 @@ class Entrance(asyncssh.SSHServer):
                 _log.exception("the session of %s could not begin", self.client)
             text = str(error) if known else "internal error of the gateway"
             self.connection.disconnect(BY_APPLICATION, f"onrecord: {text}")
+
+    def _end_exchange(self) -> None:
+        self.connection.disconnect(BY_APPLICATION, "onrecord: this login is for a certificate only")
+
+    def certificate(self, key: str) -> str:
+        """A certificate for a public key, both as a line of text; one a login. Raises OnrecordError."""
+        identity, self._exchanging = self._exchanging, None
+        if identity is None:
+            raise IdentityError("one certificate a login")
+        return self._server.certify(self, identity, key)
 
     def _tell(self, text: str) -> None:
         clean = "".join(char if char.isprintable() else " " for char in text)
@@ -148,6 +170,8 @@ class Entrance(asyncssh.SSHServer):
         return self.link
 
     def session_requested(self) -> Any:
+        if self._exchanging is not None and self._accepted is None:
+            return ExchangeSession(self.certificate)
         return ClientSession(self._logged_in)
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> Any:

@@ -8,6 +8,7 @@ from onrecord.policies.config import SshResource
 from onrecord.policies.config.values import BadValue, name
 
 MAX = 96
+CERTIFICATE = "+certificate"  # no resource is called so: the login that exchanges a token for a certificate
 
 
 class Login(NamedTuple):

@@ -19,12 +19,13 @@ from onrecord.policies.model import Identity, Resource
 from onrecord.recordings.datapath import DataPath
 from onrecord.recordings.records import RefusalRecord
 from onrecord.recordings.refusals import Refusals
-from onrecord.shims.ssh.authority import KeyIdentities, host_certificate
+from onrecord.shims.ssh.authority import PRINCIPAL, KeyIdentities, agent_certificate, host_certificate
 from onrecord.shims.ssh.destinations import Protected
 from onrecord.shims.ssh.entrance import IDENTITY, Entrance
+from onrecord.shims.ssh.exchange import public_key
 from onrecord.shims.ssh.hostkeys import gateway_key
 from onrecord.shims.ssh.link import Link
-from onrecord.shims.ssh.names import parse_login, upstream_user
+from onrecord.shims.ssh.names import CERTIFICATE, parse_login, upstream_user
 from onrecord.shims.ssh.transport import GatewayConnection, server_options
 from onrecord.shims.ssh.upstream import Upstream
 
@@ -203,6 +204,30 @@ class Server:
             grace=self._gateway.session_grace,
             protected=Protected(config),
         )
+
+    def certify(self, entrance: Entrance, identity: Identity, key: str) -> str:
+        """A certificate for `key`, for who logged in with a token. It is a session of its own on record.
+
+        Raises RefusedError where policy, a kill or the recorder says no, ExchangeError where `key` is none.
+        """
+        self._logged_in(entrance)
+        public = public_key(key)
+        run = run_id(identity)
+        opened = self._path.auditor.open_session(
+            identity,
+            Resource(name=PRINCIPAL, type="ssh"),
+            run=run,
+            protocol="ssh",
+            client=entrance.client,
+            login=CERTIFICATE,
+        )
+        reason = "no certificate was made"
+        try:
+            made = agent_certificate(self._gateway.state, public, identity, run, outlived=True)
+            reason = f"a certificate for {public.get_fingerprint()}"
+            return made.export_certificate("openssh").decode()
+        finally:
+            self._path.auditor.end_session(opened, reason)
 
     def _refuse(
         self, what: str, reason: str, client: str, *, detail: str = "", text: str = "", identity: Identity | None = None
