@@ -11,7 +11,7 @@ import asyncssh
 from onrecord.policies.errors import OnrecordError
 from onrecord.shims.ssh.sftp import wire
 from onrecord.shims.ssh.sftp.places import Place, Places, read_attrs
-from onrecord.shims.ssh.sftp.requests import version_packet
+from onrecord.shims.ssh.sftp.requests import offered, version_packet
 from onrecord.shims.ssh.sftp.wire import SftpError, Splitter
 
 TIMEOUT = 15.0
@@ -99,6 +99,9 @@ class Look(asyncssh.SSHClientSession[bytes]):
         if not self._version.done():
             if packet[0] != wire.VERSION_REPLY:
                 raise SftpError("its first packet is no VERSION")
+            version, _ = offered(packet)
+            if version != wire.VERSION:
+                raise SftpError(f"it speaks version {version}, asked for {wire.VERSION}")
             self._version.set_result(packet)
             return
         if len(packet) < 5:

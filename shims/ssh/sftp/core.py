@@ -19,7 +19,7 @@ from onrecord.policies.masking import Masks
 from onrecord.recordings.auditor import Auditor, OpenSession
 from onrecord.shims.ssh.sftp import wire
 from onrecord.shims.ssh.sftp.files import Budget
-from onrecord.shims.ssh.sftp.requests import offered, version_packet
+from onrecord.shims.ssh.sftp.requests import asked, offered, version_packet
 from onrecord.shims.ssh.sftp.wire import SftpError, Splitter
 
 MAX_PENDING = 1024  # requests without an answer
@@ -55,7 +55,7 @@ class Settings(NamedTuple):
 
     `plants(path)`: whether writing there plants code or access. `ordered`: the server is known (OpenSSH) to take
     requests in order and to resolve symbolic links in REALPATH. `client_swaps` and `upstream_swaps`: SYMLINK's
-    arguments stand as OpenSSH has them (the link's text first), against the draft.
+    arguments stand as OpenSSH has them (the link's text first), against the draft. The three are of version 3 only.
     """
 
     plants: Callable[[str], bool]
@@ -74,6 +74,7 @@ class Core(ABC):
 
     def __init__(self, auditor: Auditor, opened: OpenSession, ends: Ends, settings: Settings) -> None:
         self.auditor, self.opened, self.settings = auditor, opened, settings
+        self.version = wire.VERSION  # spoken on both sides; it is final when the server has answered INIT
         self._ended = False
         self._ends = ends
         self._client, self._upstream = Splitter(), Splitter(wire.MAX_PACKET + 1024)
@@ -156,6 +157,10 @@ class Core(ABC):
         self._ends.end(reason)
 
     # what Relay implements
+
+    @abstractmethod
+    def _negotiated(self) -> None:
+        """`version` is final. Nothing of the client has been taken yet."""
 
     @abstractmethod
     def _take(self, data: bytes) -> Coroutine[Any, Any, None] | None: ...
@@ -286,24 +291,27 @@ class Core(ABC):
         self.fail(str(error) if isinstance(error, StoreError) else f"SFTP: {error}")
 
     def _greet(self, packet: bytes) -> None:
-        """INIT. The gateway speaks version 3 on both sides, whatever else the two could speak."""
+        """INIT. The server is asked for the client's version or 6; what it answers is what both sides speak."""
         if packet[0] != wire.INIT or len(packet) < 5:
             raise SftpError("the first packet is no INIT")
-        version = wire.Fields(packet).u32()
+        version = asked(packet)
         if version < wire.VERSION:
-            raise SftpError(f"version {version}: the gateway speaks version {wire.VERSION}")
+            raise SftpError(f"version {version}: the gateway speaks versions {wire.VERSION} to {wire.LATEST}")
         self._greeted = True
-        self._to_upstream.append(version_packet(wire.INIT, []))
+        self.version = min(version, wire.LATEST)
+        self._to_upstream.append(version_packet(wire.INIT, [], self.version))
 
     def _answered(self, packet: bytes) -> None:
         if not self._ready:
             if packet[0] != wire.VERSION_REPLY or not self._greeted:
                 raise SftpError("its first packet is no VERSION")
             version, extensions = offered(packet)
-            if version != wire.VERSION:
-                raise SftpError(f"it speaks version {version}")
+            if not wire.VERSION <= version <= self.version:
+                raise SftpError(f"it speaks version {version}, asked for {self.version}")
+            self.version = version
+            self._negotiated()
             self._ready = True
-            self._to_client.append(version_packet(wire.VERSION_REPLY, extensions))
+            self._to_client.append(version_packet(wire.VERSION_REPLY, extensions, version))
             return
         if len(packet) < 5:
             raise SftpError("an answer without an id")

@@ -8,11 +8,11 @@ from typing import Any
 
 from onrecord.policies.model import Action, NameSet, Outcome, OutcomeStatus, SftpCommand
 from onrecord.recordings.auditor import Auditor, Decision, OpenSession, elapsed_ms
-from onrecord.shims.ssh.sftp import wire
+from onrecord.shims.ssh.sftp import attributes, wire
 from onrecord.shims.ssh.sftp.core import Core, Ends, Settings
 from onrecord.shims.ssh.sftp.paths import SETID, shown
-from onrecord.shims.ssh.sftp.places import Place, Places, names, read_status
-from onrecord.shims.ssh.sftp.requests import Request
+from onrecord.shims.ssh.sftp.places import Place, Places, names, read_attrs, read_status
+from onrecord.shims.ssh.sftp.requests import ATOMIC, NATIVE, OVERWRITE, Request
 from onrecord.shims.ssh.sftp.wire import Fields, SftpError
 
 _ANSWERS = {
@@ -47,6 +47,9 @@ class Deciding(Core):
         self._submit = submit or (lambda command: auditor.submit_async(opened, command))
         self._places = Places(self._probe, trusted=settings.ordered)
         self._undecided: dict[int, Decision] = {}  # allowed, their outcome is to come
+
+    def _negotiated(self) -> None:
+        self._places.speak(self.version)
 
     async def _locate(self, path: bytes, *, follow: bool) -> Place:
         return await self._places.locate(path, follow=follow)
@@ -152,7 +155,7 @@ class Deciding(Core):
             if isinstance(value, wire.Attrs):
                 if value.permissions is not None and value.permissions & SETID:
                     return "admin"
-                if value.uid is not None:
+                if value.uid is not None or value.owner is not None:
                     return "admin"
         return self._writing(path)
 
@@ -172,7 +175,9 @@ class Deciding(Core):
             if answer[0] == wire.STATUS:
                 self._finish_status(decision, answer, expected=expected)
             elif answer[0] == expected:
-                sample = [shown(name) for name in names(answer)] if expected == wire.NAME else None
+                sample = [shown(name) for name in names(answer, self.version)] if expected == wire.NAME else None
+                if expected == wire.ATTRS and self.version > wire.VERSION:
+                    read_attrs(answer, self.version)
                 self._finish(decision, "ok", code="OK", sample=sample)
             else:
                 raise SftpError(f"an answer of type {answer[0]} to {request.operation}")
@@ -224,15 +229,21 @@ def _size(request: Request) -> int | None:
 
 
 def said(request: Request) -> str:
-    """What a request sets, for people."""
+    """What a request sets, or how, for people."""
+    if request.operation == "rename" and request.version >= 5 and request.kind == wire.RENAME:
+        flags = ((OVERWRITE, "overwrite"), (ATOMIC, "atomic"), (NATIVE, "native"))
+        found = [word for flag, word in flags if request.number(2) & flag]
+        return " (" + ", ".join(found) + ")" if found else ""
     if request.operation not in ("setstat", "fsetstat", "lsetstat", "mkdir"):
         return ""
     for value in request.fields:
         if isinstance(value, wire.Attrs):
             words = [f"size {value.size}"] if value.size is not None else []
             words += [f"mode {value.permissions & 0o7777:04o}"] if value.permissions is not None else []
-            words += [f"owner {value.uid}:{value.gid}"] if value.uid is not None else []
-            words += ["times"] if value.mtime is not None else []
+            owner = attributes.owner_of(value)
+            words += [f"owner {owner}"] if owner else []
+            times = (value.mtime, value.atime, value.createtime)
+            words += ["times"] if any(time is not None for time in times) else []
             return " (" + ", ".join(words) + ")" if words else ""
     return ""
 

@@ -8,6 +8,7 @@ from onrecord.recordings.auditor import Auditor, Decision, elapsed_ms
 from onrecord.shims.ssh.sftp import wire
 from onrecord.shims.ssh.sftp.paths import shown
 from onrecord.shims.ssh.sftp.places import Probe, read_attrs, read_status
+from onrecord.shims.ssh.sftp.requests import stat_fields
 from onrecord.shims.ssh.sftp.transfer import Transfer
 from onrecord.shims.ssh.sftp.wire import Attrs, Fields, SftpError
 
@@ -111,12 +112,12 @@ class Listing:
         self.finished = True
 
 
-async def fetch(probe: Probe, handle: bytes) -> tuple[Attrs, bytes]:
+async def fetch(probe: Probe, handle: bytes, version: int) -> tuple[Attrs, bytes]:
     """The attributes and the whole content of an open file. MaskError where it is no file, too large or unreadable."""
-    answer = await probe(wire.FSTAT, wire.string(handle))
+    answer = await probe(wire.FSTAT, stat_fields(handle, version))
     if answer[0] == wire.STATUS:
         raise MaskError("the server does not say how large the file is")
-    attrs = read_attrs(answer)
+    attrs = read_attrs(answer, version)
     if attrs.size is not None and attrs.size > MAX_MASKED:
         raise MaskError(f"the file's {attrs.size} bytes are over {MAX_MASKED}: it is not searched")
     data = bytearray()
@@ -134,6 +135,11 @@ async def fetch(probe: Probe, handle: bytes) -> tuple[Attrs, bytes]:
         if code == wire.EOF:
             return attrs, bytes(data)
         raise MaskError(f"the server could not read it: {message or wire.status_name(code)}")
+
+
+def with_size(attrs: Attrs, size: int) -> Attrs:
+    """The attributes of a file of which another copy is shown: nothing in them tells the true size."""
+    return attrs._replace(size=size, allocation=None, extended=())
 
 
 def masked_copy(data: bytes, masks: Masks | None, path: bytes) -> tuple[bytes, dict[str, int]]:

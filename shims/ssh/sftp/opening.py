@@ -12,13 +12,14 @@ from onrecord.policies.masking import MaskError
 from onrecord.policies.model import OutcomeStatus, SftpCommand
 from onrecord.policies.verdict import Allow
 from onrecord.recordings.auditor import Auditor, Decision, OpenSession
-from onrecord.shims.ssh.sftp import wire
+from onrecord.shims.ssh.sftp import attributes, wire
+from onrecord.shims.ssh.sftp.access import Access, access_of
 from onrecord.shims.ssh.sftp.core import Ends, Settings
 from onrecord.shims.ssh.sftp.deciding import Deciding, id_of
-from onrecord.shims.ssh.sftp.files import Listing, OpenFile, fetch, masked_copy
+from onrecord.shims.ssh.sftp.files import Listing, OpenFile, fetch, masked_copy, with_size
 from onrecord.shims.ssh.sftp.paths import shown
 from onrecord.shims.ssh.sftp.places import Place, names, read_attrs, read_status
-from onrecord.shims.ssh.sftp.requests import Request
+from onrecord.shims.ssh.sftp.requests import Request, reading_fields, stat_fields
 from onrecord.shims.ssh.sftp.transfer import Transfer
 from onrecord.shims.ssh.sftp.wire import Fields, SftpError
 
@@ -55,7 +56,7 @@ class Opening(Deciding):
         fields.end()
         file = self._files.get(handle)
         if file is None:
-            self._status(id, wire.FAILURE, "onrecord: no such handle")
+            self._no_handle(id)
             return
         transfer = file.read
         if transfer is None:
@@ -69,12 +70,15 @@ class Opening(Deciding):
         def then(answer: bytes) -> None:
             if answer[0] == wire.DATA:
                 size = int.from_bytes(answer[5:9], "big")
-                if len(answer) != 9 + size or size > length:
+                more = len(answer) - 9 - size
+                if (more and not (more == 1 and self.version >= 6)) or size > length:
                     raise SftpError("DATA of another size than it says or was asked for")
                 if transfer.finished:
                     raise SftpError("DATA of a file that is closed")
-                transfer.add(offset, memoryview(answer)[9:])
+                transfer.add(offset, memoryview(answer)[9 : 9 + size])
                 self._dirty.add(transfer)
+                if more and answer[-1] and transfer.sequential and transfer.starts_at_zero:
+                    transfer.at_end(offset + size)
             else:
                 code, _ = read_status(answer)
                 if code == wire.EOF:
@@ -106,7 +110,7 @@ class Opening(Deciding):
             raise SftpError("WRITE's data are of another size than it says")
         file = self._files.get(handle)
         if file is None:
-            self._status(id, wire.FAILURE, "onrecord: no such handle")
+            self._no_handle(id)
             return
         transfer = file.write
         if transfer is None:
@@ -128,22 +132,21 @@ class Opening(Deciding):
     # opening and closing
 
     async def _open(self, request: Request) -> None:
-        path, flags = request.text(0), request.number(1)
-        if flags & ~wire.ALL_FLAGS:
-            self._status(request.id, wire.OP_UNSUPPORTED, f"onrecord: unknown flags {flags:#x}")
-            return
-        writes = bool(flags & ~wire.FLAG_READ)
-        reads = bool(flags & wire.FLAG_READ) or not flags & wire.FLAG_WRITE
+        path, access = request.text(0), access_of(self.version, request.numbers)
+        if isinstance(access, str):  # read_request has refused it already
+            raise SftpError(access)
+        if not access.writes:
+            request = request.without_attrs()  # they are for a file that is made
         if len(self._files) + len(self._listings) + self._opening >= self.settings.max_handles:
             self._status(request.id, wire.FAILURE, f"onrecord: more than {self.settings.max_handles} open files")
             return
-        exclusive = flags & wire.FLAG_EXCL and flags & wire.FLAG_CREAT
+        follow = not access.exclusive and not access.nofollow
         transfers: list[Transfer | None] = [None, None]
         place = Place(b"")
         for i, operation in enumerate(("write", "read")):
-            if not (writes, reads)[i]:
+            if not (access.writes, access.reads)[i]:
                 continue
-            found = await self._decided(request, operation, [(path, not exclusive)], "write" if i == 0 else "read")
+            found = await self._decided(request, operation, [(path, follow)], "write" if i == 0 else "read")
             if found is None or (transfers[0] is not None and found[1][0] != place):
                 if found is not None:
                     self._finish(found[0], "refused", error="the path leads elsewhere by now")
@@ -153,9 +156,13 @@ class Opening(Deciding):
                 return
             decision, (place,) = found
             transfers[i] = Transfer(decision, "to_upstream" if i == 0 else "to_client", self.settings.capture)
-        file = OpenFile(place.path, write=transfers[0], read=transfers[1], append=bool(flags & wire.FLAG_APPEND))
+        file = OpenFile(place.path, write=transfers[0], read=transfers[1], append=access.append)
         if file.write is not None:
             file.write.appended = file.append
+            if not access.offsets:
+                file.write.scatter()
+        if await self._is_link(request.id, file, access):
+            return
         masks = self._masks_of(file)
         body = request.encode(place.path)
         if masks is None:
@@ -166,6 +173,17 @@ class Opening(Deciding):
             self._status(request.id, wire.PERMISSION_DENIED, f"onrecord: masks apply here ({_MASKS_HINT})")
         else:
             await self._open_masked(request.id, file, masks, body)
+
+    async def _is_link(self, id: int, file: OpenFile, access: Access) -> bool:
+        """Whether an open that must not follow a link meets one. A server might follow it all the same: not asked."""
+        if not access.nofollow and (not access.exclusive or self._places.trusted):
+            return False
+        if await self._places.kind(file.path) != wire.SYMBOLIC_LINK:
+            return False
+        code = wire.LINK_LOOP if access.nofollow else wire.FAILURE
+        self._end_file(file, "error", "there is a symbolic link", code=wire.status_name(code))
+        self._status(id, code, "onrecord: there is a symbolic link")
+        return True
 
     def _opened(self, id: int, file: OpenFile, answer: bytes) -> None:
         self._opening -= 1
@@ -199,7 +217,7 @@ class Opening(Deciding):
             self._status(id, wire.PERMISSION_DENIED, text)
             self._note(f"{shown(file.path)}: {text}")
             return
-        file.attrs = attrs._replace(size=len(file.copy))
+        file.attrs = with_size(attrs, len(file.copy))
         if file.read is not None:
             file.read.masked.update(found)
             file.read.end = len(file.copy)
@@ -232,12 +250,12 @@ class Opening(Deciding):
     def _list(self, request: Request) -> None:
         listing = self._listings.get(request.text(0))
         if listing is None:
-            self._status(request.id, wire.FAILURE, "onrecord: no such handle")
+            self._no_handle(request.id)
             return
 
         def then(answer: bytes) -> None:
             if answer[0] == wire.NAME:
-                listing.add(names(answer), answer)
+                listing.add(names(answer, self.version), answer)
                 listing.record(self.auditor)
                 self._unflushed = True
             elif read_status(answer)[0] == wire.OK:
@@ -253,11 +271,11 @@ class Opening(Deciding):
             self._send(lambda answer: self._close_listing(request.id, listing, answer), request.kind, request.encode())
             return
         if file is None:
-            self._status(request.id, wire.FAILURE, "onrecord: no such handle")
+            self._no_handle(request.id)
             return
         if any(transfer.wants_end for transfer in file.transfers) and file.copy is None:
-            answer = await self._probe(wire.FSTAT, wire.string(handle))
-            size = read_attrs(answer).size if answer[0] == wire.ATTRS else None
+            answer = await self._probe(wire.FSTAT, stat_fields(handle, self.version))
+            size = read_attrs(answer, self.version).size if answer[0] == wire.ATTRS else None
             for transfer in file.transfers:
                 transfer.end = size if transfer.end is None else transfer.end
         self._files.pop(handle, None)
@@ -305,7 +323,7 @@ class Opening(Deciding):
         budget = self.settings.budget
         budget.take()
         try:
-            attrs, data = await fetch(self._probe, handle)
+            attrs, data = await fetch(self._probe, handle, self.version)
             return attrs, *masked_copy(data, masks, path)
         finally:
             budget.give()
@@ -319,13 +337,13 @@ class Opening(Deciding):
     async def _masked_size(self, path: bytes, operation: str) -> wire.Attrs | None:
         """The attributes of a file that is shown masked, with the size that a reader will find."""
         kind = wire.STAT if operation == "stat" else wire.LSTAT
-        answer = await self._probe(kind, wire.string(path))
+        answer = await self._probe(kind, stat_fields(path, self.version))
         if answer[0] != wire.ATTRS:
             return None
-        attrs = read_attrs(answer)
-        if attrs.permissions is None or attrs.permissions & 0o170000 != 0o100000 or not attrs.size:
+        attrs = read_attrs(answer, self.version)
+        if attrs.file_type != wire.REGULAR or not attrs.size:
             return None
-        opened = await self._probe(wire.OPEN, wire.string(path), wire.u32(wire.FLAG_READ), wire.u32(0))
+        opened = await self._probe(wire.OPEN, reading_fields(path, self.version))
         handle = _handle(opened)
         if handle is None:
             return None
@@ -336,7 +354,14 @@ class Opening(Deciding):
         finally:
             if not self.ended:
                 await self._probe(wire.CLOSE, wire.string(handle))
-        return attrs._replace(size=len(copy), extended=())
+        return with_size(attrs, len(copy))
+
+    def _attrs_packet(self, id: int, attrs: wire.Attrs) -> bytes:
+        return wire.packet(wire.ATTRS, id, attributes.encoded(attrs, self.version))
+
+    def _no_handle(self, id: int) -> None:
+        code = wire.INVALID_HANDLE if self.version >= 4 else wire.FAILURE
+        self._status(id, code, "onrecord: no such handle")
 
     def _end_file(self, file: OpenFile, status: OutcomeStatus, error: str, *, code: str = "") -> None:
         for transfer in file.transfers:

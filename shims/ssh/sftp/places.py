@@ -2,17 +2,17 @@
 
 A server that is known to resolve links in REALPATH is asked that; any other is walked component by component, with
 LSTAT and READLINK. What then goes upstream is the resolved path, not the client's. Between the look and the operation
-another process of the host may still exchange a folder: SFTP version 3 has no way to exclude that.
+another process of the host may still exchange a folder: SFTP has no way to exclude that.
 """
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Awaitable
 from typing import NamedTuple, Protocol
 
-from onrecord.shims.ssh.sftp import wire
+from onrecord.shims.ssh.sftp import attributes, wire
 from onrecord.shims.ssh.sftp.paths import is_canonical, join, lexical, split
+from onrecord.shims.ssh.sftp.requests import NO_CHECK, stat_fields
 from onrecord.shims.ssh.sftp.wire import Fields, SftpError
 
 MAX_LINKS = 40
@@ -37,7 +37,18 @@ class Places:
 
     def __init__(self, probe: Probe, *, trusted: bool) -> None:
         self._probe, self._trusted = probe, trusted
+        self._version = wire.VERSION
         self._home: bytes | None = None
+
+    def speak(self, version: int) -> None:
+        """What the server speaks. From version 4 on it is not OpenSSH's, whatever its host says."""
+        self._version = version
+        self._trusted = self._trusted and version == wire.VERSION
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the server is known to do as OpenSSH's does."""
+        return self._trusted
 
     async def locate(self, path: bytes, *, follow: bool) -> Place:
         """Where `path` leads; a link in its last place is followed where `follow`. Raises SftpError."""
@@ -56,7 +67,8 @@ class Places:
         return self._home
 
     async def _real(self, path: bytes) -> Place:
-        answer = await self._probe(wire.REALPATH, wire.string(path))
+        control = wire.byte(NO_CHECK) if self._version >= 6 else b""
+        answer = await self._probe(wire.REALPATH, wire.string(path) + control)
         if answer[0] == wire.STATUS:
             return failed(answer, path)
         found = one_name(answer)
@@ -87,20 +99,27 @@ class Places:
                     made = []
                 left = [one for one in text.split(b"/") if one not in (b"", b".")] + left
                 continue
-            if text is not None and (left or text.code != wire.NO_SUCH_FILE):
+            if text is not None and (left or text.code not in (wire.NO_SUCH_FILE, wire.NO_SUCH_PATH)):
                 return Place(lexical(here, b"/".join(left)), text.code, text.message)
             made.append(part)
         return Place(b"/" + b"/".join(made))
 
-    async def _link_text(self, path: bytes) -> bytes | Place | None:
-        """What the link at `path` holds; None where it is no link; the server's answer where it is not there."""
-        answer = await self._probe(wire.LSTAT, wire.string(path))
+    async def kind(self, path: bytes) -> int | Place:
+        """What is at `path`, not followed: its type, or the server's answer where that is not known."""
+        answer = await self._probe(wire.LSTAT, stat_fields(path, self._version))
         if answer[0] == wire.STATUS:
             return failed(answer, path)
-        permissions = read_attrs(answer).permissions
-        if permissions is None:
+        kind = _kind_of(read_attrs(answer, self._version))
+        if kind == wire.UNKNOWN:
             return Place(path, wire.FAILURE, "the server does not say what kind of file this is")
-        if not stat.S_ISLNK(permissions):
+        return kind
+
+    async def _link_text(self, path: bytes) -> bytes | Place | None:
+        """What the link at `path` holds; None where it is no link; the server's answer where it is not there."""
+        kind = await self.kind(path)
+        if isinstance(kind, Place):
+            return kind
+        if kind != wire.SYMBOLIC_LINK:
             return None
         answer = await self._probe(wire.READLINK, wire.string(path))
         if answer[0] == wire.STATUS:
@@ -109,6 +128,12 @@ class Places:
         if not text or b"\0" in text:
             raise SftpError("READLINK's answer is no path")
         return text
+
+
+def _kind_of(attrs: wire.Attrs) -> int:
+    """A link where either the type or the permissions say so: a server may contradict itself."""
+    by_mode = attrs._replace(kind=wire.UNKNOWN).file_type
+    return wire.SYMBOLIC_LINK if by_mode == wire.SYMBOLIC_LINK else attrs.file_type
 
 
 def failed(answer: bytes, path: bytes) -> Place:
@@ -129,11 +154,11 @@ def read_status(answer: bytes) -> tuple[int, str]:
     return code, message
 
 
-def read_attrs(answer: bytes) -> wire.Attrs:
+def read_attrs(answer: bytes, version: int = wire.VERSION) -> wire.Attrs:
     """The attributes of an ATTRS answer."""
     if answer[0] != wire.ATTRS:
         raise SftpError(f"an answer of type {answer[0]} where attributes belong")
-    return Fields(answer, 5).attrs()
+    return attributes.read(Fields(answer, 5), version)
 
 
 def one_name(answer: bytes) -> bytes:
@@ -146,14 +171,19 @@ def one_name(answer: bytes) -> bytes:
     return fields.string()
 
 
-def names(answer: bytes) -> list[bytes]:
-    """The file names of a NAME answer, all of them checked."""
+def names(answer: bytes, version: int = wire.VERSION) -> list[bytes]:
+    """The file names of a NAME answer, all of them checked. Version 6 may say behind them that they are the last."""
     if answer[0] != wire.NAME:
         raise SftpError(f"an answer of type {answer[0]} where names belong")
     fields = Fields(answer, 5)
     found: list[bytes] = []
     for _ in range(fields.u32()):
         found.append(fields.string())
-        fields.string()
-        fields.attrs()
+        if version == wire.VERSION:
+            fields.string()
+        attributes.read(fields, version)
+    if version >= 6 and fields.rest:
+        fields.byte()
+    if version > wire.VERSION:
+        fields.end()
     return found

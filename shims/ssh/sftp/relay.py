@@ -10,12 +10,12 @@ from typing import Any
 
 from onrecord.policies.errors import OnrecordError
 from onrecord.policies.model import Action
-from onrecord.shims.ssh.sftp import wire
+from onrecord.shims.ssh.sftp import attributes, wire
 from onrecord.shims.ssh.sftp.deciding import said
 from onrecord.shims.ssh.sftp.opening import Opening
 from onrecord.shims.ssh.sftp.paths import join, shown
-from onrecord.shims.ssh.sftp.places import Place
-from onrecord.shims.ssh.sftp.requests import Request, Unsupported, read_request
+from onrecord.shims.ssh.sftp.places import Place, read_attrs, read_status
+from onrecord.shims.ssh.sftp.requests import NO_CHECK, STAT_ALWAYS, Request, Unsupported, read_request, stat_fields
 from onrecord.shims.ssh.sftp.wire import SftpError
 
 # Operations on one path: does a link in its last place count as what it leads to, and what they do.
@@ -44,7 +44,7 @@ class Relay(Opening):
             if kind == wire.WRITE:
                 self._write(data)
                 return None
-            request = read_request(data)
+            request = read_request(data, self.version)
         except SftpError as error:
             if len(data) < 5:
                 raise
@@ -134,7 +134,7 @@ class Relay(Opening):
             copy = await self._masked_size(path, operation)
             if copy is not None:
                 self._finish(decision, "ok", code="OK")
-                self._reply(wire.packet(wire.ATTRS, request.id, wire.attrs(copy)))
+                self._reply(self._attrs_packet(request.id, copy))
                 return
         self._forward(request, decision, request.encode(path))
 
@@ -157,7 +157,7 @@ class Relay(Opening):
             if request.operation == "fstat" and request.text(0) in self._listings:
                 self._status(request.id, wire.OP_UNSUPPORTED, "onrecord: FSTAT of a folder's handle")
             else:
-                self._status(request.id, wire.FAILURE, "onrecord: no such handle")
+                self._no_handle(request.id)
             return
         changes = request.operation in ("fsetstat", "fsync")
         action: Action = "write" if changes else "read"
@@ -181,14 +181,14 @@ class Relay(Opening):
             return
         if file.copy is not None and request.operation == "fstat" and file.attrs is not None:
             self._finish(decision, "ok", code="OK")
-            self._reply(wire.packet(wire.ATTRS, request.id, wire.attrs(file.attrs)))
+            self._reply(self._attrs_packet(request.id, file.attrs))
             return
         self._forward(request, decision, request.encode())
 
     async def _copy(self, request: Request) -> None:
         source, target = self._files.get(request.text(0)), self._files.get(request.text(3))
         if source is None or target is None:
-            self._status(request.id, wire.FAILURE, "onrecord: no such handle")
+            self._no_handle(request.id)
             return
         if source.read is None or target.write is None:
             self._status(request.id, wire.PERMISSION_DENIED, "onrecord: not opened for that")
@@ -216,23 +216,62 @@ class Relay(Opening):
             return
         decision, places = found
         path = places[0].path
+        attrs: wire.Attrs | None = wire.Attrs()
+        if self.version >= 6 and request.number(1) != NO_CHECK:
+            attrs = await self._stat_of(request, path)
+        if attrs is None:
+            self._finish(decision, "error", error="its attributes were asked for too, and are not to be had")
+            return
         self._finish(decision, "ok", code="OK", sample=shown(path))
         name = wire.string(path)
-        self._reply(wire.packet(wire.NAME, request.id, wire.u32(1), name, name, wire.u32(0)))
+        long = name if self.version == wire.VERSION else b""
+        self._reply(
+            wire.packet(wire.NAME, request.id, wire.u32(1), name, long, attributes.encoded(attrs, self.version))
+        )
+
+    async def _stat_of(self, request: Request, path: bytes) -> wire.Attrs | None:
+        """What REALPATH of version 6 asks for besides: a command of its own. None where the client has its answer."""
+        found = await self._decided(request, "stat", [(path, True)], "read")
+        if found is None:
+            return None
+        decision, places = found
+        if self.settings.masks is not None and (copy := await self._masked_size(places[0].path, "stat")) is not None:
+            self._finish(decision, "ok", code="OK")
+            return copy
+        answer = await self._probe(wire.STAT, stat_fields(places[0].path, self.version))
+        if answer[0] != wire.STATUS:
+            attrs = read_attrs(answer, self.version)
+            self._finish(decision, "ok", code="OK")
+            return attrs
+        code, message = read_status(answer)
+        if code == wire.OK:
+            raise SftpError("OK is no answer to STAT")
+        self._finish(decision, "error", code=wire.status_name(code), error=message or None)
+        if request.number(1) == STAT_ALWAYS:
+            self._status(request.id, code, message)
+            return None
+        return wire.Attrs()
 
     async def _rename(self, request: Request) -> None:
-        """RENAME, posix-rename and hardlink: what is at the first path will be at the second."""
-        found = await self._decided(
-            request, request.operation, [(request.text(0), False), (request.text(1), False)], "write"
-        )
+        """RENAME, posix-rename and hard links: what is at the first path will be at the second.
+
+        Version 6 has a hard link's new name first. A server that is not OpenSSH's may link what a symbolic link leads
+        to: it is asked for that by its own name.
+        """
+        turned = request.kind == wire.LINK
+        source, target = request.text(1 if turned else 0), request.text(0 if turned else 1)
+        follow = request.operation == "link" and not self._places.trusted
+        found = await self._decided(request, request.operation, [(source, follow), (target, False)], "write")
         if found is not None:
             decision, places = found
-            self._forward(request, decision, request.encode(places[0].path, places[1].path))
+            first, second = places[0].path, places[1].path
+            self._forward(request, decision, request.encode(*((second, first) if turned else (first, second))))
 
     async def _symlink(self, request: Request) -> None:
-        """The draft has the link first, OpenSSH its text; which it is follows from who speaks."""
+        """The drafts have the link first, OpenSSH its text (in version 3, the only one that it speaks)."""
         text, link = request.text(0), request.text(1)
-        if not self.settings.client_swaps:
+        swaps = self.version == wire.VERSION
+        if not (swaps and self.settings.client_swaps):
             text, link = link, text
         if not text:
             self._status(request.id, wire.NO_SUCH_FILE, "onrecord: a link to nothing")
@@ -248,5 +287,5 @@ class Relay(Opening):
         if found is None:
             return
         decision, places = found
-        pair = (text, places[0].path) if self.settings.upstream_swaps else (places[0].path, text)
+        pair = (text, places[0].path) if swaps and self.settings.upstream_swaps else (places[0].path, text)
         self._forward(request, decision, request.encode(*pair))

@@ -1,7 +1,7 @@
-"""SFTP version 3 on the wire: bytes ↔ packets ↔ fields. Pure; junk raises SftpError and nothing else.
+"""SFTP on the wire: bytes ↔ packets ↔ fields. Pure; junk raises SftpError and nothing else.
 
-Source: draft-ietf-secsh-filexfer-02 and OpenSSH's PROTOCOL, section 4. A packet here is `type byte + payload`, without
-the length in front of it.
+Source: draft-ietf-secsh-filexfer-02 (version 3), -04 (4), -05 (5), -13 (6) and OpenSSH's PROTOCOL, section 4.
+Attributes of versions 4 to 6 are in `attributes`. A packet here is `type byte + payload`, without the length in front.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from onrecord.policies.errors import DecodeError
 
 VERSION = 3
+LATEST = 6
 MAX_PACKET = 256 * 1024  # bytes of a packet: what OpenSSH's own server takes
 MAX_DATA = MAX_PACKET - 1024  # bytes of one READ's or WRITE's content
 MAX_PATH = 4096  # bytes; Linux' own limit
@@ -20,6 +21,7 @@ MAX_ATTR_PAIRS = 16
 
 INIT, VERSION_REPLY, OPEN, CLOSE, READ, WRITE, LSTAT, FSTAT, SETSTAT, FSETSTAT = range(1, 11)
 OPENDIR, READDIR, REMOVE, MKDIR, RMDIR, REALPATH, STAT, RENAME, READLINK, SYMLINK = range(11, 21)
+LINK, BLOCK, UNBLOCK = range(21, 24)  # of version 6, which has no SYMLINK
 STATUS, HANDLE, DATA, NAME, ATTRS = range(101, 106)
 EXTENDED, EXTENDED_REPLY = 200, 201
 
@@ -36,10 +38,45 @@ STATUS_NAMES = (
     "NO_CONNECTION",
     "CONNECTION_LOST",
     "OP_UNSUPPORTED",
+    "INVALID_HANDLE",  # from here on version 4
+    "NO_SUCH_PATH",
+    "FILE_ALREADY_EXISTS",
+    "WRITE_PROTECT",
+    "NO_MEDIA",
+    "NO_SPACE_ON_FILESYSTEM",  # version 5
+    "QUOTA_EXCEEDED",
+    "UNKNOWN_PRINCIPAL",
+    "LOCK_CONFLICT",
+    "DIR_NOT_EMPTY",  # version 6
+    "NOT_A_DIRECTORY",
+    "INVALID_FILENAME",
+    "LINK_LOOP",
+    "CANNOT_DELETE",
+    "INVALID_PARAMETER",
+    "FILE_IS_A_DIRECTORY",
+    "BYTE_RANGE_LOCK_CONFLICT",
+    "BYTE_RANGE_LOCK_REFUSED",
+    "DELETE_PENDING",
+    "FILE_CORRUPT",
+    "OWNER_INVALID",
+    "GROUP_INVALID",
+    "NO_MATCHING_BYTE_RANGE_LOCK",
 )
+INVALID_HANDLE, NO_SUCH_PATH, LINK_LOOP = 9, 10, 21
 
 FLAG_READ, FLAG_WRITE, FLAG_APPEND, FLAG_CREAT, FLAG_TRUNC, FLAG_EXCL = 1, 2, 4, 8, 16, 32
 ALL_FLAGS = 0x3F
+
+REGULAR, DIRECTORY, SYMBOLIC_LINK, SPECIAL, UNKNOWN, SOCKET, CHARACTER, BLOCK_DEVICE, FIFO = range(1, 10)
+_TYPES = {
+    0o100000: REGULAR,
+    0o040000: DIRECTORY,
+    0o120000: SYMBOLIC_LINK,
+    0o140000: SOCKET,
+    0o020000: CHARACTER,
+    0o060000: BLOCK_DEVICE,
+    0o010000: FIFO,
+}
 
 _SIZE, _UIDGID, _PERMISSIONS, _TIMES, _EXTENDED = 1, 2, 4, 8, 0x80000000
 
@@ -49,11 +86,15 @@ _HEAD = struct.Struct(">BI")
 
 
 class SftpError(DecodeError):
-    """A peer sent what SFTP version 3 does not allow, or more than a limit allows."""
+    """A peer sent what its version of SFTP does not allow, or more than a limit allows."""
 
 
 class Attrs(NamedTuple):
-    """File attributes; None is one that was not sent. Times are Unix seconds."""
+    """File attributes; None is one that was not sent. Times are Unix seconds.
+
+    Version 3 has numbers of owner and group, the later ones their names; `kind` is the type of file that those say
+    apart from the permissions.
+    """
 
     size: int | None = None
     uid: int | None = None
@@ -62,6 +103,26 @@ class Attrs(NamedTuple):
     atime: int | None = None
     mtime: int | None = None
     extended: tuple[tuple[bytes, bytes], ...] = ()
+    kind: int = UNKNOWN
+    allocation: int | None = None
+    owner: bytes | None = None
+    group: bytes | None = None
+    createtime: int | None = None
+    ctime: int | None = None
+    fractions: tuple[int, int, int, int] | None = None  # nanoseconds of atime, createtime, mtime, ctime
+    acl: bytes | None = None
+    bits: tuple[int, int] | None = None  # attrib-bits, and which of them are valid
+    text_hint: int | None = None
+    mime_type: bytes | None = None
+    links: int | None = None
+    untranslated: bytes | None = None
+
+    @property
+    def file_type(self) -> int:
+        """REGULAR, DIRECTORY, SYMLINK or what else it is said to be; UNKNOWN where that is not said."""
+        if self.kind != UNKNOWN or self.permissions is None:
+            return self.kind
+        return _TYPES.get(self.permissions & 0o170000, UNKNOWN)
 
 
 class Splitter:
@@ -118,6 +179,14 @@ class Fields:
     def __init__(self, data: bytes, at: int = 1) -> None:
         self._data, self._at = data, at
 
+    def byte(self) -> int:
+        try:
+            value = self._data[self._at]
+        except IndexError:
+            raise SftpError("a packet ends where a byte belongs") from None
+        self._at += 1
+        return value
+
     def u32(self) -> int:
         try:
             value: int = _U32.unpack_from(self._data, self._at)[0]
@@ -143,6 +212,7 @@ class Fields:
         return self._data[start : self._at]
 
     def attrs(self) -> Attrs:
+        """Attributes as version 3 has them."""
         flags = self.u32()
         if flags & ~(_SIZE | _UIDGID | _PERMISSIONS | _TIMES | _EXTENDED):
             raise SftpError(f"attributes with unknown flags: {flags:#x}")
@@ -150,13 +220,15 @@ class Fields:
         uid, gid = (self.u32(), self.u32()) if flags & _UIDGID else (None, None)
         permissions = self.u32() if flags & _PERMISSIONS else None
         atime, mtime = (self.u32(), self.u32()) if flags & _TIMES else (None, None)
-        pairs: list[tuple[bytes, bytes]] = []
-        if flags & _EXTENDED:
-            count = self.u32()
-            if count > MAX_ATTR_PAIRS:
-                raise SftpError(f"{count} extended attributes: at most {MAX_ATTR_PAIRS} are allowed")
-            pairs = [(self.string(), self.string()) for _ in range(count)]
-        return Attrs(size, uid, gid, permissions, atime, mtime, tuple(pairs))
+        pairs = self.pairs() if flags & _EXTENDED else ()
+        return Attrs(size, uid, gid, permissions, atime, mtime, pairs)
+
+    def pairs(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Extended attributes."""
+        count = self.u32()
+        if count > MAX_ATTR_PAIRS:
+            raise SftpError(f"{count} extended attributes: at most {MAX_ATTR_PAIRS} are allowed")
+        return tuple([(self.string(), self.string()) for _ in range(count)])
 
     def end(self) -> None:
         """Raises SftpError where something follows."""
@@ -173,6 +245,11 @@ def string(value: bytes) -> bytes:
     return _U32.pack(len(value)) + value
 
 
+def byte(value: int) -> bytes:
+    """A number of one byte."""
+    return bytes((value,))
+
+
 def u32(value: int) -> bytes:
     """A number of four bytes."""
     return _U32.pack(value)
@@ -184,7 +261,7 @@ def u64(value: int) -> bytes:
 
 
 def attrs(value: Attrs) -> bytes:
-    """An attributes field, without extended ones."""
+    """An attributes field of version 3, without extended ones."""
     flags, parts = 0, []
     if value.size is not None:
         flags |= _SIZE

@@ -87,6 +87,11 @@ class Lab:
     relays: list[Relay] = field(default_factory=list)
     server: tuple[str, ...] = (SERVER,)
 
+    def serve_with_asyncssh(self, version: int) -> None:
+        """Channels opened from now on lead to asyncssh's server, which speaks up to `version`."""
+        self.server = (sys.executable, str(Path(__file__).with_name("asyncssh_server.py")), str(version))
+        self.settings |= {"ordered": False, "client_swaps": False, "upstream_swaps": False}
+
     def batch(self, *lines: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """OpenSSH's sftp with these commands."""
         bridge = self.folder / "bridge.py"
