@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from onrecord.policies.errors import StoreError
+from onrecord.policies.masking import MaskError
 from onrecord.recordings.auditor import Auditor, OpenSession
 from onrecord.recordings.decision import Waiting
 from onrecord.recordings.records import RefusalRecord
@@ -17,6 +18,7 @@ from onrecord.shims.postgres.commands import PROTOCOL
 from onrecord.shims.postgres.exchange import Exchange, SessionFatal
 from onrecord.shims.postgres.holding import waiting_notice
 from onrecord.shims.postgres.link import Link
+from onrecord.shims.postgres.masked import CAST, MASKING
 from onrecord.shims.postgres.messages import TERMINATE, fatal
 from onrecord.shims.postgres.requests import Requests
 from onrecord.shims.postgres.responses import Responses
@@ -257,6 +259,9 @@ class Relay:
             if error.what:
                 self._refuse(error.what, str(error))
             answer = fatal(error.sqlstate, f"onrecord: {error}", hint=error.hint)
+        elif isinstance(error, MaskError):
+            self._refuse(MASKING, str(error))
+            answer = fatal("42501", f"onrecord: {MASKING}: {error}", hint=CAST)
         elif isinstance(error, StoreError):
             answer = fatal("58030", f"onrecord: onrecord:store: {error}", hint="nothing was done; try again later")
         else:

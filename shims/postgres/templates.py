@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from onrecord.policies.masking import MaskError
 from onrecord.policies.model import Action, Session, SqlCommand
 from onrecord.policies.sql import Analysis, SqlError, Statement, analyse, command_of, redact_unparsed
 from onrecord.policies.sql.catalog import Catalog
@@ -14,7 +15,8 @@ from onrecord.policies.sql.lineage import Lineage, trace
 from onrecord.policies.sql.lineage.types import UNSURE
 from onrecord.shims.postgres.combined import UNKNOWN_ROWS, executing
 from onrecord.shims.postgres.commands import UNKNOWN, Prepared, Refusal, Template, own_detail, with_detail
-from onrecord.shims.postgres.rulings import MaskedRules, ruling_of
+from onrecord.shims.postgres.masking.copy_options import copy_options
+from onrecord.shims.postgres.rulings import MASKING, MaskedRules, ruling_of
 from onrecord.shims.postgres.settings import PathError, fields_of, paths_of
 from onrecord.shims.postgres.state import Before, SessionState, altering_setting
 
@@ -229,6 +231,11 @@ class Templates:
         altering = altering_setting(statement)
         if altering and self.masking is not None and not self.masking.idle:
             return Refusal(f"{altering} may not change in a session with masks: SQL would read in another way")
+        if statement.copy == "out" and self.masking is not None and not self.masking.idle:
+            try:
+                copy_options(statement.text)
+            except MaskError as error:
+                return Refusal(str(error), "use the usual options", policy=MASKING)
         return None
 
 

@@ -79,10 +79,7 @@ class TextCopy(CopyMasking):
         return at + 1
 
     def _masked(self, row: bytes) -> bytes:
-        if self._header:
-            self._header = False
-            return row
-        if not self._plan.concerns(row) and b"\\" not in row:
+        if not self._header and not self._plan.concerns(row) and b"\\" not in row:
             return row
         options = self._options
         body = row.rstrip(b"\r\n")
@@ -91,6 +88,9 @@ class TextCopy(CopyMasking):
         fields = _split_text(body, options.delimiter)
         if len(fields) != len(self._maskers):
             raise MaskError("a row of COPY has another number of columns than was announced")
+        if self._header:
+            self._header = False
+            return row
         changed = False
         for i, masker in enumerate(self._maskers):
             field = fields[i]
@@ -129,17 +129,18 @@ class CsvCopy(CopyMasking):
         return None
 
     def _masked(self, row: bytes) -> bytes:
-        if self._header:
-            self._header = False
-            return row
         options = self._options
-        if not self._plan.concerns(row) and options.escape not in row and options.quote not in row:
+        plain = options.escape not in row and options.quote not in row
+        if not self._header and plain and not self._plan.concerns(row):
             return row
         body = row[:-1] if row.endswith(b"\n") else row
         body = body[:-1] if body.endswith(b"\r") else body
         fields = _split_csv(body, options)
         if len(fields) != len(self._maskers):
             raise MaskError("a row of COPY has another number of columns than was announced")
+        if self._header:
+            self._header = False
+            return row
         changed = False
         out: list[bytes] = []
         for masker, (raw, value) in zip(self._maskers, fields, strict=True):

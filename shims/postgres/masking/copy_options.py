@@ -86,4 +86,6 @@ def _byte(arg: Any, default: bytes) -> bytes:
     data = text.encode()
     if len(data) != 1:
         raise MaskError("COPY with a delimiter, quote or escape of more than one byte cannot be masked")
+    if data in b"\r\n":  # where a row ends could not be told from where a value begins
+        raise MaskError("COPY with a line end as delimiter, quote or escape cannot be masked")
     return data

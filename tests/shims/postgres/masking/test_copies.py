@@ -126,3 +126,12 @@ def test_whether_an_expression_over_a_masked_column_is_empty_is_not_told() -> No
         }[form]
         masking.feed(head)
         assert len({masking.feed(row) for row in rows}) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "header"),
+    [(CopyOptions("csv", b",", header=True), b'a,"b\nbob@example.com",c\n'), (CopyOptions(header=True), b"a\tb\tc\n")],
+)
+def test_a_header_of_another_width_than_the_rows_is_none(options: CopyOptions, header: bytes) -> None:
+    with pytest.raises(MaskError, match="number of columns"):
+        masking_of(plan(2), options, {}).feed(header)
