@@ -21,13 +21,19 @@ def split_identifiers(text: str) -> tuple[str, ...] | None:
             name, rest = _lower(rest[:end]), rest[end:]
         if not name:
             return None
-        names.append(name)
+        names.append(cut(name))
         rest = rest.lstrip(_SPACE)
         if not rest:
             return tuple(names)
         if not rest.startswith(","):
             return None
         rest = rest[1:].lstrip(_SPACE)
+
+
+def cut(name: str) -> str:
+    """`name` as the server keeps it: no more than 63 bytes, whole characters (truncate_identifier, scansup.c)."""
+    data = name.encode("utf-8", "surrogatepass")
+    return name if len(data) <= _NAME_BYTES else data[:_NAME_BYTES].decode("utf-8", "ignore")
 
 
 def _quoted(rest: str) -> tuple[str | None, str]:
@@ -48,5 +54,6 @@ def _lower(name: str) -> str:
     return name.translate(_FOLD)
 
 
+_NAME_BYTES = 63
 _SPACE = " \t\n\r\f\v"
 _FOLD = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}

@@ -7,7 +7,7 @@ from typing import Any
 from onrecord.policies.sql import Statement
 from onrecord.policies.sql.parser import parse
 from onrecord.policies.sql.settings import constant_text
-from onrecord.shims.postgres.search_path import split_identifiers
+from onrecord.shims.postgres.search_path import cut, split_identifiers
 from onrecord.shims.postgres.startup import pinned_value
 
 MAX_SCHEMAS = 16
@@ -68,7 +68,7 @@ def _set_path(statement: Statement) -> tuple[str, ...] | None:
         if name is None:
             return None
         if name:
-            names.append(name)
+            names.append(cut(name))
     return tuple(names) if args else None
 
 

@@ -39,6 +39,7 @@ def test_a_value_that_changes_how_sql_reads_is_told(name: str, value: str | None
     [
         ("SET search_path = a, b", [("a", "b")]),
         ("SET search_path TO 'a, b'", [("a, b",)]),  # one schema of that name
+        (f"SET search_path = '{'x' * 70}'", [("x" * 63,)]),  # the server finds the schema of 63 bytes
         ("SET search_path = ''", [()]),
         ("SET LOCAL search_path = A, \"B\", 'C'", [("a", "B", "C")]),
         ("SELECT set_config('search_path', 'A, \"B\"', false)", [("a", "B")]),
