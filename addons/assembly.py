@@ -18,6 +18,7 @@ from mitmproxy.addons.tlsconfig import TlsConfig
 
 from onrecord.addons import early_answer, gateway_core, options_guard, websocket_layer
 from onrecord.addons.connections import Connections
+from onrecord.addons.direct import DirectListeners
 from onrecord.addons.egress import Destinations
 from onrecord.addons.http_audit import HttpRequests
 from onrecord.addons.http_response import HttpResponses
@@ -48,6 +49,7 @@ class Gateway:
     def __init__(self) -> None:
         self._master: Any = None
         self._setting = False
+        self._modes: tuple[str, ...] = options_guard.MODES
         self._datapath: DataPath | None = None
         self._refusals: Refusals | None = None
         self._start: asyncio.Task[None] | None = None
@@ -101,7 +103,7 @@ class Gateway:
                 end(f"an option was changed while the gateway ran: {', '.join(sorted(updated & options_guard.OWN))}")
 
     def _check_options(self) -> None:
-        problems = options_guard.forbidden(self._master.options)
+        problems = options_guard.forbidden(self._master.options, self._modes)
         if problems:
             end("mitmproxy options that are refused:\n  " + "\n  ".join(problems))
 
@@ -135,7 +137,9 @@ class Gateway:
             grace=config.gateway.session_grace,
             refusals=refusals,
         )
-        addons = self._assemble(config, datapath, peers, refusals, proxyserver, tls)
+        destinations = Destinations(config)
+        directs = DirectListeners(config, destinations)
+        addons = self._assemble(config, datapath, peers, refusals, proxyserver, tls, destinations, directs)
         dispatch = StrictDispatch(
             addons, is_blocked=lambda connection: _is_blocked(peers, connection), block=peers.refuse
         )
@@ -145,15 +149,20 @@ class Gateway:
         websocket_layer.install()
         stream_layer.install()
         self._setting = True
+        self._modes = (*options_guard.MODES, *directs.modes)
         options.update(
-            confdir=str(config.gateway.state / "ca"), listen_host=listener.host, listen_port=listener.port, server=True
+            confdir=str(config.gateway.state / "ca"),
+            listen_host=listener.host,
+            listen_port=listener.port,
+            mode=list(self._modes),
+            server=True,
         )
         tls.configure({"confdir"})  # type: ignore[no-untyped-call]
         await proxyserver.servers.update([])  # by hand it may have begun to listen where mitmproxy's defaults say
         if not await proxyserver.setup_servers():
-            end(f"cannot listen on {listener}")
+            end("cannot listen on " + ", ".join(map(str, (listener, *directs.addresses))))
         self._setting = False
-        log.info("listening on %s", listener)
+        log.info("listening on %s", ", ".join(map(str, (listener, *directs.addresses))))
         notify_ready()
 
     def _assemble(
@@ -164,8 +173,9 @@ class Gateway:
         refusals: Refusals,
         proxyserver: Proxyserver,
         tls: TlsConfig,
+        destinations: Destinations,
+        directs: DirectListeners,
     ) -> list[object]:
-        destinations = Destinations(config)
         auditor, limits = datapath.auditor, config.recordings
         identity = ProxyIdentity(peers, datapath.authenticator, auditor, refusals)
         masks = ResponseMasks(config)
@@ -177,9 +187,9 @@ class Gateway:
         )
         handlers: Any = proxyserver.connections
         return [
-            Connections(peers, destinations, identity, auditor, handlers),
+            Connections(peers, destinations, identity, auditor, handlers, directs),
             NextLayers(peers, tls=config.gateway.tls is not None),
-            ListenerTls(peers, config.gateway.tls),
+            ListenerTls(peers, config.gateway.tls, lambda: tls.certstore),
             UpstreamTls(peers, datapath.secrets),
             _Only(tls, "tls_start_client"),
             requests,

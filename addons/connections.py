@@ -12,6 +12,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from onrecord.addons.addresses import HostError, split_authority
+from onrecord.addons.direct import DirectListeners
 from onrecord.addons.egress import Destinations, RefusedDestinationError
 from onrecord.addons.http_head import HeadError, read_head
 from onrecord.addons.peers import Peer, Peers
@@ -34,16 +35,21 @@ class Connections:
         identity: ProxyIdentity,
         auditor: Auditor,
         handlers: dict[tuple[object, ...] | str, ProxyConnectionHandler],
+        directs: DirectListeners,
     ) -> None:
         self._peers, self._destinations = peers, destinations
         self._identity, self._auditor = identity, auditor
-        self._handlers = handlers
+        self._handlers, self._directs = handlers, directs
 
     def client_connected(self, client: Client) -> None:
         """A connection is let in where there is room."""
-        if self._peers.add(client) is None:
+        direct = self._directs.of(client)
+        peer = self._peers.add(client)
+        if peer is None:
             client.error = "too many connections"
             return
+        if direct is not None:  # from here on as inside of a tunnel to the cluster
+            peer.direct, peer.tunnel, peer.inside, peer.tls_inside = direct, direct.route, True, True
         handler = self._handlers.get(client.id)
         if handler is not None:
             handler.max_conns = defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS))

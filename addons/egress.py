@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from onrecord.addons.addresses import HostError, IpAddress, is_public, normalise_host, split_authority, unwrap
 from onrecord.policies.config import Address, Config, HttpResource, KubernetesResource
+from onrecord.policies.config.listeners import all_listeners
 from onrecord.policies.errors import DecodeError
 from onrecord.policies.model import Identity, Resource
 
@@ -48,10 +49,14 @@ class Destinations:
     def __init__(self, config: Config) -> None:
         self._egress = config.gateway.egress
         self._hosts: dict[tuple[str, int | None], HttpResource] = {}
+        self._wildcards: list[tuple[str, HttpResource]] = []  # ".example.com": every name below, at any depth
         self._resources: dict[str, Resource] = {}
         self._unserved: dict[str, tuple[str, str]] = {}
         for resource in config.resources.values():
             for entry in getattr(resource, "hosts", ()):
+                if entry.startswith("*.") and isinstance(resource, HttpResource):
+                    self._wildcards.append((entry[1:], resource))
+                    continue
                 host, port = split_authority(entry, 0)
                 if isinstance(resource, HttpResource):
                     self._hosts[host, port or None] = resource
@@ -66,8 +71,7 @@ class Destinations:
                 unknown=resource.unknown,
             )
         self._pseudo = Resource(name=EGRESS, type="http", default=self._egress)
-        gateway = config.gateway
-        self._listeners = [a for a in (gateway.http, gateway.postgres, gateway.ssh, gateway.admin) if a is not None]
+        self._listeners = list(all_listeners(config).values())
 
     def find(self, host: str, port: int, scheme: str, identity: Identity) -> Route:
         """The route to a normalised `host`. Raises RefusedDestinationError."""
@@ -95,10 +99,17 @@ class Destinations:
         config = self._config_of(host, port)
         return self._route(config, "https", host, port) if isinstance(config, KubernetesResource) else None
 
+    def direct(self, config: KubernetesResource) -> Route:
+        """The route of a listener that serves this cluster alone, under the first name that is no wildcard."""
+        host, port = split_authority(next(host for host in config.hosts if not host.startswith("*.")), 443)
+        return self._route(config, "https", host, port)
+
     def _config_of(self, host: str, port: int) -> HttpResource | None:
         config = self._hosts.get((host, port))
         if config is None and port in (80, 443):
             config = self._hosts.get((host, None))
+            if config is None:
+                config = next((one for end, one in self._wildcards if host.endswith(end)), None)
         return config
 
     def _route(self, config: HttpResource, scheme: str, host: str, port: int) -> Route:

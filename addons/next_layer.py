@@ -1,4 +1,5 @@
-"""Which protocol may follow on a connection: HTTP to the proxy, TLS or HTTP inside a CONNECT, and nothing else.
+"""Which protocol may follow on a connection: HTTP to the proxy, TLS or HTTP inside a CONNECT, TLS at the listener of a
+cluster, and nothing else.
 
 mitmproxy's own addon guesses (DNS on port 53, raw TCP, QUIC, anything as HTTP); what is not on this list is closed.
 """
@@ -10,7 +11,7 @@ from mitmproxy.proxy import layers
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer, NextLayer
 from mitmproxy.proxy.layers.http import HTTPMode
-from mitmproxy.proxy.layers.modes import HttpProxy
+from mitmproxy.proxy.layers.modes import HttpProxy, ReverseProxy
 
 from onrecord.addons.peers import Peers
 from onrecord.policies.errors import DecodeError
@@ -37,6 +38,8 @@ class NextLayers:
     def _choose(self, context: Context, data: bytes) -> Layer | None:
         stack = [type(layer) for layer in context.layers]
         peer = self._peers.get(context.client.id)
+        if stack == [ReverseProxy]:
+            return self._direct(context, data)
         if stack == [HttpProxy] and self._tls:
             if len(data) < 3:
                 return None
@@ -63,3 +66,18 @@ class NextLayers:
         if any(start.startswith(data[:MIN_SNIFF]) for start in _METHOD_STARTS) and len(data) < MIN_SNIFF:
             return None
         raise NotHttpError("neither TLS nor HTTP")
+
+    def _direct(self, context: Context, data: bytes) -> Layer | None:
+        """A listener that serves one cluster: TLS, and nothing else."""
+        peer = self._peers.get(context.client.id)
+        if peer is None or peer.direct is None:
+            raise NotHttpError("a listener without a route")
+        if len(data) < 3:
+            return None
+        if not starts_like_tls_record(data):
+            self._peers.refuse(context.client.id, "this listener speaks TLS only")
+            raise NotHttpError("this listener speaks TLS only")
+        context.server.address = (peer.direct.route.host, peer.direct.route.port)
+        tls = layers.ServerTLSLayer(context)
+        tls.child_layer = layers.ClientTLSLayer(context)
+        return tls

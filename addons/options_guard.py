@@ -6,6 +6,7 @@ harmless must have its default.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mitmproxy.optmanager import unset
@@ -19,6 +20,7 @@ FORCED: dict[str, Any] = {
     "websocket": True,
     "http2": True,
     "flow_detail": 0,
+    "keep_host_header": True,  # at a listener of our own what the client named is checked, not rewritten
 }
 # What the gateway sets unless somebody chose otherwise: a watch may be silent for as long as an API server lets it live
 # (an hour at most, as it is delivered). Who has no token is cut off much earlier.
@@ -40,15 +42,20 @@ FREE = frozenset(
     }
 )
 # What the gateway sets from mitm.toml.
-OWN = frozenset({"confdir", "listen_host", "listen_port", "server", "scripts"})
+OWN = frozenset({"confdir", "listen_host", "listen_port", "server", "scripts", "mode"})
+MODES = ("regular",)
 
 
-def forbidden(options: Any) -> list[str]:
-    """One line for each option that may not stand as it does. `options` is mitmproxy's OptManager."""
+def forbidden(options: Any, modes: Sequence[str] = MODES) -> list[str]:
+    """One line for each option that may not stand as it does. `options` is mitmproxy's OptManager, `modes` what the
+    gateway has chosen itself."""
     problems = []
     for name, option in sorted(options.items()):
         value = option.current()
-        if name in FORCED:
+        if name == "mode":
+            if list(value) != list(modes):
+                problems.append(f"mode={value!r}: the gateway chooses how it listens, from mitm.toml")
+        elif name in FORCED:
             if value != FORCED[name]:
                 problems.append(f"{name}={value!r}: the gateway needs {FORCED[name]!r}")
         elif name not in FREE and name not in OWN and value != option.default:

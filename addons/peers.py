@@ -13,6 +13,7 @@ from functools import partial
 from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
+from onrecord.addons.direct import Direct
 from onrecord.addons.egress import Route
 from onrecord.policies.identity import run_id
 from onrecord.policies.model import Identity
@@ -32,7 +33,8 @@ def protocol_of(route: Route | None) -> str:
 
 @dataclass(slots=True)
 class Peer:
-    """One client connection. `tunnel` is the route of its CONNECT, `blocked` why nothing more may pass."""
+    """One client connection. `tunnel` is the route of its CONNECT, or of the listener that serves a cluster alone
+    (`direct`); `blocked` why nothing more may pass."""
 
     id: str
     client: str
@@ -44,6 +46,7 @@ class Peer:
     tunnel: Route | None = None
     tls_inside: bool = False
     inside: bool = False  # who it is, its requests inside the tunnel say: Kubernetes clients send a Bearer token there
+    direct: Direct | None = None
     blocked: str = ""
     sessions: dict[str, OpenSession] = field(default_factory=dict)
     pinned: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)

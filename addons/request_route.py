@@ -5,6 +5,7 @@ from __future__ import annotations
 from mitmproxy import http
 
 from onrecord.addons.addresses import HostError, split_authority
+from onrecord.addons.direct import Direct
 from onrecord.addons.egress import Destinations, Route
 from onrecord.addons.http_head import Head, HeadError
 from onrecord.addons.peers import Peer
@@ -15,6 +16,9 @@ def find_route(flow: http.HTTPFlow, peer: Peer, head: Head, destinations: Destin
     tunnel, request = peer.tunnel, flow.request.data
     if tunnel is not None:
         scheme, host, port = ("https" if peer.tls_inside else "http"), tunnel.host, tunnel.port
+        if peer.direct is not None:
+            _check_direct(flow, peer.direct, head)
+            return tunnel
         if peer.tls_inside:
             _check_sni(flow.client_conn.sni, host)
     else:
@@ -43,6 +47,17 @@ def find_route(flow: http.HTTPFlow, peer: Peer, head: Head, destinations: Destin
     if peer.identity is None:
         raise RuntimeError("a route without an identity")
     return destinations.find(host, port, scheme, peer.identity)
+
+
+def _check_direct(flow: http.HTTPFlow, direct: Direct, head: Head) -> None:
+    """A listener that serves one cluster: no name leads anywhere else, and all of them must be the listener's."""
+    request, client = flow.request.data, flow.client_conn
+    if request.authority and request.http_version != b"HTTP/2.0":
+        raise HeadError(400, "a whole URL as request target at a listener that is no proxy", "send the path alone")
+    names = [name for name in (head.host, request.authority) if name]
+    if not names:
+        raise HeadError(400, "no Host header")
+    direct.check(names, client.sni, client.sockname[0])
 
 
 def _check_sni(sni: str | None, host: str) -> None:

@@ -21,6 +21,7 @@ from onrecord.policies.errors import ConfigError, Problem
 from onrecord.scripts.agent_files import make_folder, write_file
 
 GATEWAY_CA = "mitmproxy-ca-cert.pem"
+BUNDLE = "bundle.pem"
 PROXY_USER = "onrecord"
 
 BUNDLE_VARIABLES = (
@@ -60,10 +61,14 @@ def agent_environment(config: Config, token: str, folder: Path | None = None) ->
     if gateway.http is not None or gateway.postgres is not None:
         variables |= _ca_variables(config, ca)
     if gateway.http is not None:
-        from onrecord.scripts.agent_kube import kube_environment
+        from onrecord.scripts.agent_kube import kube_environment, straight_ways
 
         proxy = _proxy_url(config, gateway.http)
-        variables |= kube_environment(config, ca / GATEWAY_CA, proxy, token, kube)
+        signed = ca / (GATEWAY_CA if gateway.tls is None else BUNDLE)
+        straight = straight_ways(config, signed, lambda host: _certified(config, host))
+        variables |= kube_environment(config, ca / GATEWAY_CA, proxy, token, kube, straight)
+        # What leads straight to the gateway must not ask for it at the gateway's own proxy.
+        variables |= dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(way.address for way in straight.values()))
     if gateway.postgres is not None:
         variables |= {
             "PGHOST": _certified(config, gateway.postgres.host),
@@ -151,7 +156,7 @@ def _ca_variables(config: Config, folder: Path) -> dict[str, str]:
     certificates += _listener_roots(config)
     public = Path(certifi.where())
     added = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
-    bundle, store, hashed = folder / "bundle.pem", folder / "truststore.p12", folder / "certs"
+    bundle, store, hashed = folder / BUNDLE, folder / "truststore.p12", folder / "certs"
     try:
         if folder != own.parent:
             write_file(folder / GATEWAY_CA, gateway_ca)

@@ -21,6 +21,7 @@ from typing import Annotated
 import typer
 
 from onrecord.policies.config import Config, load_config
+from onrecord.policies.config.listeners import direct_listeners
 from onrecord.policies.config.ownership import admin_refs, check_files, weak_places
 from onrecord.policies.errors import ConfigError, OnrecordError, Problem
 from onrecord.recordings.datapath import secret_references, state_paths
@@ -274,6 +275,7 @@ def _say(text: str) -> None:
 def _listening(config: Config) -> str:
     gateway = config.gateway
     served = [(name, getattr(gateway, name)) for name in ("http", "postgres", "ssh", "admin")]
+    served += [(resource.name, address) for resource, address in direct_listeners(config)]
     return "ready: " + ", ".join(f"{name} on {address}" for name, address in served if address is not None)
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from itertools import combinations
 
 from onrecord.policies.config.issuers import DEV_ISSUER, EMPTY_CLAIMS, is_shared
+from onrecord.policies.config.listeners import LISTENERS, all_listeners, direct_listeners
 from onrecord.policies.config.reading import Reader
 from onrecord.policies.config.types import Address, Config, HttpResource, PostgresResource, SshResource
 from onrecord.policies.config.values import ip_of, is_loopback, overlap, shown
 
-LISTENERS = ("http", "postgres", "ssh", "admin")
 GATEWAY_HOST = "onrecord.internal"
 
 
 def check_config(config: Config, reader: Reader) -> None:
     """Note every problem between the parts of `config`."""
-    listeners = {name: at for name in LISTENERS if (at := getattr(config.gateway, name)) is not None}
+    listeners = all_listeners(config)
     _check_listeners(config, listeners, reader)
     _check_issuers(config, listeners, reader)
     _check_policies(config, reader)
@@ -28,13 +28,20 @@ def _check_listeners(config: Config, listeners: dict[str, Address], reader: Read
         reader.problem("gateway", "no listener", 'set http = "127.0.0.1:8080", postgres = "127.0.0.1:5433" or both')
     for (one, first), (other, second) in combinations(listeners.items(), 2):
         if collide(first, second):
-            reader.problem(f"gateway.{other}", f"the same address as gateway.{one}: '{second}'", "give it another port")
+            reader.problem(other, f"the same address as {one}: '{second}'", "give it another port")
+    if config.gateway.http is None and not reader.is_bad("gateway.http"):
+        for resource, _ in direct_listeners(config):
+            reader.problem(
+                f"resources.{resource.name}.listen",
+                "the HTTP gateway serves this listener, and there is no gateway.http",
+                'set http = "127.0.0.1:8080" in [gateway]',
+            )
     if config.gateway.tls is not None:
         return
     for name, at in listeners.items():
-        if name != "ssh" and not is_loopback(at.host):  # SSH brings its own encryption
+        if name != "gateway.ssh" and not is_loopback(at.host):  # SSH brings its own encryption
             reader.problem(
-                f"gateway.{name}",
+                name,
                 f"'{at}' is reachable from other hosts, and there is no [gateway.tls]",
                 "add [gateway.tls] with cert and key, or listen on 127.0.0.1",
             )
@@ -69,7 +76,7 @@ def _check_issuers(config: Config, listeners: dict[str, Address], reader: Reader
                 if not is_loopback(at.host):
                     reader.problem(
                         f"{key}.issuer",
-                        f"{DEV_ISSUER} is for demos and tests, and gateway.{name} = '{at}' is open to other hosts",
+                        f"{DEV_ISSUER} is for demos and tests, and {name} = '{at}' is open to other hosts",
                         "use a real issuer, or listen on 127.0.0.1",
                     )
         for claim, patterns in issuer.require.items():
@@ -137,6 +144,6 @@ def _check_upstreams(config: Config, listeners: dict[str, Address], reader: Read
             if local and collide(target, at):
                 reader.problem(
                     f"resources.{name}.upstream",
-                    f"'{target}' is gateway.{listener} itself",
+                    f"'{target}' is {listener} itself",
                     "give the backend's address",
                 )

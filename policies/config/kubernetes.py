@@ -9,7 +9,7 @@ from typing import Any
 from onrecord.policies.config.reading import Reader
 from onrecord.policies.config.tables import KubernetesTable
 from onrecord.policies.config.types import KubernetesResource, SecretRef
-from onrecord.policies.config.values import BadValue, Url, is_loopback, is_reference, shown, url
+from onrecord.policies.config.values import BadValue, Url, address, is_loopback, is_reference, shown, url
 from onrecord.policies.redaction import clean_generic
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", re.ASCII)
@@ -41,6 +41,10 @@ def read_kubernetes(
     if len(given) > 1:
         reader.problem(f"{key}.{given[-1]}", f"a second credential beside {given[0]}", "keep one of them")
     _templates(table, key, reader)
+    listen = None if table.listen is None else reader.value(f"{key}.listen", None, address, table.listen)
+    if listen is not None and table.hosts and all(host.startswith("*.") for host in table.hosts):
+        fix = "put the cluster's name before them"
+        reader.problem(f"{key}.hosts", "only wildcards: a listener serves one cluster under one name", fix)
     return KubernetesResource(
         **shared,
         upstream_scheme=scheme,  # type: ignore[arg-type]  # _upstream gives no other
@@ -56,6 +60,7 @@ def read_kubernetes(
         impersonate_user=table.impersonate_user,
         impersonate_groups=table.impersonate_groups,
         secrets=table.secrets,
+        listen=listen,
     )
 
 

@@ -249,3 +249,4 @@ class KubernetesTable(ResourceTable, kw_only=True):
     impersonate_user: str = "onrecord:{subject}"
     impersonate_groups: str = "onrecord:{group}"
     secrets: Literal["mask", "show"] = "mask"
+    listen: str | None = None

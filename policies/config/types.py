@@ -283,7 +283,8 @@ class KubernetesResource(HttpResource, frozen=True, kw_only=True):
 
     `prefix` stands in front of the agents' paths, `upstream_prefix` in front of the API server's. `token` may rotate
     where it is a file. `exec` is a client-go credential plugin's argument list. `impersonate_user` and
-    `impersonate_groups` hold `{subject}` and `{group}`.
+    `impersonate_groups` hold `{subject}` and `{group}`. `listen` is a listener of the gateway that serves this cluster
+    and nothing else.
     """
 
     prefix: str = ""
@@ -295,6 +296,7 @@ class KubernetesResource(HttpResource, frozen=True, kw_only=True):
     impersonate_user: str = "onrecord:{subject}"
     impersonate_groups: str = "onrecord:{group}"
     secrets: Literal["mask", "show"] = "mask"
+    listen: Address | None = None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

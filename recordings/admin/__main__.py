@@ -19,6 +19,7 @@ import uvloop
 from onrecord.policies.approvals import Approver
 from onrecord.policies.config import Config, NotifyConfig, SecretRef, load_config
 from onrecord.policies.config.issuers import DEV_ISSUER
+from onrecord.policies.config.listeners import all_listeners
 from onrecord.policies.config.values import BadValue, is_loopback
 from onrecord.policies.errors import ConfigError, ControlError, OnrecordError, Problem
 from onrecord.policies.identity import Authenticator
@@ -139,8 +140,7 @@ def make_sender(config: Config, target: NotifyConfig, secrets: Secrets, where: s
     """How one `[[notify]]` sends. Raises SecretError, ConfigError."""
     from onrecord.policies.config.admin import notify_url
 
-    gateway = config.gateway
-    own = tuple(at for at in (gateway.http, gateway.postgres, gateway.ssh, gateway.admin) if at is not None)
+    own = tuple(all_listeners(config).values())
     url = secrets.resolve(target.url) if isinstance(target.url, SecretRef) else target.url
     if target.type == "apprise":
         return Others(url, where)

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from onrecord.policies.config import Address, Config, PostgresResource, SshResource
+from onrecord.policies.config.listeners import all_listeners
 from onrecord.policies.errors import DecodeError
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -158,11 +159,9 @@ class Protected:
 
     def listener_at(self, addresses: Iterable[IpAddress], port: int) -> str:
         """Which of the gateway's own listeners the destination is, or ""."""
-        gateway = self._config.gateway
-        for name in ("http", "postgres", "ssh", "admin"):
-            listener: Address | None = getattr(gateway, name)
-            if listener is not None and listener.port == port and any(is_own(address) for address in addresses):
-                return name
+        for name, listener in all_listeners(self._config).items():
+            if listener.port == port and any(is_own(address) for address in addresses):
+                return name.removeprefix("gateway.")
         return ""
 
     async def route(self, host: str, addresses: frozenset[IpAddress], port: int) -> Route | str | None:

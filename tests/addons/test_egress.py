@@ -97,3 +97,15 @@ def test_no_resource_leads_back_into_the_gateway(tmp_path: Path, listener: str, 
             found.check_address(route, address, 18080)
     else:
         found.check_address(route, address, 18080)
+
+
+def test_a_wildcard_stands_for_every_name_below_it(tmp_path: Path) -> None:
+    resource = {"type": "http", "hosts": ["*.example.com"], "groups": ["agents"]}
+    found = Destinations(load_config(make_config(tmp_path, resources={"web": resource}).path))
+    for host in ("a.example.com", "b.a.example.com"):
+        route = found.find(host, 443, "https", AGENT)
+        assert (route.resource.name, route.host, route.upstream_host) == ("web", host, host)
+    others = (("example.com", 443), ("a.example.com.evil.org", 443), ("xexample.com", 443), ("a.example.com", 8443))
+    for host, port in others:
+        with pytest.raises(RefusedDestinationError):
+            found.find(host, port, "https", AGENT)

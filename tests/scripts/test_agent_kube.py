@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from onrecord.policies.config import load_config
 from onrecord.recordings.frames import Kind
 from onrecord.scripts.agent_kube import kube_environment
+from onrecord.scripts.parts.certs import Authority
 from tests.addons.kubernetes_api.cluster import KUBECTL, OLD, TOKEN, cluster
-from tests.helpers import make_config
+from tests.helpers import free_port, make_config
 
 RESOURCE = {"type": "kubernetes", "hosts": ["prod.k8s.internal"], "groups": ["agents"]}
 
@@ -80,3 +82,51 @@ def test_kubectl_works_with_what_env_prints(tmp_path: Path, program: str) -> Non
 def test_a_cluster_of_wildcards_only_is_left_out(tmp_path: Path, hosts: list[str]) -> None:
     setup = make_config(tmp_path, resources={"prod": {**RESOURCE, "hosts": hosts}})
     assert kube_environment(load_config(setup.path), tmp_path / "ca.pem", "http://127.0.0.1:8080", "t") == {}
+
+
+@pytest.mark.parametrize("program", [KUBECTL, OLD])
+def test_a_cluster_with_a_listener_of_its_own_is_reached_straight(tmp_path: Path, program: str) -> None:
+    from onrecord.scripts.environment import agent_environment
+
+    listen = f"127.0.0.1:{free_port()}"
+    with cluster(tmp_path, resource={"listen": listen}) as parts:
+        parts.api.add({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "seen", "namespace": "shop"}})
+        variables = agent_environment(load_config(parts.gateway.setup.path), parts.gateway.token)
+        (named,) = json.loads(Path(variables["KUBECONFIG"]).read_text())["clusters"]
+        assert named["cluster"]["server"] == f"https://{listen}"
+        assert "proxy-url" not in named["cluster"]
+        assert variables["NO_PROXY"] == variables["no_proxy"] == listen
+        parts.program = program
+        for chosen in (variables, without_proxies(variables)):
+            assert "seen" in parts.run("get", "configmaps", "-n", "shop", env=chosen)
+        script = tmp_path / "client.py"
+        script.write_text(
+            "from kubernetes import client, config\n"
+            "config.load_kube_config()\n"
+            "print([one.metadata.name for one in client.CoreV1Api().list_namespaced_config_map('shop').items])\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", str(script)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**parts.environment(), **variables},
+        )
+        assert done.stdout == "['seen']\n", done.stderr
+        assert not parts.gateway.refusals()
+
+
+def test_a_listener_with_a_certificate_of_its_own_is_named_and_trusted_by_it(tmp_path: Path) -> None:
+    from onrecord.scripts.environment import agent_environment
+
+    authority = Authority(tmp_path / "authority")
+    pair = authority.issue("gateway.example.com", "localhost")
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(pair.cert.read_bytes() + authority.cert.read_bytes())
+    port = free_port()
+    tls = {"tls": {"cert": str(chain), "key": str(pair.key)}}
+    with cluster(tmp_path, resource={"listen": f"localhost:{port}"}, gateway=tls) as parts:
+        variables = agent_environment(load_config(parts.gateway.setup.path), parts.gateway.token)
+        (named,) = json.loads(Path(variables["KUBECONFIG"]).read_text())["clusters"]
+        assert named["cluster"]["server"] == f"https://localhost:{port}"
+        assert "items" in parts.run("get", "configmaps", "-n", "shop", "-o", "json", env=variables)

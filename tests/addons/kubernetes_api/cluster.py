@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,29 @@ class Cluster:
     api: KubeApi
     folder: Path
     program: str = KUBECTL
+    is_straight: bool = False
+
+    @property
+    def straight(self) -> str:
+        """`host:port` of the cluster's own listener."""
+        return str(tomllib.loads(self.gateway.setup.path.read_text())["resources"]["prod"]["listen"])
+
+    def straight_kubeconfig(self, *, namespace: str = "shop", token: str = "", server: str = "") -> Path:
+        """A kubeconfig that names the cluster's own listener, and no proxy."""
+        path = self.folder / f"kubeconfig-{namespace}-straight{'-other' if token or server else ''}"
+        cluster = {"server": server or f"https://{self.straight}", "certificate-authority": str(self.gateway.ca)}
+        context = {"cluster": "prod", "user": "agent", "namespace": namespace}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "prod",
+            "clusters": [{"name": "prod", "cluster": cluster}],
+            "users": [{"name": "agent", "user": {"token": token or self.gateway.token}}],
+            "contexts": [{"name": "prod", "context": context}],
+        }
+        path.write_text(json.dumps(document))
+        path.chmod(0o600)
+        return path
 
     def kubeconfig(self, *, namespace: str = "shop", token: str = "", server: str = "", inside: bool = False) -> Path:
         """A kubeconfig that goes through the gateway's proxy; its user's token is worth nothing to the cluster.
@@ -79,7 +103,8 @@ class Cluster:
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         kept = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
-        return {**kept, "HOME": str(home), "KUBECONFIG": str(self.kubeconfig())}
+        config = self.straight_kubeconfig() if self.is_straight else self.kubeconfig()
+        return {**kept, "HOME": str(home), "KUBECONFIG": str(config)}
 
     def kubectl(
         self, *arguments: str, input: str | None = None, env: Mapping[str, str] | None = None, timeout: float = 60
@@ -122,6 +147,8 @@ def cluster(
     masks: Sequence[Mapping[str, Any]] = (),
     env: Mapping[str, str] | None = None,
     api: KubeApi | None = None,
+    others: Mapping[str, Any] | None = None,
+    gateway: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Iterator[Cluster]:
     """`policies` are texts of policy files, or library:NAME."""
@@ -137,12 +164,12 @@ def cluster(
     with api or KubeApi(HOST, tokens=[TOKEN]) as server:
         setup = make_config(
             folder,
-            resources={"prod": kube_resource(server, **(resource or {}))},
+            resources={"prod": kube_resource(server, **(resource or {})), **(others or {})},
             policies=files,
             masks=masks,
-            gateway={"postgres": None},
+            gateway={"postgres": None, **(gateway or {})},
             env={"CLUSTER_TOKEN": TOKEN, **(env or {})},
             **more,
         )
-        with gateway_process(setup) as gateway:
-            yield Cluster(gateway, server, folder)
+        with gateway_process(setup) as process:
+            yield Cluster(process, server, folder)
