@@ -49,7 +49,7 @@ class Gateway:
     def __init__(self) -> None:
         self._master: Any = None
         self._setting = False
-        self._modes: tuple[str, ...] = options_guard.MODES
+        self._listening: dict[str, Any] = {}
         self._datapath: DataPath | None = None
         self._refusals: Refusals | None = None
         self._start: asyncio.Task[None] | None = None
@@ -103,7 +103,7 @@ class Gateway:
                 end(f"an option was changed while the gateway ran: {', '.join(sorted(updated & options_guard.OWN))}")
 
     def _check_options(self) -> None:
-        problems = options_guard.forbidden(self._master.options, self._modes)
+        problems = options_guard.forbidden(self._master.options, self._listening)
         if problems:
             end("mitmproxy options that are refused:\n  " + "\n  ".join(problems))
 
@@ -149,13 +149,13 @@ class Gateway:
         websocket_layer.install()
         stream_layer.install()
         self._setting = True
-        self._modes = (*options_guard.MODES, *directs.modes)
+        self._listening = options_guard.listening(directs.modes)
         options.update(
             confdir=str(config.gateway.state / "ca"),
             listen_host=listener.host,
             listen_port=listener.port,
-            mode=list(self._modes),
             server=True,
+            **self._listening,
         )
         tls.configure({"confdir"})  # type: ignore[no-untyped-call]
         await proxyserver.servers.update([])  # by hand it may have begun to listen where mitmproxy's defaults say

@@ -6,7 +6,8 @@ harmless must have its default.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from mitmproxy.optmanager import unset
@@ -20,7 +21,6 @@ FORCED: dict[str, Any] = {
     "websocket": True,
     "http2": True,
     "flow_detail": 0,
-    "keep_host_header": True,  # at a listener of our own what the client named is checked, not rewritten
 }
 # What the gateway sets unless somebody chose otherwise: a watch may be silent for as long as an API server lets it live
 # (an hour at most, as it is delivered). Who has no token is cut off much earlier.
@@ -42,19 +42,25 @@ FREE = frozenset(
     }
 )
 # What the gateway sets from mitm.toml.
-OWN = frozenset({"confdir", "listen_host", "listen_port", "server", "scripts", "mode"})
+OWN = frozenset({"confdir", "listen_host", "listen_port", "server", "scripts"})
 MODES = ("regular",)
 
 
-def forbidden(options: Any, modes: Sequence[str] = MODES) -> list[str]:
-    """One line for each option that may not stand as it does. `options` is mitmproxy's OptManager, `modes` what the
-    gateway has chosen itself."""
+def listening(modes: Sequence[str]) -> dict[str, Any]:
+    """The options of a gateway that listens in `modes` beside the proxy's. At a cluster's own listener what the client
+    named is checked, so mitmproxy must not rewrite it before."""
+    return {"mode": [*MODES, *modes], **({"keep_host_header": True} if modes else {})}
+
+
+def forbidden(options: Any, chosen: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
+    """One line for each option that may not stand as it does. `options` is mitmproxy's OptManager, `chosen` what the
+    gateway itself has set of `listening`."""
     problems = []
     for name, option in sorted(options.items()):
         value = option.current()
-        if name == "mode":
-            if list(value) != list(modes):
-                problems.append(f"mode={value!r}: the gateway chooses how it listens, from mitm.toml")
+        if name in chosen:
+            if value != chosen[name]:
+                problems.append(f"{name}={value!r}: the gateway chooses this itself, from mitm.toml")
         elif name in FORCED:
             if value != FORCED[name]:
                 problems.append(f"{name}={value!r}: the gateway needs {FORCED[name]!r}")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mitmproxy.options import Options
 
-from onrecord.addons.options_guard import FORCED, forbidden, force
+from onrecord.addons.options_guard import FORCED, forbidden, force, listening
 
 
 def options(**chosen: Any) -> Options:
@@ -68,3 +68,12 @@ def test_a_silent_watch_may_last_as_long_as_an_api_server_lets_it() -> None:
     found.update(tcp_timeout=60)
     force(found)
     assert found.tcp_timeout == 60
+
+
+def test_how_the_gateway_listens_is_its_own_choice_alone() -> None:
+    chosen = listening(["reverse:tls://onrecord.invalid:443@127.0.0.1:6443"])
+    assert forbidden(options(**chosen), chosen) == []
+    for name, value in (("mode", ["regular"]), ("mode", [*chosen["mode"], "socks5"]), ("keep_host_header", False)):
+        (line,) = forbidden(options(**{**chosen, name: value}), chosen)
+        assert line.startswith(f"{name}={value!r}: ")
+    assert len(forbidden(options(**chosen))) == 2
