@@ -13,6 +13,7 @@ from onrecord.addons.options_guard import FORCED, forbidden, force, listening
 def options(**chosen: Any) -> Options:
     found = Options()
     found.add_option("connection_strategy", str, "eager", "an addon of mitmproxy brings it")
+    found.add_option("keep_host_header", bool, False, "an addon of mitmproxy brings it too")
     force(found)
     found.update(**chosen)
     return found
