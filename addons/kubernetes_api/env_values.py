@@ -20,8 +20,13 @@ _NAME = re.compile(f"(?i){_WORDS}")
 # Such a name with one of these ends tells where the secret is, or something about it.
 _ABOUT = re.compile(r"(?i)[_-](?:file|path|dir|name|url|uri|ttl|expiry|seconds|enabled|type|length|issuer|audience)$")
 _OPENS = ("{", "[")  # how JSON inside of a string begins
-# The scan of bytes that have not been decoded; quotes are escaped inside of an annotation.
-_SCAN = re2.compile(rf'name[\\]*"\s*:\s*[\\]*"[^"\\]{{0,200}}(?i:{_WORDS})'.encode())  # type: ignore[no-untyped-call]
+# The words in bytes: U+017F and U+212A are an s and a k to `_NAME`.
+_BYTES = _WORDS.replace("[_-]", "%").replace("s", "(?:s|\u017f)").replace("k", "(?:k|\u212a)").replace("%", "[_-]")
+# The scan of bytes that have not been decoded; quotes are escaped inside of an annotation, and an API server writes
+# `<`, `>` and `&` as numbers.
+_SCAN = re2.compile(  # type: ignore[no-untyped-call]
+    rf'name[\\]*"\s*:\s*[\\]*"(?:[^"\\]|\\+[^"\\])*(?i:{_BYTES})'.encode()
+)
 # Where it stops at nothing, no string behind a "name" holds such a word, however long and in whatever it is quoted.
 # Inside of the words no escape stands but a letter written as a number; U+017F and U+212A are an s and a k to `_NAME`.
 _WIDE = re2.compile(  # type: ignore[no-untyped-call]

@@ -42,6 +42,13 @@ def test_a_name_tells(name: str) -> None:
     assert may_hold_env(json.dumps(pod(name)).encode())
 
 
+@pytest.mark.parametrize("name", ["PA\u017f\u017fWORD", "API_\u212aEY", "x" * 400 + "_TOKEN", "a\\u003cb\\u0026TOKEN"])
+def test_a_name_tells_however_it_is_written(name: str) -> None:
+    document = json.dumps({"name": "MARK", "value": "v"}, ensure_ascii=False).replace("MARK", name)
+    for data in (document, json.dumps(document, ensure_ascii=False)):
+        assert may_hold_env(data.encode())
+
+
 @pytest.mark.parametrize("name", ["MODE", "TOKEN_URL", "PASSWORD_FILE", "SECRET_NAME", "KEYBOARD", "TOKEN_TTL"])
 def test_other_names_do_not(name: str) -> None:
     assert not is_secret_env(name)
