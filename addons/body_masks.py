@@ -14,10 +14,11 @@ from functools import partial
 from typing import Any, Protocol
 
 from onrecord.addons.text_masks import Clean, form_field, text_cleaner
-from onrecord.policies.masking import MaskError, Masks, StreamCleaner, mask_json_text
+from onrecord.policies.masking import MaskError, Masks, StreamCleaner, check_json, mask_json_text, may_mask
 
 MAX_WHOLE = 16 * 1024 * 1024  # bytes of a JSON document
 MAX_LINE = 1024 * 1024  # bytes of a JSON line or an event
+MAX_VALUES = 200_000  # in a JSON document that may have to be masked: while it is, nobody else is served
 
 _JSON = re.compile(r"(?:application|text)/(?:json|[a-z0-9.!#$&^_+-]+\+json)")
 _LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
@@ -84,7 +85,18 @@ class _Whole:
 
     def finish(self) -> bytes:
         data = bytes(self._held)
-        return mask_json_text(data, self._masks, self.found) if data.strip() else data
+        self._held.clear()
+        return whole_json(data, self._masks, self.found) if data.strip() else data
+
+
+def whole_json(data: bytes, masks: Masks, found: dict[str, int]) -> bytes:
+    """A JSON document masked. Raises MaskError for what is none, and for one that would take too long."""
+    if not may_mask(data, masks):
+        check_json(data)
+        return data
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise MaskError(f"a JSON document of more than {MAX_VALUES} values cannot be masked: ask for it in parts")
+    return mask_json_text(data, masks, found)
 
 
 class _Pieces:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from urllib.parse import quote
+import re
+from urllib.parse import quote, quote_plus
 
 from onrecord.policies.config import HttpResource, SecretRef
 from onrecord.policies.secrets import Secrets
@@ -70,6 +71,37 @@ class Credential:
         return best
 
 
+def _unicode(characters: str, form: str = "04x") -> dict[str, str]:
+    return {character: f"\\u{ord(character):{form}}" for character in characters}
+
+
+_PERCENT = re.compile("%[0-9A-F]{2}")
+_SIGNS = "".join(chr(code) for code in range(0x20, 0x7F) if not chr(code).isalnum())
+_JSON = {"\\": "\\\\", '"': '\\"'}
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+# How encoders write single characters; each row is the habit of some, as they come.
+_ESCAPES: tuple[dict[str, str], ...] = (
+    _JSON,
+    {**_JSON, "/": "\\/"},  # PHP
+    {**_JSON, **_unicode("&<>")},  # Go
+    {**_JSON, **_unicode("&<>'=")},  # Gson
+    {"\\": "\\\\", **_unicode("\"&<>'+`", "04X")},  # .NET
+    {"\\": "\\\\", **_unicode("\"&<>'+`=/")},
+    _unicode(_SIGNS),
+    _unicode(_SIGNS, "04X"),
+    _HTML,
+    {**_HTML, '"': "&quot;"},
+    {**_HTML, '"': "&#34;", "'": "&#39;"},  # Jinja, Go
+    {**_HTML, '"': "&#34;", "'": "&#39;", "+": "&#43;"},  # Go's templates
+    {**_HTML, '"': "&quot;", "'": "&#39;"},
+    {**_HTML, '"': "&quot;", "'": "&#039;"},  # PHP
+    {**_HTML, '"': "&quot;", "'": "&apos;"},
+    {**_HTML, '"': "&quot;", "'": "&#x27;"},  # Django, React
+    {**_HTML, '"': "&quot;", "'": "&#x27;", "+": "&#x2B;"},  # .NET
+    {**_HTML, '"': "&quot;", "'": "&#x27;", "`": "&#x60;", "=": "&#x3D;"},  # Handlebars
+)
+
+
 def _spellings(values: list[str]) -> set[bytes]:
     found: set[bytes] = set()
     for value in values:
@@ -78,14 +110,15 @@ def _spellings(values: list[str]) -> set[bytes]:
         raw = value.encode()
         found |= {
             raw,
-            quote(value, safe="").encode(),
-            quote(value).encode(),
             raw.hex().encode(),
             raw.hex().upper().encode(),
+            value.encode("utf-16-le"),
+            value.encode("utf-16-be"),
         }
-        found.add(value.replace("\\", "\\\\").replace('"', '\\"').replace("/", "\\/").encode())
-        found.add(value.replace("\\", "\\\\").replace('"', '\\"').encode())
-        found.add(value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").encode())
+        for quoted in (quote(value, safe=""), quote(value), quote_plus(value)):
+            found |= {quoted.encode(), _PERCENT.sub(lambda match: match[0].lower(), quoted).encode()}
+        for escapes in _ESCAPES:
+            found.add("".join(escapes.get(character, character) for character in value).encode())
         for shift in range(3):  # inside longer base64 the secret starts at one of three positions
             encoded = base64.b64encode(bytes(shift) + raw)
             start, end = (0, 2, 3)[shift], len(encoded) - (0, 2, 3)[-(shift + len(raw)) % 3]

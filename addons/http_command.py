@@ -37,6 +37,7 @@ _SECRET_NAME = re.compile(
     r"(?i)(?:^|[-_.])(?:authorization|cookie|token|secret|password|passwd|pwd|api[-_]?key|apikey|access[-_]?key|"
     r"private[-_]?key|credentials?|signature|sig|session|jwt|auth|key)(?:$|[-_.\d])"
 )
+_URL_FIELD = re.compile(r"""([?&;#]([^=?&;#\s<>"']{1,100})=)[^&;#\s<>"']+""")
 _PLAIN_NAMES = frozenset({"idempotency-key", "x-idempotency-key", "sec-websocket-key", "authority", "sec-fetch-site"})
 _encode = msgspec.json.Encoder().encode
 _RPC_KEYS = frozenset({"jsonrpc", "method"})
@@ -103,8 +104,17 @@ def read_headers(fields: list[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ..
         if name == "cookie":
             seen.append((name, _cookie_names(value)))
         else:
-            seen.append((name, REDACTED if is_secret_name(name) else value.decode("utf-8", "replace")))
+            seen.append((name, REDACTED if is_secret_name(name) else _without_tokens(value.decode("utf-8", "replace"))))
     return tuple(seen)
+
+
+def _without_tokens(value: str) -> str:
+    """A header field without what the URLs in it carry as credentials (Referer, Location, Link)."""
+    if "=" not in value or ("?" not in value and "#" not in value):
+        return value
+    return _URL_FIELD.sub(
+        lambda match: match[1] + REDACTED if is_secret_name(unquote_plus(match[2])) else match[0], value
+    )
 
 
 def _cookie_names(value: bytes) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from mitmproxy import http
 
-from onrecord.addons.body_masks import BodyMask, body_mask
+from onrecord.addons.body_masks import BodyMask, body_mask, whole_json
 from onrecord.addons.exchange import Exchange
 from onrecord.policies.config import Config
 from onrecord.policies.masking import (
     MaskError,
     Masks,
     clean_record,
-    mask_json_text,
     masks_for,
     no_masks,
     pseudonym_key,
@@ -95,7 +94,7 @@ class ResponseMasks:
             return content
         found = exchange.masked
         try:
-            return mask_json_text(content, masks, found)
+            return whole_json(content, masks, found)
         except MaskError:  # no JSON: any other text
             if masks.json_paths and not is_text:
                 raise MaskError("a binary message that is no JSON cannot be masked by path") from None

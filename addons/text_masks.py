@@ -32,7 +32,9 @@ def text_cleaner(masks: Masks, *, markup: bool = False, cells: bool = False) -> 
             raise MaskError("markup that defines entities of its own cannot be searched for what is masked")
         if "\0" in text:
             raise MaskError("a text with NUL in it is no text, or in another charset than it says")
-        member = None if named is None else named.search(text) or named.search(_spelt(text, markup=True))
+        member = None if named is None else named.search(text)
+        if member is None and named is not None and ("\\" in text or "&" in text):
+            member = named.search(_spelt(text, markup=True))
         if member is not None:
             raise MaskError(
                 f"a text names {member[member.lastindex or 0][:60]}, which is masked by path: that is done in JSON only"

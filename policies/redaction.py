@@ -28,6 +28,7 @@ from onrecord.policies.redaction_patterns import (
     GENERIC_PREFILTER,
     MARK,
     MIN_SECRET,
+    NO_PAIR,
     OPTION_WORD,
     PART,
     PART_GROUPS,
@@ -187,6 +188,7 @@ class Redactor:
                 # every name in SECRET_NAMES is a hit
                 kind = "member" if token["colon"] else "pair" if between.endswith(b"[") else ""
                 name = _secret_name(token[1]) if kind else ""
+                name = "" if kind == "pair" and name in NO_PAIR else name
                 if not name and not token["colon"]:
                     kind = name = _option_kind(token[1])
                 hit = self._prefilter.search(payload, position)

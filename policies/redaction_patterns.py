@@ -25,8 +25,16 @@ SECRET_NAMES = frozenset(
         "pgpassword", "private_key", "proxy-authorization", "refresh_token", "refreshtoken", "secret_access_key",
         "secret_key", "secretaccesskey", "session_token", "sessiontoken", "set-cookie", "cookie", "x-api-key",
         "x-amz-security-token", "x-auth-token", "x-goog-api-key", "x-vault-token",
+        "access-token", "api_token", "apitoken", "app_secret", "appsecret", "auth_token", "authtoken", "bearer_token",
+        "bearertoken", "confirm_password", "confirmpassword", "consumer_secret", "current_password", "currentpassword",
+        "db_password", "dbpassword", "encryption_key", "id-token", "idtoken", "new_password", "newpassword",
+        "old_password", "oldpassword", "passphrase", "password_confirmation", "passwordconfirmation", "private-token",
+        "private_token", "privatekey", "privatetoken", "refresh-token", "secret", "secretkey", "shared_secret",
+        "signing_key", "signing_secret", "token", "user_password", "userpassword", "webhook_secret", "x-access-token",
     }
 )  # fmt: skip
+# Words that also stand in lists, in front of others that are no value of theirs.
+NO_PAIR = frozenset({"secret", "token"})
 
 _NAMES = "|".join(re.escape(name).replace("\\-", "-") for name in sorted(SECRET_NAMES, key=lambda n: (-len(n), n)))
 _EDGE = r"(?:^|[^A-Za-z0-9_]|\\[nrtbf])"
@@ -53,8 +61,26 @@ _TOKENS = (
 _JWT = r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){0,2}"
 _PEM = rf"-----BEGIN{_SPACE}{_PEM_KIND}-----(?s:.*?)(?:-----END{_SPACE}{_PEM_KIND}-----|\z)"
 _USERINFO = r"""[A-Za-z][A-Za-z0-9+.-]{0,15}:(?:\\*/){2}[^\s/?#"'<>@:\\]{0,256}:(?P<userinfo>[^\s/?#"'<>\\]{1,1000})@"""
-_FIELD = rf"""(?:^|[^A-Za-z0-9_-]|\\[nrtbf])(?i:{_NAMES})=(?P<field>(?:[^&\s"'<>\\;,$`]|\$[^&\s"'<>\\;,$`(])+)"""
+_BRACKET = r"(?:\]|%5[dD])?"  # user[password]=
+_FIELD = (
+    rf"""(?:^|[^A-Za-z0-9_-]|\\[nrtbf]|%5[bB])(?i:{_NAMES}){_BRACKET}="""
+    r"""(?P<field>(?:[^&\s"'<>\\;,$`]|\$[^&\s"'<>\\;,$`(])+)"""
+)
 _MEMBER = rf"""(?P<name>\\*["'](?i:{_NAMES})\\*["']\s*:\s*\\*")"""
+# In markup and multipart forms; nothing that a shell would run may stand in such a value.
+_INERT = r"""[^"'<>&\s\\;|$`()]"""
+_ATTRIBUTE = (
+    rf"""(?:^|[^A-Za-z0-9_-])(?i:{_NAMES})="""
+    rf"""(?:"(?P<double>(?:{_INERT}|'){{1,128}})"|'(?P<single>(?:{_INERT}|"){{1,128}})')"""
+)
+_ELEMENT = (
+    rf"""<(?:[A-Za-z0-9_.-]{{1,64}}:)?(?i:{_NAMES})(?:\s[^<>]{{0,80}})?>"""
+    rf"""(?P<element>(?:{_INERT}|["']|&(?:amp|lt|gt|quot|apos|#[0-9]{{1,7}}|#x[0-9a-fA-F]{{1,6}});){{1,128}})"""
+)
+_PART_OF_FORM = (
+    rf"""(?i:form-data);[^\r\n]{{0,80}}(?i:name)="?(?i:{_NAMES})"?(?:;[^\r\n]{{0,80}})?\r\n"""
+    rf"""(?:[^\r\n]{{1,80}}\r\n){{0,3}}\r\n(?P<part>{_INERT}{{1,128}})\r\n"""
+)
 _HEADER = r"""(?i:authorization)\\*["']?\s*[:=]\s*\\*["']?(?i:Bearer|Basic|Token)\s+(?P<header>[^\s"'\\]+)"""
 
 # On a command line: a word in quotes, or up to the next one. What begins with `$` or a backquote is a program or a
@@ -82,9 +108,14 @@ USER_WORD = rf"\A{_USER_OPTION}\z"
 # What is replaced: all of a match of WHOLE; of PART the named group or, for `name`, the string that follows it.
 WHOLE = f"{_JWT}|{_PEM}"
 PART = "|".join(
-    (rf"{_EDGE}(?P<token>{'|'.join(_TOKENS)})", _USERINFO, _MEMBER, _FIELD, _HEADER, _OPTION, _VARIABLE, _USER)
-)
-PART_GROUPS = ("token", "userinfo", "name", "field", "header", "option", "variable", "pair")
+    (
+        rf"{_EDGE}(?P<token>{'|'.join(_TOKENS)})", _USERINFO, _MEMBER, _FIELD, _HEADER, _OPTION, _VARIABLE, _USER,
+        _ATTRIBUTE, _ELEMENT, _PART_OF_FORM,
+    )
+)  # fmt: skip
+PART_GROUPS = (
+    "token", "userinfo", "name", "field", "header", "option", "variable", "pair", "double", "single", "element", "part"
+)  # fmt: skip
 
 # The same without edges, for encoded JSON, where an escape may stand before anything: finds at least all of both.
 GENERIC_PREFILTER = "|".join(
@@ -94,7 +125,9 @@ GENERIC_PREFILTER = "|".join(
         *_TOKENS,
         r"""[A-Za-z]:(?:\\*/){2}[^\s/?#"'<>@:\\]*:[^\s/?#"'<>\\]+@""",
         rf"""["'](?i:{_NAMES})\\*["']""",
-        rf"""(?i:{_NAMES})=""",
+        rf"""(?i:{_NAMES}){_BRACKET}=""",
+        rf"""<(?:[A-Za-z0-9_.-]{{1,64}}:)?(?i:{_NAMES})[^A-Za-z0-9_.-]""",
+        rf"""(?i:name)=(?i:{_NAMES})[\\;\s]""",
         r"(?i:authorization)",
         rf"""{_OPTION_NAME}["=\s\\]""",
         rf"{_VARIABLE_NAME}=",

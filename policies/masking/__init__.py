@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from onrecord.policies.masking.detectors import Detectors
 from onrecord.policies.masking.errors import MaskError
-from onrecord.policies.masking.json_text import mask_json_text
+from onrecord.policies.masking.json_text import check_json, mask_json_text, may_mask
 from onrecord.policies.masking.json_values import mask_json
 from onrecord.policies.masking.masks import Masks, PathRule, masks_for, no_masks
 from onrecord.policies.masking.names import DETECTORS, REDACTED
@@ -27,10 +27,12 @@ __all__ = [
     "PathRule",
     "Rule",
     "StreamCleaner",
+    "check_json",
     "clean_record",
     "mask_json",
     "mask_json_text",
     "masks_for",
+    "may_mask",
     "no_masks",
     "pseudonym_key",
 ]

@@ -36,6 +36,42 @@ def mask_json_text(data: bytes, masks: Masks, found: dict[str, int]) -> bytes:
         raise MaskError("what calls itself JSON cannot be read as JSON") from None
 
 
+def check_json(data: bytes) -> None:
+    """Raises MaskError for what `mask_json_text` refuses."""
+    try:
+        json.loads(
+            data.decode("utf-8-sig"),
+            object_pairs_hook=_unique,
+            parse_int=_text,
+            parse_float=_text,
+            parse_constant=_constant,
+        )
+    except (ValueError, RecursionError):
+        raise MaskError("what calls itself JSON cannot be read as JSON") from None
+
+
+def may_mask(data: bytes, masks: Masks) -> bool:
+    """Whether anything in a JSON text may have to be masked; where not, it needs no walk through its values."""
+    if masks.detectors is not None and masks.detectors.hit(data):
+        return True
+    names = [[step.name for step in one.path.steps if step.kind == "key"][-1:] for one in masks.json_paths]
+    if not names:
+        return False
+    if b"\\u" in data or not data.isascii():  # a name may be spelt so that it only becomes one
+        return True
+    small = data.lower()
+    return any(not name or name[0].encode() in small for name in names)
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise MaskError("a name stands twice in a JSON object")
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onrecord.addons.body_masks import MAX_WHOLE, body_mask
+from onrecord.addons.body_masks import MAX_VALUES, MAX_WHOLE, body_mask
 from onrecord.policies.config.types import MaskConfig
 from onrecord.policies.masking import MaskError, Masks
 from onrecord.policies.masking.masks import masks_of
@@ -119,6 +119,20 @@ def test_a_document_over_the_bound_is_refused():
     mask.feed(b" " * MAX_WHOLE)
     with pytest.raises(MaskError):
         mask.feed(b" ")
+
+
+def test_a_document_of_so_many_values_that_all_would_wait_for_it_is_refused_unless_nothing_in_it_can_be_masked():
+    values = b"[" + b"1," * MAX_VALUES + b"1]"
+    assert masked("application/json", [values]) == values
+    with pytest.raises(MaskError, match="in parts"):
+        masked("application/json", [b'{"secret": 1, "a": ' + values + b"}"])
+    with pytest.raises(MaskError, match="twice"):
+        masked("application/json", [b'{"a": 1, "a": ' + values + b"}"])
+
+
+@pytest.mark.parametrize("name", ["SECRET", "\\u0073ecret", "\u017fecret"])
+def test_a_member_is_found_however_its_name_is_written(name: str):
+    assert b"hush" not in masked("application/json", [f'{{"{name}": "hush"}}'.encode()])
 
 
 def test_masks_without_detectors_leave_text_alone():

@@ -14,6 +14,13 @@ from onrecord.policies.config import HttpResource, SecretRef
 from onrecord.policies.secrets import Secrets
 
 SECRET = "s3cr3t/+&value-4711"
+SPELT = {
+    "Go": "s3cr3t/+\\u0026value-4711",
+    ".NET": "s3cr3t/\\u002B\\u0026value-4711",
+    ".NET's markup": "s3cr3t/&#x2B;&amp;value-4711",
+    "every sign": "s3cr3t\\u002f\\u002b\\u0026value\\u002d4711",
+    "lower case": "s3cr3t%2f%2b%26value-4711",
+}
 
 
 def credential() -> Credential:
@@ -38,12 +45,23 @@ def test_the_agents_fields_are_replaced_in_any_spelling() -> None:
 
 @pytest.mark.parametrize(
     "spelling",
-    [SECRET, quote(SECRET, safe=""), SECRET.encode().hex(), base64.b64encode(b"ab" + SECRET.encode() + b"c").decode()],
+    [
+        *SPELT.values(),
+        SECRET,
+        quote(SECRET, safe=""),
+        SECRET.encode().hex(),
+        base64.b64encode(b"ab" + SECRET.encode() + b"c").decode(),
+    ],
 )
 def test_every_spelling_is_scrubbed(spelling: str) -> None:
     clean = credential().scrub(b"<" + spelling.encode() + b">")
     assert clean.count(b"*") >= len(SECRET) - 4
     assert len(clean) == len(spelling) + 2
+
+
+def test_utf_16_is_no_disguise() -> None:
+    for charset in ("utf-16-le", "utf-16-be"):
+        assert SECRET.encode(charset)[4:12] not in credential().scrub(b"x" + SECRET.encode(charset))
 
 
 @given(st.lists(st.integers(1, 12), max_size=12), st.binary(max_size=10))

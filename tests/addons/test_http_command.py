@@ -70,6 +70,19 @@ def test_a_path_encoded_twice_is_refused_whatever_it_hides(raw: str) -> None:
         read_path(raw)
 
 
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        (b"https://h/?token=abc&page=2", "https://h/?token=[redacted]&page=2"),
+        (b"<https://h/?X-Amz-Signature=ab>; rel=next", "<https://h/?X-Amz-Signature=[redacted]>; rel=next"),
+        (b"https://h/cb#access_token=abc", "https://h/cb#access_token=[redacted]"),
+        (b"text/html;q=0.8", "text/html;q=0.8"),
+    ],
+)
+def test_a_url_in_a_header_shows_no_credential(value: bytes, seen: str) -> None:
+    assert read_headers([(b"Location", value)]) == (("location", seen),)
+
+
 @pytest.mark.parametrize("raw", ["/a/..%3B/admin", "/a/..%3Bx=1/admin", "/a/.%20/admin"])
 def test_a_dot_segment_with_what_servers_cut_off_is_refused(raw: str) -> None:
     with pytest.raises(HeadError):

@@ -147,6 +147,19 @@ def test_what_looks_like_a_secret_is_replaced_wherever_it_stands(text):
         ),
         ('{"client_secret":"cut off', f'{{"client_secret":"{MARK}'),
         ("grant_type=x&client_secret=s3cr3t&scope=a", f"grant_type=x&client_secret={MARK}&scope=a"),
+        ("new_password=abc&token=d&user[password]=e", f"new_password={MARK}&token={MARK}&user[password]={MARK}"),
+        ("user%5Bpassword%5D=abc&b=1", f"user%5Bpassword%5D={MARK}&b=1"),
+        (
+            '{"apiToken":"a","newPassword":"b","secret":"c"}',
+            f'{{"apiToken":"{MARK}","newPassword":"{MARK}","secret":"{MARK}"}}',
+        ),
+        ("<a:password x='1'>b&amp;c</a:password>", f"<a:password x='1'>{MARK}</a:password>"),
+        ("<user password='abc' token=\"d\"/>", f"<user password='{MARK}' token=\"{MARK}\"/>"),
+        (
+            'Content-Disposition: form-data; name="password"\r\nContent-Type: text/plain\r\n\r\nabc\r\n--b',
+            f'Content-Disposition: form-data; name="password"\r\nContent-Type: text/plain\r\n\r\n{MARK}\r\n--b',
+        ),
+        ("form-data; name=client_secret\r\n\r\nabc\r\n--b", f"form-data; name=client_secret\r\n\r\n{MARK}\r\n--b"),
         ("password=abc&b=1", f"password={MARK}&b=1"),
         ("password=pa$word&b=1", f"password={MARK}&b=1"),
         ("password=a$(rm${IFS}x) true", f"password={MARK}$(rm${{IFS}}x) true"),
@@ -193,6 +206,11 @@ def test_options_and_variables_of_command_lines_lose_their_secret(line: str, wor
         'TOKEN=$(rm -rf /srv) TOKEN="$(curl h | sh)" x',
         "x --password `rm -rf /srv`",
         "password=$(rm${IFS}-rf${IFS}/srv) true",
+        "cat <password>$(reboot)",
+        "cat <token>;reboot",
+        'token="$(reboot)" x',
+        ": form-data; name=token\n\nreboot\n--",
+        "kubectl get secret db",
     ],
 )
 def test_commands_hide_behind_no_name_of_a_secret(text: str) -> None:

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onrecord.recordings.frames import HEADER, NO_ID, VERSION, Kind, new_id
@@ -133,6 +133,7 @@ def words_one_by_one(value: object) -> list[str]:
     return []
 
 
+@settings(deadline=None)
 @given(_JSON, st.sampled_from(["", "SELECT 1", "x" * (TEXT_LIMIT - 2), " "]), st.integers(1, 3000))
 def test_a_search_finds_every_string_and_number_in_their_order(value: object, head: str, times: int) -> None:
     many = [value] * times if times > 2990 else value
