@@ -10,12 +10,13 @@ from typing import Any
 
 import certifi
 
-from onrecord.policies.config import Config, HttpResource, PostgresResource, SshResource
+from onrecord.policies.config import Config, HttpResource, KubernetesResource, PostgresResource, SshResource
 from onrecord.policies.config.ownership import secret_refs
 from onrecord.policies.config.values import ip_of
 from onrecord.policies.errors import SecretError
 from onrecord.policies.secrets import Secrets
 from onrecord.scripts.checks.catalogs import try_catalog
+from onrecord.scripts.checks.clusters import try_cluster
 from onrecord.scripts.checks.finding import Finding
 from onrecord.scripts.checks.hosts import try_ssh
 
@@ -54,6 +55,8 @@ def try_resources(config: Config, secrets: Secrets) -> list[Finding]:
             findings += try_catalog(key, resource, secrets)
         elif isinstance(resource, HttpResource):
             findings += try_http(key, resource, secrets)
+            if isinstance(resource, KubernetesResource) and findings[-1].status == "ok":
+                findings += try_cluster(key, resource, secrets, tls_context(resource, secrets))
         elif isinstance(resource, SshResource):
             findings += try_ssh(key, resource, secrets, config.gateway.state)
     return findings
