@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--index", type=int, default=0, help="the number of this process among those on the port")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    sys.setswitchinterval(0.001)  # of seconds: a thread that reads a long text keeps the others waiting no longer
     try:
         asyncio.run(_run(given.config, given.index), loop_factory=uvloop.new_event_loop)
     except (OnrecordError, TimeoutError) as error:

@@ -8,6 +8,7 @@ from onrecord.policies.model import SqlCommand
 from onrecord.policies.sql.catalog import Catalog
 from onrecord.recordings.approvals.bound import Together
 from onrecord.recordings.auditor import Decision
+from onrecord.shims.postgres.analysing import Wanted
 from onrecord.shims.postgres.commands import Prepared, Template
 from onrecord.shims.postgres.deny import Denial, denial_of
 from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFatal
@@ -15,7 +16,7 @@ from onrecord.shims.postgres.holding import Binding, definitions
 from onrecord.shims.postgres.limits import Stall, check_prepared
 from onrecord.shims.postgres.namespace import ALL, Change, Unsettled
 from onrecord.shims.postgres.results import Running
-from onrecord.shims.postgres.templates import Miss, prepared_by
+from onrecord.shims.postgres.templates import Long, Miss, prepared_by
 
 Waiting = Awaitable[None] | None
 
@@ -84,18 +85,34 @@ class Deciding:
             templates.catalog = await exchange.catalog.fresh()
         if before != definitions(template, templates.catalog):
             return None
-        templates.patient = False
         try:
-            now, _ = self._resolved(templates.again(outer))
+            now = await self._now(outer)
         except (Stall, Miss):
             return None
-        finally:
-            templates.patient = True
         if now is template:
             return command
         if now.refusal is not None or (now.lineage, now.ruling) != (template.lineage, template.ruling):
             return None
         return now.command if command.parameters is None else now.bound(command.parameters)[0]
+
+    async def _now(self, outer: Template) -> Template:
+        """What `outer` is by now. Raises Stall and Miss."""
+        templates = self._exchange.templates
+        while True:
+            templates.patient = False
+            try:
+                return self._resolved(templates.again(outer))[0]
+            except Long as long:
+                wanted = long.wanted
+            finally:
+                templates.patient = True
+            await self._read_aside(wanted)
+
+    async def _read_aside(self, wanted: Wanted) -> None:
+        """Have a long text read on a thread."""
+        aside = self._exchange.aside
+        if aside is not None:
+            self._exchange.templates.put(wanted, await aside.read(wanted))
 
     def _when(self, answer: Decision | Awaitable[Decision], then: Callable[[Decision], None]) -> Waiting:
         """Go on with the decision: now, or when it is there."""

@@ -18,6 +18,7 @@ from onrecord.shims.postgres.results import Running
 from onrecord.shims.postgres.templates import Templates
 
 if TYPE_CHECKING:
+    from onrecord.shims.postgres.analysing import Aside
     from onrecord.shims.postgres.catalog import CatalogSource
     from onrecord.shims.postgres.masking.session import SessionMasking
     from onrecord.shims.postgres.spool import Spool, Spools
@@ -156,6 +157,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_aside",
         "auditor",
         "backend_pid",
         "catalog",
@@ -204,6 +206,7 @@ class Exchange:
         self.copying: Copying | None = None
         self.sample_limit = sample_limit
         self.trick = Trick()
+        self._aside: Aside | None = None
         self.spools: Spools | None = None  # where messages too large for memory wait
         self.to_upstream: list[bytes | Spool] = []
         self.to_client: list[bytes] = []
@@ -216,6 +219,16 @@ class Exchange:
     @masking.setter
     def masking(self, masking: SessionMasking | None) -> None:
         self.templates.masking = masking
+
+    @property
+    def aside(self) -> Aside | None:
+        """Who reads long texts; None where they are read like all others."""
+        return self._aside
+
+    @aside.setter
+    def aside(self, aside: Aside | None) -> None:
+        self._aside = aside
+        self.templates.aside = aside is not None
 
     def run(self, decision: Decision, template: Template) -> Running:
         """A command that was allowed, from here to its outcome."""

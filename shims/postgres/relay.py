@@ -13,6 +13,7 @@ from onrecord.policies.masking import MaskError
 from onrecord.recordings.auditor import Auditor, OpenSession
 from onrecord.recordings.decision import Waiting
 from onrecord.recordings.records import RefusalRecord
+from onrecord.shims.postgres.analysing import Aside, Readers
 from onrecord.shims.postgres.catalog import CatalogSource
 from onrecord.shims.postgres.commands import PROTOCOL
 from onrecord.shims.postgres.exchange import Exchange, SessionFatal
@@ -46,6 +47,7 @@ class Relay:
         sample_limit: int,
         catalog: CatalogSource | None = None,
         spools: Spools | None = None,
+        readers: Readers | None = None,
         on_end: Callable[[bool], None],
     ) -> None:
         self.opened = opened
@@ -59,6 +61,7 @@ class Relay:
         self._outbox: deque[bytes | Spool] = deque()  # behind a message that is on disk
         self._is_full = False  # upstream takes no more for now
         self.exchange.spools = spools
+        self.exchange.aside = Aside(readers, opened.session.identity) if readers is not None else None
 
     def start(self, grace: float) -> None:
         """Take over both links; the session ends `grace` seconds after its token."""
@@ -159,7 +162,10 @@ class Relay:
         self.end(reason, fatal("57P01", f"onrecord: {reason}", hint="ask the gateway's operator"))
 
     def stop_waiting(self) -> bool:
-        """The client cancels: what waits for a human is taken back. Whether that was all there was to cancel."""
+        """The client cancels: what waits for a human, or is still read, is taken back. Whether that was all."""
+        aside = self.exchange.aside
+        if aside is not None and aside.stop():
+            return not self.exchange.queue
         return self.opened.stop_waiting("cancelled by the client") and not self.exchange.queue
 
     def _forward(self) -> None:

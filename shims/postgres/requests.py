@@ -11,6 +11,7 @@ from onrecord.policies.model import SqlCommand
 from onrecord.policies.sql.catalog import Catalog
 from onrecord.recordings.approvals.bound import Together
 from onrecord.recordings.auditor import Decision
+from onrecord.shims.postgres.analysing import LONG
 from onrecord.shims.postgres.calling import Calling
 from onrecord.shims.postgres.commands import Prepared, Refusal, Template
 from onrecord.shims.postgres.deciding import Waiting
@@ -30,7 +31,7 @@ from onrecord.shims.postgres.namespace import Change
 from onrecord.shims.postgres.parameters import parameter_texts
 from onrecord.shims.postgres.results import Running
 from onrecord.shims.postgres.spool import Spool
-from onrecord.shims.postgres.templates import Miss
+from onrecord.shims.postgres.templates import Long, Miss
 from onrecord.shims.postgres.wire import (
     CLIENT_LIMITS,
     CLIENT_PIECES,
@@ -46,6 +47,7 @@ Asked = tuple[Template, SqlCommand, bytes]
 
 _MISSING = "26000"
 MAX_EXPECTED = 32768
+_AT_ONCE = 256  # messages handled before others have their turn
 REFUSED = "another statement of the same message was refused"
 _NEVER_SKIPPED = frozenset(b"SX")
 _FIRST_OF_BIND, _WHOLE_BIND = ord("B") | PIECE, ord("B") | WHOLE
@@ -95,6 +97,8 @@ class Requests(Calling):
 
     def _handle(self) -> Waiting:
         exchange, ahead, handlers = self._exchange, self._ahead, self._handlers
+        templates, left = exchange.templates, _AT_ONCE if exchange.aside is not None else MAX_EXPECTED
+        templates.worked = 0
         self.stalled = False
         if not self._catalog_is_fresh():
             return self._refresh()
@@ -103,6 +107,9 @@ class Requests(Calling):
                 ahead.extend(self._buffer.all())
                 if not ahead:
                     return None
+            left -= 1
+            if left < 0 or templates.worked > LONG:
+                return asyncio.sleep(0)  # others have their turn
             found = ahead.popleft()
             kind, data = found
             if kind > 0xFF and self._piece(kind, data):
@@ -120,13 +127,13 @@ class Requests(Calling):
                     self._while_copying(kind, data)
                     continue
                 waiting = handlers[kind](data)
-                exchange.templates.patient, exchange.templates.looked = True, False
+                templates.patient, templates.looked = True, False
             except Stall:
                 self._stall(found)
                 return None
-            except Miss:
+            except Miss as miss:
                 ahead.appendleft(found)
-                return self._look_again()
+                return self._look_again() if not isinstance(miss, Long) else self._read_aside(miss.wanted)
             if waiting is not None:
                 return waiting
         return None

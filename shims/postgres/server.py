@@ -24,6 +24,7 @@ from onrecord.recordings.auditor import OpenSession, RefusedError
 from onrecord.recordings.datapath import DataPath
 from onrecord.recordings.records import RefusalRecord
 from onrecord.recordings.refusals import Refusals
+from onrecord.shims.postgres.analysing import Readers
 from onrecord.shims.postgres.backend import Backend
 from onrecord.shims.postgres.cancelling import Cancels, Live
 from onrecord.shims.postgres.catalog import CatalogSource, open_catalogs
@@ -81,6 +82,7 @@ class Server:
             for name, backend in self._backends.items()
         }
         self._spools = Spools(config.gateway.state)
+        self._readers = Readers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections = 0
         self._entering = 0
@@ -280,6 +282,7 @@ class Server:
             role=resource.user,
             sample_limit=self._limit,
             spools=self._spools,
+            readers=self._readers,
             catalog=catalog,
             on_end=ended,
         )
@@ -353,6 +356,7 @@ class Server:
             link.abort()
         await self._cancels.close()
         self._refusals.close()
+        self._readers.close()
         await asyncio.gather(*(catalog.close() for catalog in self._catalogs.values()))
         await asyncio.sleep(0)
 

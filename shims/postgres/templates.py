@@ -9,10 +9,11 @@ import msgspec
 
 from onrecord.policies.masking import MaskError
 from onrecord.policies.model import Action, Session, SqlCommand
-from onrecord.policies.sql import Analysis, SqlError, Statement, analyse, command_of, redact_unparsed
+from onrecord.policies.sql import Analysis, Statement, command_of
 from onrecord.policies.sql.catalog import Catalog
-from onrecord.policies.sql.lineage import Lineage, trace
+from onrecord.policies.sql.lineage import Lineage
 from onrecord.policies.sql.lineage.types import UNSURE
+from onrecord.shims.postgres.analysing import LONG, Reading, Wanted, read, refused
 from onrecord.shims.postgres.combined import UNKNOWN_ROWS, executing
 from onrecord.shims.postgres.commands import UNKNOWN, Prepared, Refusal, Template, own_detail, with_detail
 from onrecord.shims.postgres.masking.copy_options import copy_options
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from onrecord.shims.postgres.masking.session import SessionMasking
 
 _CACHED_TEXTS = 128
-_CACHED_LENGTH = 8192
+_CACHED_LENGTH = LONG
+_READINGS = 6  # of one text: for two paths, and thrice as the catalog changes
 _CURSORS = {"DeclareCursorStmt": "declares", "FetchStmt": "fetches", "ClosePortalStmt": "closes"}
 ALL_CURSORS = "*"
 _BUILT_IN = ("pg_catalog.", "information_schema.")
@@ -35,11 +37,19 @@ class Miss(Exception):  # noqa: N818  # a signal, not an error
     """The catalog does not know a name, or another session is changing it: read it again, then ask again."""
 
 
+class Long(Miss):
+    """A text is too long to be read between others' messages: have it read aside, `put` what it says, ask again."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        super().__init__()
+        self.wanted = wanted
+
+
 class Templates:
     """Makes and keeps the templates of one session. Analysis is cached beyond it; verdicts never are.
 
     `catalog` is the snapshot to decide by, None where there is none to trust. `masking`: what this session sees masked,
-    with the resource's `rules`; None: nothing.
+    with the resource's `rules`; None: nothing. `aside`: Long may be raised. `worked`: characters read by now.
     """
 
     def __init__(self, session: Session, user: str, source: CatalogSource | None = None) -> None:
@@ -50,6 +60,9 @@ class Templates:
         self.rules = MaskedRules()
         self.patient = True  # Miss may be raised
         self.looked = False  # the catalog was read for this very message
+        self.aside = False
+        self.worked = 0
+        self._readings: list[tuple[Wanted, Reading]] = []  # of one text, read aside
         self._source = source
         self._cache: dict[str, tuple[Template, ...]] = {}
         self._key: tuple[object, ...] = ()
@@ -57,23 +70,31 @@ class Templates:
 
     def of(self, text: str) -> tuple[Template, ...]:
         """One template a statement of `text`; for blank text one of kind EMPTY. Never raises for bad SQL; Miss."""
-        source = self._source
-        key = (self.catalog, self.state.version, source.unsettled_version if source is not None else 0, self.masking)
-        if key != self._key:
-            self._cache.clear()
-            self._key, self._stamp = key, object()
+        self._renew()
         found = self._cache.get(text)
         if found is None:
             found = self._make(text)
+            self._readings = []
             if len(text) <= _CACHED_LENGTH and not _looked_for(found):
                 if len(self._cache) >= _CACHED_TEXTS:
                     self._cache.clear()
                 self._cache[text] = found
         return found
 
+    def _renew(self) -> None:
+        """Forget what was made under another catalog, state or masks."""
+        source = self._source
+        key = (self.catalog, self.state.version, source.unsettled_version if source is not None else 0, self.masking)
+        if key != self._key:
+            self._cache.clear()
+            self._key, self._stamp = key, object()
+
     def again(self, template: Template) -> Template:
         """The template as it is now: of a prepared statement, under the catalog and the paths of this moment."""
         if not template.text:
+            return template
+        self._renew()
+        if template.stamp is self._stamp and not _looked_for((template,)):
             return template
         made = self.of(template.text)
         if template.stamp is self._stamp:
@@ -109,17 +130,19 @@ class Templates:
 
     def _make(self, text: str) -> tuple[Template, ...]:
         path = self.state.path
-        try:
-            analysis = analyse(text, search_path=path, catalog=self.catalog)
-            path = self._path(analysis)
+        reading = self._read(text, path)
+        if reading.analysis is not None:
+            path = self._path(reading.analysis)
             if path != self.state.path:  # a text may set the path that its own next statement is read with
-                analysis = analyse(text, search_path=path, catalog=self.catalog)
-        except SqlError as error:
-            return (self._unparsed(redact_unparsed(text), f"the statement cannot be analysed: {error}"),)
-        statements = analysis.statements
+                reading = self._read(text, path)
+        if reading.refusal is not None:
+            return (self.opaque(reading.shown, "UNKNOWN", reading.refusal),)
+        if reading.analysis is None:
+            return (self._unparsed(reading.shown, reading.error),)
+        statements = reading.analysis.statements
         if not statements:
             return (self.plain(text, "EMPTY", "read"),)
-        lineages = self._lineages(text, path, len(statements))
+        lineages = self._lineages(reading.lineages, len(statements))
         made: list[Template] = []
         before = Before()
         for i, statement in enumerate(statements):
@@ -129,11 +152,32 @@ class Templates:
             before.add(statement)
         return tuple(made)
 
+    def _read(self, text: str, path: tuple[str, ...]) -> Reading:
+        """What `text` says under `path`. Raises Long."""
+        refuses = self._masked or self.session.resource.unknown == "deny"
+        wanted = Wanted(text, path, self.catalog, self.masking is not None and self.masking.traces, refuses)
+        if not self.aside:
+            return read(wanted)
+        if len(text) <= LONG:
+            self.worked += len(text)
+            return read(wanted)
+        for known, reading in self._readings:
+            if known == wanted or (reading.refusal is not None and known.text == text):
+                return reading
+        raise Long(wanted)
+
+    def put(self, wanted: Wanted, reading: Reading) -> None:
+        """What was read aside, for the next `of`. Where catalog or paths change all the while, it is refused."""
+        if self._readings and self._readings[0][0].text != wanted.text:
+            self._readings = []
+        if len(self._readings) >= _READINGS:
+            reading = refused(wanted, "what its names mean changed again and again while it was analysed", "40001")
+        self._readings.append((wanted, reading))
+
     def _unparsed(self, text: str, reason: str) -> Template:
         """A text that may do anything: where the resource lets unknown commands be decided, and nothing is masked, the
         server may have its say (most often a syntax error); behind it nothing in the session is certain."""
-        masked = self.masking is not None and not self.masking.idle
-        if masked or self.session.resource.unknown == "deny":
+        if self._masked or self.session.resource.unknown == "deny":
             return self.opaque(text, "UNKNOWN", Refusal(reason, policy=UNKNOWN))
         anything = Statement(
             text=text, kind="UNKNOWN", action="unknown", node="", ddl=True, creates=("*",), settings=(("?", None),)
@@ -148,10 +192,13 @@ class Templates:
         except PathError:  # that statement is refused, and with it the text
             return self.state.path
 
-    def _lineages(self, text: str, path: tuple[str, ...], count: int) -> tuple[Lineage | None, ...]:
+    @property
+    def _masked(self) -> bool:
+        return self.masking is not None and not self.masking.idle
+
+    def _lineages(self, found: tuple[Lineage, ...], count: int) -> tuple[Lineage | None, ...]:
         if self.masking is None or not self.masking.traces:
             return (None,) * count
-        found = trace(text, search_path=path, catalog=self.catalog)
         return found if len(found) == count else (UNSURE,) * count
 
     def _template(self, statement: Statement, before: Before, lineage: Lineage | None) -> Template:
