@@ -15,7 +15,7 @@ from onrecord.shims.ssh.sftp import access, attributes, wire
 from onrecord.shims.ssh.sftp.places import names, read_attrs, read_status
 from onrecord.shims.ssh.sftp.requests import ATOMIC, NATIVE, OVERWRITE, STAT_ALWAYS, STAT_IF_EXISTS, version_packet
 from onrecord.shims.ssh.sftp.wire import Attrs, Fields
-from tests.shims.ssh.sftp.lab import Lab, refusing
+from tests.shims.ssh.sftp.lab import Lab, masks, refusing
 from tests.shims.ssh.sftp.raw import EMPTY, Raw
 
 LATER = [4, 5, 6]
@@ -606,3 +606,47 @@ def test_handles_that_nobody_was_given_are_none(later: Lab, version: int) -> Non
     with Raw(later, version=version) as raw:
         assert raw.status(wire.READ, wire.string(b"h"), wire.u64(0), wire.u32(1))[0] == wire.INVALID_HANDLE
         assert raw.status(wire.CLOSE, wire.string(b"h"))[0] == wire.INVALID_HANDLE
+
+
+# masks
+
+
+def test_a_text_file_arrives_masked_and_its_size_is_that_of_the_copy(later: Lab, version: int) -> None:
+    text = "name: Ann\nmail: ann@example.com\n" * 100
+    later.settings["masks"] = masks(email="redact")
+    (later.home / "f").write_text(text)
+    (later.home / "l").symlink_to("f")
+    with Raw(later, version=version) as raw:
+        handle = handle_of(open_for(raw, version, "l"))
+        content = b""
+        while True:
+            answer = raw.ask(wire.READ, wire.string(handle), wire.u64(len(content)), wire.u32(999))
+            if answer[0] != wire.DATA:
+                break
+            content += Fields(answer, 5).string()
+        told = [
+            read_attrs(raw.ask(kind, wire.string(of), wire.u32(attributes.WANTED)), version)
+            for kind, of in ((wire.STAT, b"l"), (wire.LSTAT, b"f"), (wire.FSTAT, handle))
+        ]
+        if version == 6:
+            fields = Fields(realpath(raw, b"l", wire.byte(STAT_ALWAYS)), 9)
+            assert fields.string() == f"{later.home}/f".encode()
+            told.append(attributes.read(fields, 6))
+        raw.close_handle(handle)
+    assert b"ann@example.com" not in content
+    assert content.count(b"name: Ann") == 100
+    assert {attrs.size for attrs in told} == {len(content)}
+    assert len(content) != len(text)
+    command = later.one("read")
+    assert command["outcome"]["masked"] == {"email": 100}
+    assert "ann@example.com" not in str(command["chunks"])
+
+
+def test_what_is_not_text_is_refused_where_masks_apply(later: Lab, version: int) -> None:
+    later.settings["masks"] = masks(email="redact")
+    (later.home / "f").write_bytes(b"text\0more")
+    with Raw(later, version=version) as raw:
+        assert read_status(open_for(raw, version, "f"))[0] == wire.PERMISSION_DENIED
+        if version >= 5:
+            both = READ | access.WRITE_DATA
+            assert read_status(raw.open_later("f", both, access.OPEN_EXISTING))[0] == wire.PERMISSION_DENIED
