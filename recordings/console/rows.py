@@ -9,6 +9,7 @@ import msgspec
 from onrecord.recordings.display.neutral import clean
 from onrecord.recordings.evidence.merkle import leaf_hash
 from onrecord.recordings.frames import HEADER, NO_ID, Kind, id_text
+from onrecord.recordings.words import mark_of
 
 LINE = 400  # characters of a command that a line can show
 _UNREADABLE = (ValueError, RecursionError)
@@ -53,14 +54,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def mark(self) -> str:
-        """What became of it, in one word: the verdict where that stopped it, else the status."""
-        if self.verdict in ("deny", "hold"):
-            if not self.applied:
-                return f"({self.verdict})"
-            if self.verdict == "hold" and self.approval and self.status != "refused":
-                return "granted" if self.status in ("", "ok") else self.status
-            return self.verdict
-        return "unread" if self.verdict == "unreadable" else self.status or "running"
+        """What became of it, in one word."""
+        return mark_of(self.verdict, applied=self.applied, approval=self.approval, status=self.status)
 
     @property
     def troubled(self) -> bool:

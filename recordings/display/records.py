@@ -20,8 +20,9 @@ from onrecord.recordings.display.kubernetes import render_request
 from onrecord.recordings.display.neutral import clean
 from onrecord.recordings.display.tables import Rows, redacted
 from onrecord.recordings.views import View
+from onrecord.recordings.words import mark_of
 
-VERDICTS = {"allow": "green", "deny": "bold red", "hold": "yellow"}
+VERDICTS = {"allow": "green", "granted": "green", "deny": "bold red", "hold": "yellow"}
 STATUS = {"ok": "green", "error": "yellow", "refused": "red", "aborted": "magenta"}
 _SHOWN_CHUNKS = 40
 _SHOWN_TEXT = 20_000
@@ -38,14 +39,12 @@ def state(view: View) -> Text:
     """The verdict where it was not allow, else how the command ended."""
     if "verdict" not in view:
         return Text("session" if "login" in view else clean(view.get("kind", "")), style="dim")
-    verdict, outcome = view["verdict"] or {}, view["outcome"]
-    name = str(verdict.get("type", "unread"))
-    if name in ("deny", "hold"):
-        if verdict.get("applied", True) is False:
-            return Text(f"({clean(name)})", style="yellow")
-        return Text(clean(name), style=VERDICTS[name])
-    status = clean(outcome["status"]) if outcome else "running"
-    return Text(status, style=STATUS.get(status, "dim"))
+    verdict, outcome = view["verdict"] or {}, view["outcome"] or {}
+    kind = str(verdict.get("type", "unreadable"))
+    applied, approval = verdict.get("applied", True) is not False, str(verdict.get("approval") or "")
+    word = mark_of(kind, applied=applied, approval=approval, status=str(outcome.get("status", "")))
+    style = VERDICTS["hold"] if not applied else VERDICTS.get(word) or STATUS.get(word, "dim")
+    return Text(clean(word), style=style)
 
 
 def command_line(view: View) -> Text:

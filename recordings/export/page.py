@@ -24,6 +24,7 @@ from onrecord.recordings.display.neutral import clean
 from onrecord.recordings.display.tables import MASK_FORMS, MASK_SIGN
 from onrecord.recordings.export.material import Subject
 from onrecord.recordings.views import View, join_chunks
+from onrecord.recordings.words import mark_of
 
 SHOWN_TEXT = 100_000
 SHOWN_CELL = 2000
@@ -142,8 +143,9 @@ def _who(view: View) -> str:
 def _command(number: int, view: View) -> Iterator[str]:
     verdict, outcome = view["verdict"] or {}, view["outcome"]
     kind = verdict.get("type", "unreadable")
-    mark = kind if kind != "allow" else (outcome or {}).get("status", "running")
-    style = mark if mark in ("ok", "error", "deny", "hold", "refused", "allow") else "dim"
+    applied, approval = verdict.get("applied", True) is not False, str(verdict.get("approval") or "")
+    mark = mark_of(kind, applied=applied, approval=approval, status=str((outcome or {}).get("status", "")))
+    style = mark if mark in ("ok", "granted", "error", "deny", "hold", "refused", "allow") else "dim"
     line = " ".join(str(view["text"]).split())[:300] or verdict.get("reason") or "–"
     terminal = has_channels(view)
     yield (
