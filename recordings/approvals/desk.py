@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
-import msgspec
 from msgspec.structs import replace
 
 from onrecord.policies.answers import printable
@@ -31,8 +30,6 @@ from onrecord.policies.approvals import (
     State,
     approve,
     cancel,
-    check_fresh,
-    check_operator,
     missing,
     refuse,
     request_approval,
@@ -43,7 +40,9 @@ from onrecord.policies.approvals import (
 from onrecord.policies.errors import ControlError, StoreError
 from onrecord.policies.kills import Kill
 from onrecord.recordings.approvals.clock import now as moment
+from onrecord.recordings.approvals.limits import MAX_OPEN, objection
 from onrecord.recordings.approvals.state import ApprovalState
+from onrecord.recordings.approvals.switches import Switches, stops
 from onrecord.recordings.control.messages import (
     Answered,
     CancelHold,
@@ -64,20 +63,14 @@ from onrecord.recordings.control.messages import (
     Watch,
     Watching,
 )
-from onrecord.recordings.frames import NO_ID, Kind, id_bytes, id_text, new_id
+from onrecord.recordings.frames import NO_ID, Kind, id_bytes
 from onrecord.recordings.records import ApprovalRecord, KillRecord
 
 _log = logging.getLogger("onrecord.approvals")
 
 GRACE = 15.0  # seconds in which a process may come back to what it waits for
-MAX_OPEN = 1000
-MAX_BYTES = 8 * 1024 * 1024  # of all open requests: an admin process must be able to hear of them all
-MAX_BYTES_OF_ONE = 1024 * 1024  # of one identity's open requests: it shuts nobody else out
-MAX_REQUEST = 256 * 1024
 SHOWN = 200  # ended approvals that a new admin process hears of
 MAX_ENDED = 4000
-MAX_KILLS = 10_000
-MAX_NAME = 1024
 
 Record = Callable[[Kind, ApprovalRecord | KillRecord, bytes], None]
 
@@ -111,7 +104,9 @@ class Desk:
         self._state, self._record_one, self._rules = state, record, rules
         self._participants, self._key, self._clock = participants, key, clock
         self._approvals = {approval.id: approval for approval in state.approvals()}
-        self._kills = {kill.id: kill for kill in state.kills()}
+        self._switches = Switches(
+            state, record, lambda: self._rules, clock, tell=self._tell_all, stop_waiting=self._stop_waiting
+        )
         self._waiters: dict[str, Peer] = {}
         self._orphans: dict[str, float] = {}  # open, kept for nobody, and nobody waits: since (boot time)
         self._peers: set[Peer] = set()
@@ -127,7 +122,7 @@ class Desk:
     def connected(self, peer: Peer) -> None:
         """A process said hello: before anything else it hears what is stopped."""
         self._peers.add(peer)
-        peer.send(Kills(tuple(self._kills.values())))
+        peer.send(self._switches.message)
 
     def lost(self, peer: Peer) -> None:
         """A process is gone; for a while it may come back to what it waits for."""
@@ -203,7 +198,8 @@ class Desk:
         if known is not None:
             known = self._fresh(known, now)
             return self._attach(peer, request, known, now)
-        no = self._objection(request)
+        waiting = [one for one in self._approvals.values() if one.state is State.PENDING]
+        no = objection(request, waiting, self._rules, self._policies)
         if no:
             return HoldAnswer(request.id, "", "", no)
         approval = request_approval(request, now)
@@ -249,33 +245,6 @@ class Desk:
             if ended and not approval.told and now.wall < approval.expires_at:
                 return approval
         return None
-
-    def _objection(self, request: Request) -> str:
-        """Why this cannot even be asked; empty where it can."""
-        waiting = [one for one in self._approvals.values() if one.state is State.PENDING]
-        who = request.identity
-        mine = [
-            one
-            for one in waiting
-            if (one.request.identity.issuer, one.request.identity.subject, one.request.identity.on_behalf_of)
-            == (who.issuer, who.subject, who.on_behalf_of)
-        ]
-        if len(mine) >= self._rules.max_pending:
-            return f"{len(mine)} commands of this identity wait already: wait until they are decided"
-        size = len(request.command)
-        if size > MAX_REQUEST:
-            return f"the command has {size} bytes; nobody can read more than {MAX_REQUEST} before deciding"
-        if size + sum(len(one.request.command) for one in mine) > MAX_BYTES_OF_ONE:
-            return (
-                f"commands of this identity wait already, up to {MAX_BYTES_OF_ONE} bytes: wait until some are decided"
-            )
-        if len(waiting) >= MAX_OPEN or size + sum(len(one.request.command) for one in waiting) > MAX_BYTES:
-            return "too many commands wait: wait until some are decided"
-        if self._policies and request.policies != self._policies:
-            return "the policies have changed meanwhile: ask again"
-        if not all(name or self._rules.approvers for name in request.approvers):
-            return "nobody may decide it: the policy names no group of approvers, and neither does the configuration"
-        return ""
 
     def _consume(self, message: Consume) -> Consumed:
         approval = self._approvals.get(message.approval)
@@ -330,9 +299,9 @@ class Desk:
             if isinstance(message, Decide):
                 answer = self._decide(message)
             elif isinstance(message, SetKill):
-                answer = self._set_kill(message)
+                answer = self._switches.set(message)
             else:
-                answer = self._lift_kill(message)
+                answer = self._switches.lift(message)
         except NotEntitledError as error:
             self._reject(message, error)
             answer = Answered(message.ref, "forbidden", str(error))
@@ -351,7 +320,7 @@ class Desk:
         for approval in self._approvals.values():
             if approval.state in OPEN or approval.id in shown:
                 peer.send(self._changed(approval, now))
-        peer.send(Kills(tuple(self._kills.values())))
+        peer.send(self._switches.message)
         peer.send(Watching())
 
     def _decide(self, message: Decide) -> Answered:
@@ -382,59 +351,6 @@ class Desk:
             unkept = f"{new.state.value}, but only until the recorder restarts: its state cannot be written"
         self._tell(new, also_waiter=event != "agreed")
         return Answered(message.ref, "trouble" if unkept else "ok", unkept, id=new.id, state=new.state.value)
-
-    def _set_kill(self, message: SetKill) -> Answered:
-        check_operator(message.by, self._rules)
-        if not message.value:
-            raise ApprovalError("nothing is named")
-        if max(len(message.value), len(message.issuer)) > MAX_NAME:
-            raise ApprovalError(f"the name has more than {MAX_NAME} characters: nobody is called so")
-        now = self._clock()
-        kill = Kill(
-            id=id_text(new_id()),
-            target=message.target,
-            value=message.value,
-            issuer=message.issuer,
-            reason=message.reason,
-            at=now.wall,
-            by=message.by,
-        )
-        size = len(msgspec.json.encode([*self._kills.values(), kill]))
-        if len(self._kills) >= MAX_KILLS or size > MAX_BYTES:  # every process hears of all in one message
-            raise ApprovalError("too many kill switches are set: lift some")
-        unkept = ""
-        try:
-            self._state.add_kill(kill)
-        except StoreError as error:
-            if not self._state.reserve(kill):
-                unkept = f"stopped, but only until the recorder restarts: {error}"
-        self._kills[kill.id] = kill
-        self._tell_kills()  # first of all it is done
-        self._try(lambda: self._record_one(Kind.KILL, KillRecord(event="killed", kill=kill, by=message.by), NO_ID))
-        for approval in list(self._approvals.values()):
-            if approval.state in OPEN and self._stops(kill, approval.request):
-                self._end(approval, kill.text)
-        return Answered(message.ref, "trouble" if unkept else "ok", unkept, id=kill.id)
-
-    def _lift_kill(self, message: LiftKill) -> Answered:
-        check_operator(message.by, self._rules)
-        check_fresh(message.by, self._clock(), self._rules)  # to stop is easy; what was stopped goes on like a grant
-        kill = self._kills.get(message.kill)
-        if kill is None:
-            return Answered(message.ref, "not_found", f"there is no kill switch {message.kill!r}")
-        self._record_one(Kind.KILL, KillRecord(event="lifted", kill=kill, by=message.by, reason=message.reason), NO_ID)
-        self._state.remove_kill(kill.id)
-        del self._kills[kill.id]
-        self._tell_kills()
-        return Answered(message.ref, "ok", id=kill.id)
-
-    @staticmethod
-    def _stops(kill: Kill, request: Request) -> bool:
-        if kill.target == "session":
-            return kill.value == request.session
-        if kill.target == "run":
-            return kill.value == request.run
-        return kill.stops_identity(request.identity)
 
     def _reject(self, message: Decide | SetKill | LiftKill, error: ApprovalError) -> None:
         """A decision that was not accepted is on record, with who tried."""
@@ -521,10 +437,14 @@ class Desk:
     def _changed(self, approval: Approval, now: Moment) -> Changed:
         return Changed(approval, approval.remaining(now), missing(approval, self._rules), approval.id in self._waiters)
 
-    def _tell_kills(self) -> None:
-        message = Kills(tuple(self._kills.values()))
+    def _tell_all(self, message: Kills) -> None:
         for peer in tuple(self._peers):
             peer.send(message)
+
+    def _stop_waiting(self, kill: Kill) -> None:
+        for approval in list(self._approvals.values()):
+            if approval.state in OPEN and stops(kill, approval.request):
+                self._end(approval, kill.text)
 
     def _mute(self, digest: str) -> str:
         """The digest under the gateway's own key: a plain one would let a reader of the record guess the command."""

@@ -13,8 +13,9 @@ import pytest
 from onrecord.policies.approvals import Moment, Participant, Rules, State
 from onrecord.policies.errors import ControlError, StoreError
 from onrecord.policies.model import Identity
-from onrecord.recordings.approvals import desk as module
-from onrecord.recordings.approvals.desk import GRACE, MAX_REQUEST, Desk
+from onrecord.recordings.approvals import switches as module
+from onrecord.recordings.approvals.desk import GRACE, Desk
+from onrecord.recordings.approvals.limits import MAX_REQUEST
 from onrecord.recordings.approvals.state import ApprovalState
 from onrecord.recordings.control.messages import (
     Answered,
