@@ -44,6 +44,7 @@ class Masks:
             sorted(json_paths, key=lambda one: STRICTNESS.index(one.rule.strategy))
         )
         self.detectors: Detectors | None = Detectors(self._detect, key) if self._detect else None
+        self.by_type = bool(self._types)
         self.by_column = bool(self._columns or self._types)
         self._known: dict[tuple[str, str, str, str], Rule | None] = {}
         self._sources: dict[str, bool] = {}
@@ -77,13 +78,12 @@ class Masks:
     def may_hit(self, sources: Iterable[str]) -> bool:
         """Whether any of `sources` (`schema.table.column`, or `schema.table.*`: whole rows) can be masked by column.
 
-        Their types are not known here: with rules by type every source may.
+        Their types are not known here: with rules by type (`by_type`) any may.
         """
-        return any(self._may_hit(source) for source in sources)
+        return self.by_type or any(map(self.named, sources))
 
-    def _may_hit(self, source: str) -> bool:
-        if self._types:
-            return True
+    def named(self, source: str) -> bool:
+        """Whether a rule by column speaks of `source`, by its name."""
         if source not in self._sources:
             if len(self._sources) >= _MAX_KNOWN:
                 self._sources.clear()

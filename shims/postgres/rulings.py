@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
 
 from onrecord.policies.sql.lineage import Lineage
 from onrecord.policies.verdict import Deny, Hold, Ruling
-
-if TYPE_CHECKING:
-    from onrecord.policies.masking import Masks
 
 MASKING = "onrecord:masking"
 Rule = Literal["deny", "hold", "allow"]
@@ -23,13 +20,16 @@ class MaskedRules(NamedTuple):
     flows: Rule = "deny"
 
 
-def ruling_of(lineage: Lineage, masks: Masks, rules: MaskedRules) -> Ruling | None:
-    """The stricter of both; None where no masked column is concerned, or it is allowed."""
+def ruling_of(lineage: Lineage, may_hit: Callable[[str], bool], rules: MaskedRules) -> Ruling | None:
+    """The stricter of both; None where no masked column is concerned, or it is allowed.
+
+    `may_hit` says whether `schema.table.column` or `schema.table.*` is masked.
+    """
     found = [
         _one(
             rules.predicates,
             lineage.predicates,
-            masks,
+            may_hit,
             unsure=lineage.unsure_predicates,
             what="the command chooses, orders, groups or computes by",
             hint="filter and order by another column, and select this one as it is",
@@ -37,7 +37,7 @@ def ruling_of(lineage: Lineage, masks: Masks, rules: MaskedRules) -> Ruling | No
         _one(
             rules.flows,
             lineage.flows,
-            masks,
+            may_hit,
             unsure=lineage.unsure_flows,
             what="the command copies values of",
             hint="leave the masked column out",
@@ -47,10 +47,12 @@ def ruling_of(lineage: Lineage, masks: Masks, rules: MaskedRules) -> Ruling | No
     return next((one for one in rulings if isinstance(one.verdict, Deny)), rulings[0] if rulings else None)
 
 
-def _one(rule: Rule, sources: Iterable[str], masks: Masks, *, unsure: bool, what: str, hint: str) -> Ruling | None:
+def _one(
+    rule: Rule, sources: Iterable[str], may_hit: Callable[[str], bool], *, unsure: bool, what: str, hint: str
+) -> Ruling | None:
     if rule == "allow":
         return None
-    names = sorted(source for source in sources if masks.may_hit((source,)))
+    names = sorted(source for source in sources if may_hit(source))
     if not names and not unsure:
         return None
     if names:

@@ -243,7 +243,7 @@ class Templates:
         lineage = template.lineage
         if lineage is not None and self.masking is not None:
             resolved = lineage.use not in {"executes", "fetches"}  # else its own fields say nothing yet
-            template.ruling = ruling_of(lineage, self.masking.masks, self.rules) if resolved else None
+            template.ruling = ruling_of(lineage, self.masking.may_hit, self.rules) if resolved else None
 
     def _contested(self, statement: Statement) -> str:
         name = self.state.contested(statement)

@@ -103,7 +103,7 @@ class Rules:
     def _traced(self, output: Output) -> Rule | None:
         if output.unsure:
             return WHOLE if self._masks.by_column else None
-        if not any(map(self._touched, output.sources)):
+        if not any(map(self.touched, output.sources)):
             documents = self._masks.json_paths and not output.plain
             return WHOLE if documents and any(map(self._holds_documents, output.sources)) else None
         if output.plain and len(output.sources) == 1:
@@ -112,7 +112,7 @@ class Rules:
                 return self._in_family(relation, column) or WHOLE
         return WHOLE
 
-    def _touched(self, source: str) -> bool:
+    def touched(self, source: str) -> bool:
         """Whether a rule speaks of `source`, by its name, its family or its type."""
         if not self._masks.by_column:
             return False

@@ -97,6 +97,15 @@ class SessionMasking:
             made.append(Column(value_type, bool(code), values))
         return Plan(made, masks.detectors, documents=bool(masks.json_paths))
 
+    def may_hit(self, source: str) -> bool:
+        """Whether a rule by column or by type speaks of `schema.table.column` or `schema.table.*`."""
+        if self.masks.named(source):
+            return True
+        if not self.masks.by_type:
+            return False
+        catalog = self._catalog_now()
+        return Rules(self.masks, catalog, self.types_of(catalog)).touched(source)
+
     def _catalog_now(self) -> Catalog | None:
         """The snapshot; while it is read again, the one before: what it says of a table OID does not become false."""
         catalog = self._catalog()

@@ -247,6 +247,21 @@ def test_a_policy_may_ask_for_detectors_of_its_own(tmp_path: Path, people: Shop)
             assert connection.execute("SELECT 'x@example.com'").fetchone() == ("x@example.com",)
 
 
+def test_a_mask_by_type_concerns_the_columns_of_that_type_and_no_others(tmp_path: Path, people: Shop) -> None:
+    resource = resource_of(people, catalog="auto", catalog_user=None, catalog_password=None)
+    masks = (MaskConfig(types=("date",)),)
+    env = {"SHOP_PASSWORD": people.password}
+    for shim in start_shim(tmp_path / "state", {"orders": resource}, env, masks=masks):
+        shim.engine.rule = lambda command: Ruling(Allow(), "all")
+        with shim.connect() as connection:
+            assert connection.execute("SELECT born::text, id FROM masked.people WHERE id = 1").fetchall() == [
+                ("[redacted]", 1)
+            ]
+            for text in ("born > '1900-01-01'", "extract(year FROM born) = 1990", "p::text LIKE '%1990%'"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege, match="masked"):
+                    connection.execute(f"SELECT id FROM masked.people p WHERE {text}")
+
+
 def parse(text: str, name: str = "") -> bytes:
     return message(b"P", name.encode() + b"\0" + text.encode() + b"\0\0\0")
 
