@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import asyncssh
 
 from onrecord.policies.config import RecordingsConfig, SshResource
+from onrecord.policies.errors import StoreError
 from onrecord.policies.masking import Masks, clean_record
-from onrecord.policies.model import Command
+from onrecord.policies.model import Command, SshCommand
 from onrecord.policies.verdict import Allow
 from onrecord.recordings.auditor import Auditor, Decision, OpenSession
 from onrecord.recordings.decision import Waiting
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("onrecord.ssh")
 
 FAREWELL = 0.2  # seconds, in which nothing can be begun any more
+MAX_STRANGE = 32  # requests of unknown kinds, by name, in a session
 BY_APPLICATION = 11  # SSH_DISCONNECT_BY_APPLICATION, RFC 4253
 _deciding: contextvars.ContextVar[Any] = contextvars.ContextVar("deciding")
 
@@ -65,6 +67,7 @@ class Link:
         self._waiting: dict[str, ClientSession] = {}
         self.running: set[Ending] = set()
         self.ended = False
+        self._strange: set[tuple[str, str]] = set()
         if masks.detectors is not None:
             opened.clean = lambda payload: clean_record(payload, masks.detectors)
         opened.on_wait = self._on_wait
@@ -125,6 +128,20 @@ class Link:
             self.end("the host closed the connection" + (f": {type(error).__name__}" if error else ""))
 
     # ------------------------------------------------------------------ the end
+
+    def refuse_strange(self, kind: str, name: str) -> None:
+        """Put a request on record that is never done, once a name; too many names end the session."""
+        if self.ended or (kind, name) in self._strange:
+            return
+        self._strange.add((kind, name))
+        shown = "".join(char if char.isprintable() else "?" for char in name[:64])
+        command = SshCommand(session=self.opened.session, action="unknown", text=f"({kind} {shown})", user=self.user)
+        try:
+            self.auditor.deny(self.opened, command, f"a {kind} of this kind is always refused", "onrecord:protocol")
+        except StoreError as error:
+            self.end(str(error))
+        if len(self._strange) > MAX_STRANGE:
+            self.end("too many requests of unknown kinds")
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task that is cancelled with the connection."""

@@ -15,6 +15,7 @@ import asyncssh
 from asyncssh.channel import SSHServerChannel
 from asyncssh.connection import SSHServerConnection, SSHServerConnectionOptions
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE
+from asyncssh.misc import map_handler_name
 from asyncssh.packet import SSHPacket, String
 
 from onrecord.shims.ssh import algorithms
@@ -30,6 +31,10 @@ WINDOW = 2 * 1024 * 1024
 PACKET = 32 * 1024
 WRITES = 512 * 1024
 MAX_UNREAD = 32 * 1024 * 1024
+# Hints of OpenSSH's clients that ask for nothing; they are answered no, and not on record.
+HARMLESS = frozenset({"no-more-sessions@openssh.com", "eow@openssh.com"})
+# Only a server opens these. asyncssh ends the connection.
+SERVERS_ONLY = frozenset({"forwarded-tcpip", "forwarded-streamlocal@openssh.com", "x11", "auth-agent@openssh.com"})
 SHORTAGE, PROHIBITED = OPEN_RESOURCE_SHORTAGE, OPEN_ADMINISTRATIVELY_PROHIBITED
 
 
@@ -54,6 +59,9 @@ class GatewayChannel(SSHServerChannel[bytes]):
         self.resume_reading()
 
     def _process_request(self, _pkttype: int, _pktid: int, packet: SSHPacket) -> None:
+        name = _name(packet)
+        if name not in HARMLESS and not hasattr(self, f"_process_{map_handler_name(name)}_request"):
+            cast("GatewayConnection", self._conn).strange("channel request", name)
         if len(self._request_queue) >= MAX_REQUESTS:
             raise asyncssh.ProtocolError("Too many channel requests at a time")
         super()._process_request(_pkttype, _pktid, packet)
@@ -162,7 +170,21 @@ class GatewayConnection(SSHServerConnection):
             number = packet.get_uint32()
             self.send_channel_open_failure(number, SHORTAGE, "onrecord: too many channels on one connection", "en")
             return
+        name = _name(packet)
+        if name in SERVERS_ONLY or not hasattr(self, f"_process_{map_handler_name(name)}_open"):
+            self.strange("channel", name)
         super()._process_channel_open(_pkttype, _pktid, packet)
+
+    def strange(self, kind: str, name: str) -> None:
+        """What is asked is of a kind that is never done here: the session has it on record."""
+        if self.entrance.link is not None:
+            self.entrance.link.refuse_strange(kind, name)
+
+    def _process_global_request(self, _pkttype: int, _pktid: int, packet: SSHPacket) -> None:
+        name = _name(packet)
+        if name not in HARMLESS and not hasattr(self, f"_process_{map_handler_name(name)}_global_request"):
+            self.strange("global request", name)
+        super()._process_global_request(_pkttype, _pktid, packet)
 
     def _send_kexinit(self) -> None:
         """The first one waits for that of an OpenSSH client, which never waits for ours."""
@@ -183,7 +205,20 @@ class GatewayConnection(SSHServerConnection):
                 self._kexinit_sent = False
         await super()._process_kexinit(pkttype, pktid, packet)
 
-    _packet_handlers = {**SSHServerConnection._packet_handlers, 20: _process_kexinit, 90: _process_channel_open}  # noqa: RUF012, SLF001  # MSG_CHANNEL_OPEN
+    _packet_handlers = {  # noqa: RUF012
+        **SSHServerConnection._packet_handlers,  # noqa: SLF001
+        20: _process_kexinit,
+        80: _process_global_request,
+        90: _process_channel_open,
+    }  # MSG_KEXINIT, MSG_GLOBAL_REQUEST, MSG_CHANNEL_OPEN
+
+
+def _name(packet: SSHPacket) -> str:
+    """The name that a request begins with, left to be read; one that is no ASCII ends the connection later."""
+    at = packet._idx  # noqa: SLF001
+    name = packet.get_string()
+    packet._idx = at  # noqa: SLF001
+    return name.decode("ascii", "replace")
 
 
 def couple(client: GatewayConnection, host: asyncssh.SSHClientConnection) -> None:

@@ -244,6 +244,33 @@ async def test_unknown_global_and_channel_requests_are_refused(make_lab: LabMake
         )
 
 
+async def test_unknown_requests_and_channels_are_on_record_once_a_name(make_lab: LabMaker):
+    lab = make_lab()
+    async with await connect(lab) as connection:
+        for _ in range(3):
+            await connection._make_global_request(b"no-such@example.com", String(b"x"))
+            with pytest.raises(asyncssh.ChannelOpenError):
+                await connection.create_tcp_channel()._open(b"no-channel@example.com")
+            await connection._make_global_request(b"no-more-sessions@openssh.com")
+        channel, _ = await connection.create_session(asyncssh.SSHClientSession, "sleep 1")
+        assert not await channel._make_request(b"no-request@example.com")
+    shown = sorted(row["text"] for row in lab.commands(finished=4) if row["verdict"]["type"] == "deny")
+    assert shown == [
+        "(channel no-channel@example.com)",
+        "(channel request no-request@example.com)",
+        "(global request no-such@example.com)",
+    ]
+
+
+async def test_too_many_requests_of_unknown_kinds_end_the_session(make_lab: LabMaker):
+    lab = make_lab()
+    async with await connect(lab) as connection:
+        for number in range(100):
+            connection.send_packet(80, String(f"no-{number}@example.com".encode()), Boolean(False))
+        await asyncio.wait_for(connection.wait_closed(), 60)
+    assert await works(lab)
+
+
 @pytest.mark.parametrize("login", ["root+x@", "app1\x00", "app1\n", "a" * 1000, "", "app1+\u202eroot", "app1/../x"])
 async def test_names_that_play_tricks_open_nothing(make_lab: LabMaker, login: str):
     lab = make_lab()
