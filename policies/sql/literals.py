@@ -85,6 +85,7 @@ def _indifferent(template: str, kind: str) -> bool:
 def _with_text(statement: Statement, text: str) -> Statement:
     copy = _replace(statement, text=text)
     copy.__dict__["detail_json"] = statement.detail_json  # it does not hold the text
+    copy.__dict__["shape"] = statement
     return copy
 
 

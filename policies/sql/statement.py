@@ -77,6 +77,14 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     mentions: frozenset[str] = frozenset()
 
     @functools.cached_property
+    def shape(self) -> Statement | None:
+        """The statement that this one differs from in nothing but the integers of its text; None where none is known.
+
+        Of all such statements it is one and the same object.
+        """
+        return None
+
+    @functools.cached_property
     def detail_json(self) -> bytes:
         """`SqlCommand.detail()` as JSON, with no parameters and no role."""
         return msgspec.json.encode(

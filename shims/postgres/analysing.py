@@ -82,7 +82,7 @@ class Readers:
 
     def __init__(self, work: Callable[[Wanted], Reading] = read) -> None:
         self._work = work
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="long-sql")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="long-sql")
         self._lock = threading.Lock()
         self._of: Counter[tuple[str, str]] = Counter()  # not read yet, or given up and still being read
 
@@ -93,7 +93,7 @@ class Readers:
             if self._of.total() >= AT_ONCE or self._of[who] >= EACH:
                 return None
             self._of[who] += 1
-        work = self._thread.submit(self._work, wanted)
+        work = self._pool.submit(self._work, wanted)
 
         def done(_: Future[Reading]) -> None:
             with self._lock:
@@ -104,7 +104,7 @@ class Readers:
 
     def close(self) -> None:
         """Read nothing more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Aside:

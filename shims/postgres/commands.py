@@ -76,6 +76,25 @@ class Template:
             parameters = tuple([MARK if i in secret else value for i, value in enumerate(parameters, 1)])
         return command, b"".join((self.detail_head, b'"parameters":', _encode(parameters), self.detail_tail))
 
+    def alike(self, statement: Statement, text: str) -> Template:
+        """The template of `text`, whose `statement` differs in nothing but integers; for a template that is `plain`."""
+        return Template(
+            msgspec.structs.replace(self.command, text=statement.text),
+            reasons=self.reasons,
+            statements=(statement,),
+            detail_head=self.detail_head,
+            detail_tail=self.detail_tail,
+            detail=self.detail,
+            text=text,
+            stamp=self.stamp,
+        )
+
+    @property
+    def plain(self) -> bool:
+        """Whether all that it has is what `alike` copies."""
+        extra = self.refusal or self.copy or self.secret_parameters or self.lineage or self.ruling
+        return not (extra or self.special or self.tracked or self.inner or self.index)
+
 
 @dataclass(eq=False, slots=True)
 class Prepared:

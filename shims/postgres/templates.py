@@ -65,6 +65,7 @@ class Templates:
         self._readings: list[tuple[Wanted, Reading]] = []  # of one text, read aside
         self._source = source
         self._cache: dict[str, tuple[Template, ...]] = {}
+        self._shapes: dict[int, tuple[Statement, Template]] = {}  # by the id of Statement.shape, which is held with it
         self._key: tuple[object, ...] = ()
         self._stamp = object()
 
@@ -87,6 +88,7 @@ class Templates:
         key = (self.catalog, self.state.version, source.unsettled_version if source is not None else 0, self.masking)
         if key != self._key:
             self._cache.clear()
+            self._shapes.clear()
             self._key, self._stamp = key, object()
 
     def again(self, template: Template) -> Template:
@@ -131,7 +133,12 @@ class Templates:
     def _make(self, text: str) -> tuple[Template, ...]:
         path = self.state.path
         reading = self._read(text, path)
+        shape = None
         if reading.analysis is not None:
+            statement = reading.analysis.statements[0] if len(reading.analysis.statements) == 1 else None
+            shape = statement.shape if statement is not None and not reading.lineages else None
+            if statement is not None and shape is not None and (found := self._shapes.get(id(shape))) is not None:
+                return (found[1].alike(statement, text),)
             path = self._path(reading.analysis)
             if path != self.state.path:  # a text may set the path that its own next statement is read with
                 reading = self._read(text, path)
@@ -150,6 +157,10 @@ class Templates:
             template.text, template.index, template.stamp = text, i, self._stamp
             made.append(template)
             before.add(statement)
+        if shape is not None and made[0].plain:
+            if len(self._shapes) >= _CACHED_TEXTS:
+                self._shapes.clear()
+            self._shapes[id(shape)] = shape, made[0]
         return tuple(made)
 
     def _read(self, text: str, path: tuple[str, ...]) -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any, cast
@@ -219,3 +220,34 @@ def test_a_text_of_many_statements_is_looked_at_once_each(monkeypatch: pytest.Mo
     templates, _ = made()
     assert len(templates.of("SELECT 1;" * count)) == count
     assert looked <= 3 * count, "not all those before it for each"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT name FROM customers WHERE id = {};",
+        "  SELECT name FROM customers WHERE id = {} LIMIT {}  ",
+        "SELECT lower(name) FROM customers WHERE id > {}",
+        "INSERT INTO customers VALUES ({}, {})",
+        "UPDATE customers SET id = {}",
+        "SELECT {}; SELECT {}",
+    ],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_texts_that_differ_in_integers_have_the_templates_that_each_would_have_alone(text: str, masked: bool):
+    together, _ = made(masked=masked)
+    for number in ("1", "22", "333333333"):
+        alone, _ = made(masked=masked)
+        filled = text.replace("{}", number)
+        for of_many, of_one in zip(together.of(filled), alone.of(filled), strict=True):
+            fields = [field.name for field in dataclasses.fields(Template) if field.name != "stamp"]
+            assert {name: getattr(of_many, name) for name in fields} == {name: getattr(of_one, name) for name in fields}
+            assert together.again(of_many) is of_many
+
+
+def test_a_name_that_changes_ends_what_texts_of_one_shape_share():
+    templates, _ = made()
+    assert one(templates, "SELECT name FROM customers WHERE id = 1").command.action == "read"
+    templates.state._touched.add("customers")
+    templates.state.version += 1
+    assert one(templates, "SELECT name FROM customers WHERE id = 2").command.action == "unknown"
