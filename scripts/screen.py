@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,12 +33,18 @@ __all__ = [
     "render_sample",
     "render_verdict",
     "who",
+    "widest",
 ]
 
 
 def console() -> Console:
     """Standard output; as wide as it is, and 80 columns where nobody says."""
     return Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def widest(texts: Iterable[str], least: int, most: int) -> int:
+    """Cells that the widest of `texts` needs, within bounds."""
+    return min(most, max(least, *map(cell_len, texts), 0))
 
 
 def print_log(views: list[View], *, header: bool = True) -> None:
@@ -47,8 +56,8 @@ def print_log(views: list[View], *, header: bool = True) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim", show_header=header, expand=True, padding=(0, 1, 0, 0))
     table.add_column("…id", no_wrap=True, width=12)
     table.add_column("time UTC", no_wrap=True, width=8)
-    table.add_column("who", no_wrap=True, width=min(12, max(3, *(len(who(view)) for view in views))))
-    table.add_column("on", no_wrap=True, width=min(10, max(2, *(len(_place(view)) for view in views))))
+    table.add_column("who", no_wrap=True, width=widest(map(who, views), 3, 12))
+    table.add_column("on", no_wrap=True, width=widest(map(_place, views), 2, 10))
     table.add_column("", no_wrap=True, width=7)
     table.add_column("command", no_wrap=True, overflow="ellipsis", ratio=1)
     day = ""

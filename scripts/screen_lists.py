@@ -10,58 +10,87 @@ from rich.text import Text
 from onrecord.recordings.display.kubernetes import Changes
 from onrecord.recordings.replay import Event
 from onrecord.recordings.views import View
-from onrecord.scripts.screen import console, render_command, render_outcome, render_sample, render_verdict, who
+from onrecord.scripts.screen import console, render_command, render_outcome, render_sample, render_verdict, who, widest
 from onrecord.scripts.terminal import clean
+
+_RUN = 120  # characters of a run's id: it may be the agent's own text
 
 
 def print_sessions(views: list[View]) -> None:
-    """The table of `sessions`."""
+    """The table of `sessions`: what names a session keeps its width, why it ended takes what is left."""
     if not views:
         console().print(Text("no sessions fit", style="dim"))
         return
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    screen = console()
+    people, places = (14, 12) if screen.width >= 76 else (8, 8)
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0), expand=True)
     table.add_column("…id", width=12, no_wrap=True)
     table.add_column("began UTC", width=14, no_wrap=True)
-    table.add_column("who", no_wrap=True, max_width=14, overflow="ellipsis")
-    table.add_column("on", no_wrap=True, max_width=12, overflow="ellipsis")
-    table.add_column("cmds", min_width=4, justify="right", no_wrap=True)
-    table.add_column("ended", overflow="ellipsis", no_wrap=True)
+    table.add_column("who", no_wrap=True, width=widest(map(who, views), 3, people))
+    table.add_column("on", no_wrap=True, width=widest(map(_place, views), 2, places))
+    table.add_column("cmds", width=widest((str(view["commands"]) for view in views), 4, 9), justify="right")
+    table.add_column("ended", overflow="ellipsis", no_wrap=True, ratio=1)
     for view in views:
-        ended = f"{view['ended'][11:19]} {clean(view['reason'] or '')}" if view["ended"] else "open"
         table.add_row(
             Text(view["id"][-12:], style="cyan"),
             Text(view["at"][5:19].replace("T", " "), style="dim"),
-            Text(who(view)),
-            Text(clean(view["resource"] or "–")),
+            Text(who(view), overflow="ellipsis"),
+            Text(_place(view), overflow="ellipsis"),
             Text(str(view["commands"])),
-            Text(ended, style="dim" if view["ended"] else "green"),
+            Text(_ended(view), style="dim" if view["ended"] else "green"),
         )
-    console().print(table)
+    screen.print(table)
+
+
+def _place(view: View) -> str:
+    return clean(view["resource"] or "–")
+
+
+def _ended(view: View) -> str:
+    """When and why; with the day where it is another one."""
+    if not view["ended"]:
+        return "open"
+    same = view["ended"][:10] == view["at"][:10]
+    return f"{view['ended'][11 if same else 5 : 19].replace('T', ' ')} {clean(view['reason'] or '')}"
+
+
+def _run_id(run: str) -> str:
+    return clean(run[:_RUN]) + "…" if len(run) > _RUN else clean(run) or "–"
 
 
 def print_runs(views: list[View]) -> None:
-    """The table of `runs`."""
+    """The table of `runs`: the ids share with the places what the other columns leave."""
     if not views:
         console().print(Text("no runs fit", style="dim"))
         return
+    screen = console()
+    names = [_run_id(view["run"] or "") for view in views]
+    places = [", ".join(clean(name) for name in view["resources"]) for view in views]
+    people = widest(map(who, views), 3, 14 if screen.width >= 76 else 8)
+    counts = {
+        field: widest((str(view[field]) for view in views), len(name), 9)
+        for name, field in (("sess", "sessions"), ("cmds", "commands"), ("denied", "denied"))
+    }
+    room = screen.width - 14 - people - sum(counts.values()) - 7  # a space behind each column
+    on = widest(places, 2, max(8, room // 3))
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    table.add_column("run", overflow="fold", style="cyan")
+    table.add_column("run", overflow="fold", style="cyan", width=widest(names, 3, max(8, room - on)))
     table.add_column("last UTC", width=14, no_wrap=True)
-    table.add_column("who", no_wrap=True, max_width=14, overflow="ellipsis")
-    table.add_column("on", overflow="fold")
-    for name in ("sess", "cmds", "denied"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    for view in views:
+    table.add_column("who", no_wrap=True, width=people)
+    table.add_column("on", overflow="fold", width=on)
+    for name, width in zip(("sess", "cmds", "denied"), counts.values(), strict=True):
+        table.add_column(name, justify="right", no_wrap=True, width=width)
+    for view, name, place in zip(views, names, places, strict=True):
         table.add_row(
-            Text(clean(view["run"] or "–"), style="cyan"),
+            Text(name, style="cyan"),
             Text(view["last"][5:19].replace("T", " "), style="dim"),
-            Text(who(view)),
-            Text(", ".join(clean(name) for name in view["resources"])),
+            Text(who(view), overflow="ellipsis"),
+            Text(place),
             Text(str(view["sessions"])),
             Text(str(view["commands"])),
             Text(str(view["denied"]), style="bold red" if view["denied"] else "dim"),
         )
-    console().print(table)
+    screen.print(table)
 
 
 class ReplayScreen:

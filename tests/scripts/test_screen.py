@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from onrecord.recordings.replay import Event
+from onrecord.recordings.views import View
 from onrecord.scripts.screen import render_record, render_sample
-from onrecord.scripts.screen_lists import ReplayScreen
+from onrecord.scripts.screen_lists import ReplayScreen, print_runs, print_sessions
 
 VIEW: dict[str, Any] = {
     "id": "01a20521-0000-7000-8000-000000000001",
@@ -175,3 +179,46 @@ def test_replay_says_of_each_command_who_allowed_it(capsys):
     out = capsys.readouterr().out
     assert "allow by onrecord:default" in out
     assert "because it is Friday" in out
+
+
+def listed(capsys, monkeypatch, width: int, show: Callable[[list[View]], None], views: list[View]) -> list[str]:
+    monkeypatch.setenv("COLUMNS", str(width))
+    show(views)
+    lines: list[str] = capsys.readouterr().out.splitlines()
+    return lines
+
+
+SESSION = {
+    "id": "019ac3b1-0000-7000-8000-00000000abcd", "at": "2026-11-22T18:35:14Z", "ended": "2026-11-22T18:36:15Z",
+    "reason": "the client left without a word, and long ago", "identity": {"subject": "devin-the-long-named-agent"},
+    "resource": "orders-replica-eu-1", "commands": 12345,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [60, 80, 132])
+def test_sessions_name_themselves_in_a_narrow_terminal(capsys, monkeypatch, width):
+    views = [SESSION, SESSION | {"ended": None}, SESSION | {"ended": "2026-11-23T00:00:01Z"}]
+    lines = listed(capsys, monkeypatch, width, print_sessions, views)
+    assert all(cell_len(line) <= width for line in lines)
+    for line in lines[1:]:
+        assert line.startswith("00000000abcd 11-22 18:35:14 devin-t")
+        assert " orders-" in line
+        assert " 12345 " in line
+    assert " 18:36:" in lines[1]
+    assert " open" in lines[2]
+    assert " 11-23 " in lines[3], "another day is said"
+
+
+@pytest.mark.parametrize("width", [60, 80, 132])
+def test_runs_share_the_width_and_a_flood_of_a_name_is_cut(capsys, monkeypatch, width):
+    run = {"run": "019ac3b1-0000-7000-8000-00000000abcd", "last": "2026-11-22T18:35:14Z", "resources": ["orders"],
+           "identity": {"subject": "日本語のとても長い名前"}, "sessions": 2, "commands": 5, "denied": 1}  # fmt: skip
+    lines = listed(
+        capsys, monkeypatch, width, print_runs, [run, run | {"run": "r" * 5000, "resources": ["x" * 40] * 3}]
+    )
+    assert all(cell_len(line) <= width for line in lines)
+    assert len(lines) < 30
+    assert "11-22 18:35:14" in lines[1]
+    assert lines[1].split()[-3:] == ["2", "5", "1"]
+    if width >= 80:
+        assert "".join(line.split(" ")[0] for line in lines[1:3]).startswith("019ac3b1-0000-7000-8")
