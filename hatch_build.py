@@ -32,7 +32,7 @@ class CompileHook(BuildHookInterface):
         self._folder = tempfile.TemporaryDirectory(prefix="onrecord-compile-")
         top = Path(self._folder.name)
         _copy(Path(self.root), top)
-        _run_mypyc(Path(self.root), top, self._modules(top))
+        _run_mypyc(Path(self.root), top, _modules(top, self.config))
         for path in sorted(top.rglob("*.so")):
             if "build" not in path.relative_to(top).parts:
                 build_data["force_include"][str(path)] = str(path.relative_to(top))
@@ -45,15 +45,16 @@ class CompileHook(BuildHookInterface):
         if folder is not None:
             folder.cleanup()
 
-    def _modules(self, top: Path) -> list[str]:
-        left_out = set(self.config.get("exclude", []))
-        found = []
-        for pattern in self.config["modules"]:
-            paths = sorted((top / "onrecord").glob(pattern))
-            if not paths:
-                raise ValueError(f"pyproject.toml: hooks.custom.modules: {pattern!r} names no file")
-            found += [str(path.relative_to(top)) for path in paths]
-        return [path for path in found if path.removeprefix("onrecord/") not in left_out and "__" not in path]
+
+def _modules(top: Path, config: dict[str, Any]) -> list[str]:
+    left_out = set(config.get("exclude", []))
+    found = []
+    for pattern in config["modules"]:
+        paths = sorted((top / "onrecord").glob(pattern))
+        if not paths:
+            raise ValueError(f"pyproject.toml: hooks.custom.modules: {pattern!r} names no file")
+        found += [str(path.relative_to(top)) for path in paths]
+    return [path for path in found if path.removeprefix("onrecord/") not in left_out and "__" not in path]
 
 
 def _copy(root: Path, top: Path) -> None:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import psycopg
 import psycopg2
@@ -71,7 +71,7 @@ def test_a_copy_that_the_client_breaks_off_stores_nothing(connection):
     assert connection.execute("SELECT count(*) FROM cl_psycopg").fetchone() == (0,)
 
 
-VALUES = [1, 2**40, "text", b"\0\1", True, None, Decimal("12.50"), 1.5, dt.date(2026, 1, 2), uuid4(), [1, 2, 3]]
+VALUES = [1, 2**40, "text", b"\0\1", True, None, Decimal("12.50"), 1.5, dt.date(2026, 1, 2), UUID(int=7), [1, 2, 3]]
 
 
 @pytest.mark.parametrize("binary", [False, True])

@@ -9,7 +9,7 @@ from onrecord.policies.config.issuers import SHARED_ISSUERS, is_shared
 
 @pytest.mark.parametrize(
     "url",
-    [*SHARED_ISSUERS, "https://GitLab.com", "https://gitlab.com/", "https://accounts.google.com:443",
+    [*sorted(SHARED_ISSUERS), "https://GitLab.com", "https://gitlab.com/", "https://accounts.google.com:443",
      "https://securetoken.google.com/project-1", "https://[::1"],
 )  # fmt: skip
 def test_shared(url):
