@@ -42,7 +42,9 @@ def test_statement_is_what_the_corpus_says(row):
     } == row
 
 
-@pytest.mark.parametrize("row", rows("clients.jsonl"), ids=lambda row: f"{row['client']}-{crc32(row['sql'].encode()) % 10**6}")
+@pytest.mark.parametrize(
+    "row", rows("clients.jsonl"), ids=lambda row: f"{row['client']}-{crc32(row['sql'].encode()) % 10**6}"
+)
 def test_what_clients_ask_by_themselves_only_reads(row):
     for statement in analyse(row["sql"]).statements:
         assert (statement.action, statement.reasons) == ("read", ())
