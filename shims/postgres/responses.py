@@ -6,35 +6,29 @@ client, outcomes before the message that ends the answer does; the I/O layer flu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
-from onrecord.policies.model import OutcomeStatus
 from onrecord.recordings.records import Direction
-from onrecord.shims.postgres.commands import PROTOCOL
+from onrecord.shims.postgres.completing import Completing
 from onrecord.shims.postgres.copied import CopyOut
 from onrecord.shims.postgres.copies import COPY_DATA
-from onrecord.shims.postgres.deny import Denial
-from onrecord.shims.postgres.exchange import Entry, Exchange, Expect, SessionFatal
+from onrecord.shims.postgres.exchange import Exchange, Expect, SessionFatal
 from onrecord.shims.postgres.functioncall import decode_result
-from onrecord.shims.postgres.masked import CAST, HELD_LIMIT, MASKING, Masked
+from onrecord.shims.postgres.masked import CAST, HELD_LIMIT, MASKING
 from onrecord.shims.postgres.masking.forms import bytea_of
 from onrecord.shims.postgres.messages import (
-    SYNC,
     Column,
-    decode_fields,
     decode_parameter_description,
     decode_row_description,
     decode_status,
 )
+from onrecord.shims.postgres.reported import check_setting
 from onrecord.shims.postgres.results import Running
 from onrecord.shims.postgres.settings import reads_differently
-from onrecord.shims.postgres.startup import pinned_value
 from onrecord.shims.postgres.wire import HEADER, HEADER_SIZE, KIB, MIB, WireError, message
 
 DATA_ROW = ord("D")
 _ROWS = frozenset({DATA_ROW, COPY_DATA})
-_NAME_IS_TAKEN = "42P05"
 STREAM_FROM = 256 * KIB  # a larger message is passed on in pieces
 HEAD_OF_ERROR = 64 * KIB
 BUFFER_LIMIT = 4 * MIB
@@ -42,12 +36,11 @@ _STREAMED = frozenset(b"DENd")
 _EXTENDED_SIMPLE = {ord("1"): Expect.PARSE, ord("2"): Expect.BIND, ord("3"): Expect.CLOSE}
 
 
-class Responses:
+class Responses(Completing):
     """The server's messages, in order. Raises WireError and SessionFatal; then nothing more may be delivered."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self._masked = Masked(exchange)
+        super().__init__(exchange)
         self._tail = b""
         self._streaming = 0  # bytes of a message under way that are still to come
         self._stream_run: Running | None = None
@@ -229,15 +222,6 @@ class Responses:
 
     # ------------------------------------------------------------------ messages
 
-    def _head(self, *kinds: Expect) -> Entry:
-        queue = self._exchange.queue
-        if queue and queue[0].kind in kinds:
-            entry = queue[0]
-            if entry.denial is not None and not entry.failed:
-                raise WireError("the server carried out what was refused")
-            return entry
-        raise WireError("the server sent an answer that nothing asked for")
-
     def _row_description(self, data: bytes) -> bytes | None:
         entry = self._head(Expect.QUERY, Expect.DESCRIBE_STATEMENT, Expect.DESCRIBE_PORTAL)
         columns = decode_row_description(data)
@@ -275,74 +259,8 @@ class Responses:
         self._finish(entry, "FUNCTION CALL")
         return None
 
-    def _complete(self, data: bytes) -> bytes | None:
-        entry = self._head(Expect.QUERY, Expect.EXECUTE)
-        tag = data[HEADER_SIZE:-1].decode("utf-8", "replace")
-        if entry is self._exchange.limited:
-            return self._counted(entry, tag)
-        self._finish(entry, tag)
-        return None
-
-    def _counted(self, entry: Entry, tag: str) -> bytes | None:
-        """The rows of a limited command are known, and nothing of it is committed: it stays, or is made to fail."""
-        exchange, running = self._exchange, entry.runs[0]
-        exchange.limited = None
-        count = tag.rpartition(" ")[2]
-        rows = int(count) if count.isascii() and count.isdigit() else None
-        if running.max_rows is not None and rows is not None and rows <= running.max_rows:
-            self._finish(entry, tag)
-            if entry.own:
-                self._sync()
-            return None
-        text = f"{tag}: its approval allows {running.max_rows} rows at most, so it was rolled back"
-        denial = Denial(
-            "42501", f"onrecord: {running.decision.ruling.policy}: {text}", f"Record {running.decision.id}."
-        )
-        running.finish(exchange.auditor, "error", code=denial.sqlstate, error=text)
-        exchange.ended.append(running)
-        exchange.state.failed()
-        exchange.take_back(entry.changes)
-        exchange.queue.popleft()
-        if entry.portal is not None:
-            entry.portal.done = True
-        exchange.queue.append(Entry(Expect.PARSE, denial=denial))
-        exchange.to_upstream.append(exchange.trick.parse())
-        if entry.own:
-            self._sync()
-        else:
-            exchange.skipping = True  # the server will, up to the client's Sync
-        return b""
-
-    def _sync(self) -> None:
-        """The gateway's own Sync, behind a Query that went as Parse, Bind and Execute."""
-        exchange = self._exchange
-        exchange.queue.append(Entry(Expect.SYNC, segment=exchange.namespace.segment))
-        exchange.namespace.segment += 1
-        exchange.to_upstream.append(SYNC)
-
     def _empty(self, data: bytes) -> None:  # noqa: ARG002  # every handler takes the message
         self._finish(self._head(Expect.QUERY, Expect.EXECUTE), "")
-
-    def _finish(self, entry: Entry, tag: str) -> None:
-        if entry.index >= len(entry.runs):
-            raise WireError("the server completed more statements than were asked for")
-        exchange = self._exchange
-        running = entry.runs[entry.index]
-        if exchange.copying is not None and exchange.copying.running is running:
-            raise WireError("the server completed a COPY before its data had ended")
-        running.finish(exchange.auditor, "ok", tag=tag)
-        exchange.ended.append(running)
-        if running.statements:
-            exchange.state.completed(running.statements, tag)
-        change = entry.changes[entry.index] if entry.changes else None
-        if change is not None:
-            exchange.namespace.commit(change)
-        entry.index += 1
-        if entry.kind is Expect.EXECUTE:
-            exchange.queue.popleft()
-            exchange.release(entry)
-            if entry.portal is not None:
-                entry.portal.done = True
 
     def _simple(self, data: bytes) -> bytes | None:
         """ParseComplete, BindComplete, CloseComplete."""
@@ -400,67 +318,6 @@ class Responses:
         if self.status == "I":
             exchange.cursors.ended(entry.segment)
 
-    def _error(self, data: bytes) -> bytes | None:
-        exchange, queue = self._exchange, self._exchange.queue
-        copying = exchange.copying
-        if copying is not None and copying.stray and exchange.trick.caused(data):
-            text = f"{PROTOCOL}: unexpected message type 0x{copying.stray:02x} during COPY from stdin"
-            raise SessionFatal("08P01", text, what=PROTOCOL)
-        instead: bytes | None = None
-        denial = queue[0].denial if queue and not queue[0].failed else None
-        if denial is not None and exchange.trick.caused(data):
-            instead = denial.encode()
-            code, text = denial.sqlstate, denial.text
-        else:
-            instead = self._masked.message(data)
-            fields = decode_fields(data if instead is None else instead)
-            code, text = fields.get("C", ""), fields.get("M", "")
-        if not queue or queue[0].kind is Expect.SYNC:
-            return instead
-        entry = queue[0]
-        if entry.kind is Expect.QUERY:
-            entry.failed = True
-            self._fail(entry, code, text)
-            return instead
-        self._fail_pipeline(code, text)
-        return instead
-
-    def _fail(self, entry: Entry, code: str, text: str) -> None:
-        """The current command of `entry` failed; the rest of it does not run."""
-        self._exchange.state.failed()
-        auditor = self._exchange.auditor
-        if entry.index < len(entry.runs):
-            entry.runs[entry.index].finish(auditor, "error", code=code, error=text)
-            self._exchange.ended.append(entry.runs[entry.index])
-            for running in entry.runs[entry.index + 1 :]:
-                running.finish(auditor, "aborted", error=f"an earlier statement failed: {text}")
-        changes = entry.changes[entry.index :]
-        self._exchange.release(entry)
-        self._exchange.take_back(changes)
-        if changes and changes[0] is not None and entry.kind is not Expect.PARSE and code != _NAME_IS_TAKEN:
-            self._exchange.namespace.doubt(changes[0])
-        entry.index = len(entry.runs)
-
-    def _fail_pipeline(self, code: str, text: str) -> None:
-        """The server skips to the next Sync: so does the queue."""
-        exchange, queue = self._exchange, self._exchange.queue
-        limited, exchange.limited = exchange.limited, None
-        if limited is not None and limited.own:  # it failed by itself; the client of a Query sends no Sync
-            self._sync()
-        status: OutcomeStatus = "error"
-        while queue:
-            if queue[0].kind is Expect.SYNC:
-                return
-            entry = queue.popleft()
-            if entry.runs and not entry.runs[0].finished and status == "error":
-                self._fail(entry, code, text)
-                status = "aborted"
-            else:
-                exchange.settle(entry, f"an earlier message of the pipeline failed: {text}")
-                if entry.denial is not None:
-                    status = "aborted"
-        exchange.skipping = True
-
     def _setting(self, data: bytes) -> bytes | None:
         name, value = decode_status(data)
         if reads_differently(name, value) and self._exchange.may_alter:
@@ -508,29 +365,3 @@ def _alike(data: bytes, position: int, size: int, length: int) -> int:
             else:
                 return count
     return 0
-
-
-def before_15(version: str) -> bool:
-    """Whether a server_version is older than PostgreSQL 15, or says nothing."""
-    major = re.match(r"[0-9]{1,4}", version)
-    return major is None or int(major[0]) < _FIRST_WITHOUT_JUNK
-
-
-_FIRST_WITHOUT_JUNK = 15  # it refuses numbers with a name behind them
-
-
-def check_setting(name: str, value: str) -> None:
-    """Raises SessionFatal where the server reports a setting under which SQL would read differently."""
-    if name in ("client_encoding", "standard_conforming_strings") and not pinned_value(name, value):
-        raise SessionFatal("57P01", f"the server changed {name} to {value[:40]!r}: the gateway could no longer decode")
-    if name == "server_encoding" and value.upper().startswith(_FOLDING):
-        raise SessionFatal(
-            "0A000",
-            f"the database's encoding is {value[:40]!r}: there PostgreSQL folds unquoted names beyond ASCII, and the "
-            "gateway would read other names than the server",
-            hint="use a database with the encoding UTF8",
-        )
-
-
-# Single-byte encodings, in which downcase_identifier (scansup.c) folds more than A to Z.
-_FOLDING = ("LATIN", "ISO_8859", "WIN", "KOI8")

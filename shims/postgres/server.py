@@ -41,7 +41,7 @@ from onrecord.shims.postgres.messages import (
 )
 from onrecord.shims.postgres.preview import Previews
 from onrecord.shims.postgres.relay import Relay
-from onrecord.shims.postgres.responses import before_15, check_setting
+from onrecord.shims.postgres.reported import before_15, check_setting
 from onrecord.shims.postgres.rulings import MaskedRules
 from onrecord.shims.postgres.spool import Spools
 from onrecord.shims.postgres.startup import Cancel, Startup

@@ -21,6 +21,7 @@ from onrecord.shims.postgres import (
     deciding,
     entrance,
     exchange,
+    extended,
     namespace,
     requests,
     responses,
@@ -50,9 +51,9 @@ BEFORE = [
     (requests.Requests, "feed"),
     (requests.Requests, "run"),
     (requests.Requests, "_send_bind"),
-    (requests, "decode_parse"),
-    (requests, "decode_bind"),
-    (requests, "parameter_texts"),
+    (extended, "decode_parse"),
+    (extended, "decode_bind"),
+    (extended, "parameter_texts"),
     (templates.Templates, "of"),
     (commands.Template, "bound"),
     (deciding.Deciding, "_resolved"),
@@ -60,6 +61,7 @@ BEFORE = [
     (namespace.Namespace, "change"),
     (exchange.Exchange, "put_portal"),
     (exchange, "Running"),
+    (extended, "Entry"),
     (requests, "Entry"),
 ]
 # Every step between PostgreSQL's answer and its delivery.

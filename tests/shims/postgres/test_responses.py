@@ -17,8 +17,9 @@ from onrecord.recordings.auditor import Auditor
 from onrecord.recordings.journal import Journal
 from onrecord.shims.postgres.exchange import Exchange, SessionFatal
 from onrecord.shims.postgres.messages import encode_query, encode_status, error
+from onrecord.shims.postgres.reported import before_15, check_setting
 from onrecord.shims.postgres.requests import Requests
-from onrecord.shims.postgres.responses import Responses, before_15, check_setting
+from onrecord.shims.postgres.responses import Responses
 from onrecord.shims.postgres.wire import WireError, message
 from tests.shims.postgres.conftest import TestControl, TestEngine, guard
 
