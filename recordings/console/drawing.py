@@ -20,7 +20,7 @@ from onrecord.recordings.frames import HEADER
 HEX_SHOWN = 16 * 1024
 RAW_SHOWN = 64 * 1024
 _ROW = 16
-_MOST = 5000  # lines
+MOST = 5000  # lines
 
 
 def draw(source: Source, row: Row, mode: Mode, width: int) -> list[list[Segment]]:
@@ -43,7 +43,7 @@ def lines_of(renderable: RenderableType, width: int) -> list[list[Segment]]:
         file=io.StringIO(), width=max(20, width), force_terminal=True, color_system="standard",
         markup=False, highlight=False, emoji=False, legacy_windows=False,
     )  # fmt: skip
-    lines = console.render_lines(renderable, pad=False)[:_MOST]
+    lines = console.render_lines(renderable, pad=False)[:MOST]
     return [[segment for segment in line if not segment.control] for line in lines]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -47,14 +48,19 @@ def render(
 
 def write_file(path: Path, pieces: Iterable[str], *, force: bool) -> None:
     """All of it or nothing, readable by its owner alone. Raises OnrecordError."""
-    if path.exists() and not force:
-        raise OnrecordError(f"{path}: there is such a file: choose another name or give --force")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if not path.name or "\0" in str(path):
+        raise OnrecordError(f"{path}: it names no file")
+    temporary = path.with_name(f".onrecord-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
+        if not force and (path.is_symlink() or path.exists()):
+            raise OnrecordError(f"{path}: there is such a file: choose another name or give --force")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.writelines(pieces)
-        temporary.replace(path)
+        if force:
+            temporary.replace(path)
+        else:
+            _place(temporary, path)
     except OSError as error:
         raise OnrecordError(f"{path}: cannot be written: {error.strerror}") from None
     except sqlite3.Error as error:
@@ -62,3 +68,13 @@ def write_file(path: Path, pieces: Iterable[str], *, force: bool) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _place(temporary: Path, path: Path) -> None:
+    """Give the file its name, which nothing may have taken meanwhile."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise OnrecordError(f"{path}: there is such a file: choose another name or give --force") from None
+    except OSError:  # a file system without links
+        temporary.replace(path)

@@ -221,4 +221,10 @@ def _plain(id: str) -> str:
 
 
 def _file(name: str) -> Path:
-    return Path(name).expanduser()
+    """Raises OnrecordError."""
+    if "\0" in name:
+        raise OnrecordError("a file's name holds no NUL")
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise OnrecordError(f"{name}: there is no user of that name: write the folder out") from None

@@ -17,7 +17,7 @@ from textual.widgets import Footer, Static
 from onrecord.policies.errors import OnrecordError
 from onrecord.recordings.console.desk import Desk
 from onrecord.recordings.console.door import Door
-from onrecord.recordings.console.drawing import lines_of
+from onrecord.recordings.console.drawing import MOST, lines_of
 from onrecord.recordings.console.fenced import approval, span
 from onrecord.recordings.console.rows import one_line
 from onrecord.recordings.console.screens.dialogs import AskDialog
@@ -111,7 +111,7 @@ class ApprovalsScreen(Screen[None]):
         self._door: Door | None = None
         self._why_not = ""
         self._drawn: tuple[str, str, int] | None = None
-        self._read_to_end: set[tuple[str, int]] = set()
+        self._whole = False  # whether all of the text was drawn
         self.list = Approvals(id="approvals")
         self.detail = Detail(id="approval")
         self.bar = Static("", id="bar", markup=False)
@@ -187,11 +187,13 @@ class ApprovalsScreen(Screen[None]):
         if key != self._drawn:
             top = self._drawn is None or self._drawn[0] != key[0]
             self._drawn = key
-            self.detail.show(lines_of(approval(view), width), top=top)
+            lines = lines_of(approval(view), width)
+            self._whole = len(lines) < MOST
+            self.detail.show(lines, top=top)
 
     def is_read(self, view: View) -> bool:
         """Whether the text of `view`, which is on the screen, was seen to its end."""
-        if self._drawn is None or self._drawn[0] != view["id"]:
+        if self._drawn is None or self._drawn[0] != view["id"] or not self._whole:
             return False
         return self.detail.max_scroll_y == 0 or self.detail.scroll_offset.y >= self.detail.max_scroll_y
 
@@ -204,7 +206,10 @@ class ApprovalsScreen(Screen[None]):
             self._say(f"it cannot be decided here: {self._why_not}", bad=True)
             return
         if decision == "approve" and not self.is_read(view):
-            self._say("read it to its end first: tab goes into the text, the end key to its end", bad=True)
+            how = "tab goes into the text, the end key to its end"
+            if not self._whole:
+                how = f"it has more than {MOST} lines, which this screen does not show: the page has all"
+            self._say(f"read it to its end first: {how}", bad=True)
             self.detail.focus()
             return
         line = one_line(str(view.get("text") or ""))[:60]

@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from onrecord.policies.errors import OnrecordError, StoreError
 from onrecord.recordings.console.conditions import Condition
-from onrecord.recordings.console.desk import Desk
+from onrecord.recordings.console.desk import AwayError, Desk
 from onrecord.recordings.console.rows import Key, Row
 from onrecord.recordings.console.source import FIRST_SLICE, MAX_SLICE, NEWEST, OLDEST, place_of
 from onrecord.recordings.console.widgets.detail import Detail
@@ -39,6 +39,7 @@ class Paging(Screen[None]):
         self._generation = 0  # of searches: what an older one finds is thrown away
         self._fetching: bool | None = None  # the end at which more is being fetched
         self._after = -1  # the last record that was looked at
+        self._away = False  # whether the store could not be reached
         self._changed = True  # whether the strip must be counted again
         # kept, not queried: a thread's answer may come when the screen is gone
         self.top_line = Top(clean(desk.path.name), id="top")
@@ -62,6 +63,7 @@ class Paging(Screen[None]):
         self.app.notify(clean(text), markup=False, severity="error" if bad else "information", timeout=6)
 
     def _broken(self, error: OnrecordError) -> None:
+        self._away = self._away or isinstance(error, AwayError)
         self.top_line.say(doing="the store cannot be read")
         self._complain(str(error))
 

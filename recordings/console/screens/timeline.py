@@ -36,7 +36,7 @@ class TimelineScreen(Watching):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("n", "jump(True)", "Next"),
-        Binding("N", "jump(False)", "Prev", key_display="N"),
+        Binding("N", "jump(False)", "Prev", key_display="N", show=False),  # all that is shown fits into 80 columns
         Binding("l", "live", "Live"),
         Binding("v", "view", "View"),
         Binding("w", "why", "Why"),
@@ -44,7 +44,7 @@ class TimelineScreen(Watching):
         Binding("y", "copy", "Copy"),
         Binding("e", "export", "Export"),
         Binding("r", "runs", "Runs"),
-        Binding("a", "approvals", "Approvals"),
+        Binding("a", "approvals", "Held"),
         Binding("K", "kill", "Kill", key_display="K"),
         Binding("s", "same", "Only this session", show=False),
         Binding("f", "saved", "Saved filters", show=False),
@@ -75,7 +75,7 @@ class TimelineScreen(Watching):
                 with Vertical(id="lower"):
                     yield self.head
                     yield self.detail
-        yield Footer(compact=True)
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         self.set_focus(self.timeline)
@@ -98,6 +98,7 @@ class TimelineScreen(Watching):
         self.call_after_refresh(self._redraw_detail)
 
     def _arrange(self) -> None:
+        self.query_one(Footer).show_command_palette = self.size.width >= ROOMY
         self.set_class(self.size.width >= WIDE, "wide")
         self.set_class(self.size.width >= ROOMY and not self.has_class("runs-off"), "runs")
 
@@ -239,6 +240,8 @@ class TimelineScreen(Watching):
             await action(self)
         except OnrecordError as error:
             self.say(str(error), bad=True)
+        except Exception as error:  # noqa: BLE001  # one record that cannot be played or copied must not end the console
+            self.say(f"that cannot be done with this record ({type(error).__name__}): v shows it raw", bad=True)
 
     def action_filter(self) -> None:
         self.set_focus(self.query_one("#filter", Input))  # at once: the next key is for it

@@ -51,9 +51,13 @@ class Watching(Paging):
             return
         self._ticking = True
         try:
+            self._ticks += 1
+            if self._away:
+                if self._ticks % SLOW_TICK == 0:
+                    await self._back()
+                return
             if self.top_line.live:
                 await self._arrivals()
-            self._ticks += 1
             if self._changed or (self._ticks % SLOW_TICK == 0 and self._counted != self._after):
                 self._changed, self._counted = False, self._after
                 await self._count()
@@ -61,6 +65,15 @@ class Watching(Paging):
             self._broken(error)
         finally:
             self._ticking = False
+
+    async def _back(self) -> None:
+        """Begin anew, if the store can be read again. Raises StoreError."""
+        for lane in (self.desk.near, self.desk.draw, self.desk.far):
+            await lane.call(lambda source: source.newest())
+        self._away = False
+        self._complain("")
+        self.load(self.current.key if self.current else None)
+        self.redraw(again=True)
 
     async def _arrivals(self) -> None:
         timeline, condition, generation = self.timeline, self._condition, self._generation

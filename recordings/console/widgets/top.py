@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
@@ -37,6 +38,6 @@ class Top(Widget):
         ]
         right = f"{self.proofs}  {fit(self.store, min(30, len(self.store)))} "
         used = sum(segment.cell_length for segment in left)
-        room = max(1, self.size.width - used - len(right))
+        room = max(1, self.size.width - used - cell_len(right))
         parts = [*left, Segment(fit(self.doing, room), colours.dim), Segment(right, colours.dim)]
         return Strip(parts).adjust_cell_length(self.size.width, self.rich_style)

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from textual.widgets import Input
 
 from onrecord.policies.model import Outcome
 from onrecord.recordings.console.app import ConsoleApp
@@ -336,6 +337,98 @@ async def test_a_record_is_exported_from_here(story, tmp_path, monkeypatch):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "unfiltered DELETE on orders" in path.read_text()
     assert "Records and their paths" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "~nobody-of-that-name/x", "missing/x", "taken", "link", "..", "/proc/self/x"]
+)
+async def test_an_export_that_cannot_be_written_is_told_and_ends_nothing(story, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    app = console(story, filter="text~customers")
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await settle(pilot)
+        await pilot.press("e")
+        for _ in range(2):
+            await until_screen(pilot, "ChoiceDialog")
+            await pilot.press("enter")
+            await pilot.pause()
+        await until_screen(pilot, "AskDialog")
+        pilot.app.screen.query_one(Input).value = name
+        await pilot.press("enter")
+        told = ("cannot be written", "no user of that name", "there is such a file", "names no file")
+        for _ in range(200):
+            await pilot.pause(0.05)
+            if any(part in " ".join(screen_text(app).replace("▌", " ").split()) for part in told):
+                break
+        else:
+            raise AssertionError(screen_text(app))
+        await pilot.press("down")
+        assert isinstance(app.screen, TimelineScreen)
+    assert (tmp_path / "taken").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "taken"]
+
+
+async def until_screen(pilot, name: str) -> None:
+    for _ in range(200):
+        if type(pilot.app.screen).__name__ == name:
+            return
+        await pilot.pause(0.05)
+    raise AssertionError(screen_text(pilot.app))
+
+
+async def test_a_record_that_cannot_be_copied_or_played_ends_nothing(story, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("recorded" + EVIL)
+
+    monkeypatch.setattr("onrecord.recordings.console.screens.actions.formats", fail)
+    monkeypatch.setattr("onrecord.recordings.console.screens.actions.events", fail)
+    app = console(story, filter="text~customers")
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        for key in ("y", "p"):
+            await settle(pilot)
+            app.clear_notifications()
+            await pilot.press(key)
+            for _ in range(200):
+                await pilot.pause(0.05)
+                if "RuntimeError" in screen_text(app):
+                    break
+            assert "RuntimeError" in screen_text(app)
+            assert "recorded\\x1b" not in screen_text(app)
+            assert isinstance(app.screen, TimelineScreen)
+
+
+async def test_a_store_that_was_away_is_read_again_when_it_is_back(tmp_path):
+    story = Story(tmp_path)
+    session = story.session()
+    story.command(session, "SELECT 'before'")
+    story.close()
+    (tmp_path / "later").mkdir()
+    other = Story(tmp_path / "later")
+    session = other.session(on="elsewhere")
+    other.command(session, "SELECT 'after'")
+    other.close()
+    app = console(story)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(pilot)
+        assert line(app) == "SELECT 'before'"
+        story.path.rename(tmp_path / "away.db")
+        for _ in range(400):
+            await pilot.pause(0.05)
+            if "cannot be read" in screen_text(app):
+                break
+        assert "cannot be read" in screen_text(app)
+        (tmp_path / "away.db").unlink()
+        other.path.rename(story.path)
+        for _ in range(400):
+            await pilot.pause(0.05)
+            if line(app) == "SELECT 'after'" and "cannot be read" not in screen_text(app):
+                break
+        await settle(pilot)
+        assert line(app) == "SELECT 'after'"
+        assert "cannot be read" not in screen_text(app)
+        assert "elsewhere" in screen_text(app)
 
 
 async def proved(pilot, app: ConsoleApp) -> list[Badge]:

@@ -146,6 +146,39 @@ async def test_a_long_command_must_be_read_to_its_end(story):
         await until(pilot, lambda: door.decided)
 
 
+async def test_a_text_that_is_cut_off_cannot_be_approved_here(story):
+    """What stands behind the last line that is drawn was seen by nobody."""
+    door = FakeDoor(waiting("SELECT 1;\n" * 6000 + "DROP TABLE orders;"))
+    app = opened(story, door)
+    async with app.run_test(size=(100, 50), notifications=True) as pilot:
+        screen = await approvals(pilot)
+        await pilot.press("tab", "G")
+        await until(pilot, lambda: screen.detail.scroll_offset.y >= screen.detail.max_scroll_y > 0)
+        await pilot.press("A")
+        await until(pilot, lambda: "the page has all" in " ".join(screen_text(app).split()))
+        assert app.screen is screen
+        assert door.decided == []
+
+
+async def test_another_text_is_not_read_because_the_one_before_was(story):
+    """The next approval stands at its beginning as soon as it is drawn, whatever keys came meanwhile."""
+    long = "\n".join(f"SELECT {n};" for n in range(300))
+    second = waiting(long + "\nDROP TABLE orders;", id="01a2-another")
+    app = opened(story, FakeDoor(waiting(long), second))
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await approvals(pilot)
+        screen.detail.scroll_to(0, screen.detail.max_scroll_y, animate=False, immediate=True)
+        first = screen.list.current
+        assert first is not None
+        assert screen.is_read(first)
+        screen.list.cursor = 1 - screen.list.cursor
+        screen.on_lines_moved()
+        other = screen.list.current
+        assert other is not None
+        assert other["id"] != first["id"]
+        assert not screen.is_read(other)
+
+
 async def test_what_deceives_is_marked(story):
     app = opened(story, FakeDoor(waiting("DELETE FROM \u043erders" + EVIL)))
     async with app.run_test(size=(100, 50)) as pilot:
