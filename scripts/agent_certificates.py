@@ -33,7 +33,7 @@ folder=${KEYS:-}
 umask 077
 [ -d "$folder" ] || mkdir -m 700 "$folder" 2>/dev/null
 if [ -L "$folder" ] || [ ! -d "$folder" ] || [ ! -O "$folder" ]; then
-  echo "onrecord: no SSH certificate: $folder is no folder of this user" >&2
+  printf '%s\\n' "onrecord: no SSH certificate: $folder is no folder of this user" >&2
   exit 1
 fi
 chmod 700 "$folder" || exit 1
@@ -55,7 +55,9 @@ if SSH_ASKPASS=@ASKPASS@ SSH_ASKPASS_REQUIRE=force @SSH@ -F @CONFIG@ onrecord-ce
   rm -f "$fresh.why"
   exit 0
 fi
-echo "onrecord: the SSH certificate is not renewed: $(grep -v '^$' "$fresh.why" | tail -n 1 | tr -d '\\r')" >&2
+# No echo: that of some shells makes control characters of backslashes in what came from elsewhere.
+why=$(grep -v '^$' "$fresh.why" | tail -n 1 | tr -d '\\000-\\037\\177')
+printf '%s\\n' "onrecord: the SSH certificate is not renewed: $why" >&2
 rm -f "$fresh" "$fresh.why"
 [ -s "$made" ]  # it expires by itself
 """

@@ -11,7 +11,7 @@ _HARMLESS = re.compile(r"(?:LC_[A-Z]+|LANG|LANGUAGE|TZ|NO_COLOR|COLUMNS|LINES|DE
 _LOADED = re.compile(
     r".*proxy|npm_.*|path|fpath|cdpath|manpath|mailpath|module_path|fignore|psvar|watch|shell|prompt|home|user|term|"
     r"argv|status|cwd|ignoreeof|history|histfile|precmd|preexec|chpwd|periodic|aliases|commands|functions|options|"
-    r"pipestatus|jobs_.*|ansible_.*|pip_.*|cargo_.*|git_.*|ld_.*"
+    r"pipestatus|galiases|saliases|dis_.*|dirstack|nameddirs|histchars|zsh_.*|jobs_.*|ansible_.*|pip_.*|cargo_.*|git_.*|ld_.*"
 )
 _CODE = re.compile(
     r"PATH|LD_.*|DYLD_.*|BASH_ENV|ENV|IFS|PS[0-4]|PROMPT_COMMAND|SHELLOPTS|BASHOPTS|BASH_.*|SHELL|HOME|CDPATH|GLOBIGNORE|"
@@ -27,6 +27,7 @@ _LOADS = re.compile(r"LC_[A-Z]+|LANG|LANGUAGE|TZ")
 # In other character sets than UTF-8 a backslash may be the second byte of a character.
 _UTF8 = re.compile(r"|C|POSIX|[A-Za-z0-9_]+\.(?i:utf-?8)(?:@[A-Za-z0-9]+)?")
 _LANGUAGES = re.compile(r"[A-Za-z0-9_.@:-]*")
+_NUMBER = re.compile(r"[0-9]{1,5}", re.ASCII)  # mksh takes them for arithmetic, in which a subscript may run a command
 _ZONE = re.compile(r"(?:[A-Za-z0-9_+-]+/){0,2}[A-Za-z0-9_+:,.-]*")
 
 
@@ -36,6 +37,8 @@ def judge_variable(found: Found, name: str, value: str = "") -> None:
     `value`: what it is set to, where that is known. Locales and zones with a path load files from there, and a
     character set changes how later code is read.
     """
+    if name in {"COLUMNS", "LINES"} and not _NUMBER.fullmatch(value):
+        found.unknown(f"sets {name} to what is no plain number")
     plain = {"TZ": _ZONE, "LANGUAGE": _LANGUAGES}.get(name, _UTF8)
     if _LOADS.fullmatch(name) and not plain.fullmatch(value):
         found.unknown(f"sets {name} to what is no plain value: give a UTF-8 locale")

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 import asyncssh
 from asyncssh.channel import SSHServerChannel
 from asyncssh.connection import SSHServerConnection, SSHServerConnectionOptions
-from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE
+from asyncssh.constants import (
+    OPEN_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_RESOURCE_SHORTAGE,
+    OPEN_UNKNOWN_CHANNEL_TYPE,
+)
 from asyncssh.misc import map_handler_name
 from asyncssh.packet import SSHPacket, String
 
@@ -171,6 +175,11 @@ class GatewayConnection(SSHServerConnection):
             self.send_channel_open_failure(number, SHORTAGE, "onrecord: too many channels on one connection", "en")
             return
         name = _name(packet)
+        if name == "channel":  # asyncssh looks handlers up by name, and would find this method
+            self.strange("channel", name)
+            packet.get_string()
+            self.send_channel_open_failure(packet.get_uint32(), OPEN_UNKNOWN_CHANNEL_TYPE, "Unknown channel type", "en")
+            return
         if name in SERVERS_ONLY or not hasattr(self, f"_process_{map_handler_name(name)}_open"):
             self.strange("channel", name)
         super()._process_channel_open(_pkttype, _pktid, packet)

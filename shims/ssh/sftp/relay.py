@@ -207,6 +207,12 @@ class Relay(Opening):
         if not decision.allowed:
             self._refuse(request.id, decision)
             return
+        if source.copy is not None:
+            # The server would copy the file itself: a piece of it, or another name, may be read where no mask finds it.
+            error = "masks apply here: the file is not copied (upload the masked copy, or ask for an exception)"
+            self._finish(decision, "refused", error=error)
+            self._status(request.id, wire.PERMISSION_DENIED, f"onrecord:masking: {error}")
+            return
         target.write.scatter()
         self._forward(request, decision, request.encode())
 

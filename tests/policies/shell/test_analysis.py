@@ -77,3 +77,16 @@ def test_an_editor_that_git_opens_on_a_terminal_is_unknown(line):
     assert analyse(f"git --no-pager {line} --ff-only", terminal=True).action == (
         "unknown" if "revert" in line else "write"
     )
+
+
+@pytest.mark.parametrize("name", ["COLUMNS", "LINES"])
+@pytest.mark.parametrize("form", ["{}={} ls", "export {}={}; ls", "env {}={} ls"])
+def test_a_size_of_the_terminal_is_a_number_as_mksh_runs_commands_in_others(name, form):
+    assert analyse(form.format(name, 80)).action == "read"
+    assert analyse(form.format(name, "'x[$(id)]'")).action == "unknown"
+    assert analyse(form.format(name, "$x")).action == "unknown"
+
+
+@pytest.mark.parametrize("name", ["galiases", "saliases", "dis_aliases", "nameddirs", "dirstack", "histchars"])
+def test_variables_by_which_zsh_reads_a_line_otherwise_are_unknown(name):
+    assert analyse(f"{name}=x; ls").action == "unknown"

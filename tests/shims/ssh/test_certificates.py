@@ -15,6 +15,7 @@ import pytest
 
 from onrecord.policies.config import IssuerConfig
 from onrecord.policies.model import Identity
+from onrecord.scripts.agent_certificates import certify_script
 from onrecord.scripts.parts.gateway import wait_until
 from onrecord.scripts.parts.openssh import make_key, program
 from onrecord.scripts.parts.ports import free_port
@@ -166,6 +167,28 @@ def test_a_renewal_that_fails_is_one_line_and_the_old_certificate_serves(make_la
     (tmp_path / "token").write_text(variables["ONRECORD_SSH_TOKEN"])
     assert run(variables, *BATCH).stderr == b""
     assert made.read_bytes() != first
+
+
+def test_what_comes_from_elsewhere_acts_on_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stub = tmp_path / "stub" / "ssh"
+    stub.parent.mkdir()
+    said = (
+        "went \\\\033]0;x\\\\007 wild \\033[2J"  # as text of two kinds: backslashes and, once printf read it, an escape
+    )
+    stub.write_text(f"#!/bin/sh\nprintf '{said}\\n' >&2\nexit 255\n")
+    stub.chmod(0o755)
+    monkeypatch.setenv("PATH", str(stub.parent), prepend=os.pathsep)
+    script = tmp_path / "certify"
+    script.write_text(certify_script(tmp_path))
+    script.chmod(0o755)
+    done = run(dict(os.environ), str(script), ONRECORD_SSH_KEYS=str(tmp_path / "keys"))
+    assert b"went \\033]0;x\\007 wild" in done.stderr
+    odd = tmp_path / "\\033[2J"
+    odd.symlink_to(tmp_path)
+    folder = run(dict(os.environ), str(script), ONRECORD_SSH_KEYS=str(odd))
+    assert b"\\033[2J is no folder" in folder.stderr
+    assert b"\x1b" not in done.stderr + folder.stderr
+    assert b"\x07" not in done.stderr + folder.stderr
 
 
 def test_a_folder_that_another_could_have_laid_is_not_taken(make_lab: LabMaker, tmp_path: Path):

@@ -262,6 +262,15 @@ async def test_unknown_requests_and_channels_are_on_record_once_a_name(make_lab:
     ]
 
 
+async def test_a_channel_kind_that_is_a_name_inside_the_gateway_ends_nothing(make_lab: LabMaker):
+    lab = make_lab()
+    async with await connect(lab) as connection:
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await connection.create_tcp_channel()._open(b"channel")
+        assert (await connection.run("echo in", encoding="utf-8")).stdout == "in\n"
+    assert "(channel channel)" in [row["text"] for row in lab.commands(finished=2)]
+
+
 async def test_too_many_requests_of_unknown_kinds_end_the_session(make_lab: LabMaker):
     lab = make_lab()
     async with await connect(lab) as connection:

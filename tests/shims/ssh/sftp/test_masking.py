@@ -128,3 +128,27 @@ def test_a_policy_may_ask_for_masks(lab: Lab) -> None:
     (lab.home / "f").write_text(TEXT)
     lab.batch("get f local")
     assert "ann@example.com" not in (lab.folder / "local").read_text()
+
+
+@pytest.mark.parametrize("asked_by", ["configuration", "policy"])
+def test_the_server_copies_no_file_of_which_a_masked_copy_is_shown(lab: Lab, asked_by: str) -> None:
+    if asked_by == "configuration":
+        lab.settings["masks"] = masks(email="redact")
+    else:
+        lab.settings["no_masks"] = lambda: no_masks(b"k" * 32)
+
+        def rule(command: Command) -> Ruling:
+            masked = getattr(command, "operation", "") == "read" and getattr(command, "path", "").endswith("/f")
+            return Ruling(Allow(mask=("email",) if masked else ()), "test")
+
+        lab.engine.rule = rule
+    (lab.home / "f").write_text("mail: ann@example.com")
+    for skipped in (0, 10):  # the whole of it, and a piece in which nothing is found
+        with Raw(lab) as raw:
+            source, target = raw.open("f", wire.FLAG_READ), raw.open("g", wire.FLAG_WRITE | wire.FLAG_CREAT)
+            fields = wire.string(source) + wire.u64(skipped) + wire.u64(0) + wire.string(target) + wire.u64(0)
+            code, message = raw.status(wire.EXTENDED, wire.string(b"copy-data"), fields)
+            assert code == wire.PERMISSION_DENIED
+            assert "masks apply here" in message
+        assert (lab.home / "g").read_bytes() == b""
+    assert [one["outcome"]["status"] for one in lab.of("copy")] == ["refused", "refused"]
