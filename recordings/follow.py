@@ -58,6 +58,7 @@ class Follower:
         self._files: dict[str, int] = {}
         self._stalled: dict[str, tuple[int, float]] = {}
         self._begun: dict[bytes, str] = {}
+        self._lost: set[str] = set()
 
     def close(self) -> None:
         for fd in self._files.values():
@@ -80,10 +81,11 @@ class Follower:
     def poll(self, limit: int) -> list[Progress]:
         """What is new in all files, at most about `limit` records. Raises OSError."""
         found: list[Progress] = []
-        names = self.names()
+        present = set(self.names())
+        lost = {name for name, state in self.known.items() if not state.done and name not in present}
         behind: set[str] = set()
         self.behind = False
-        for name in names:
+        for name in sorted(present | (lost & self._files.keys())):  # what is still open is read to its writer's end
             state = self.known.get(name)
             process = name.rpartition("-")[0]
             # an outcome never comes before its command: a process's files are read one after the other
@@ -99,11 +101,16 @@ class Follower:
                 state = progress.state
             if state is not None and not state.done and self._size(name) > state.position:
                 behind.add(process)
-        present = set(names)
-        for name, state in self.known.items():
-            if not state.done and name not in present:
-                note = f"the journal {name} vanished after byte {state.position}: what it held behind it is lost"
-                found.append(Progress([], state._replace(done=True), [note]))
+        for name in sorted(lost - self._lost):
+            self._lost.add(name)
+            state = next((progress.state for progress in found if progress.state.name == name), self.known[name])
+            note = f"the journal {name} vanished after byte {state.position}: "
+            if name in self._files:
+                note += "it is read on for as long as its writer has it open"
+            else:
+                note += "what it held behind it is lost"
+                state = state._replace(done=True)
+            found.append(Progress([], state, [note]))
         return found
 
     def successor(self, state: JournalState) -> str | None:
@@ -253,7 +260,7 @@ class Follower:
             except FileNotFoundError:
                 return None
             except OSError as error:
-                if error.errno in (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.ENODEV):
+                if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
                     raise _NoFileError(error.strerror) from None
                 raise
             if not stat.S_ISREG(os.fstat(fd).st_mode):

@@ -28,6 +28,7 @@ Durability = Literal["process", "power"]
 
 RESERVE = 1024 * 1024
 ROTATE_AT = 64 * 1024 * 1024
+_LOOK_EVERY = 0.1  # seconds between looks whether the file still stands under its name
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
 
 _encode = msgspec.json.Encoder().encode
@@ -67,6 +68,7 @@ class Journal:
         self._dropped = False
         self._unwritten = False
         self._named_at = 0
+        self._looked_at = 0.0
         self.losses = 0  # how often records that were appended could not be written
         self.path = Path()
         self._open()
@@ -128,10 +130,11 @@ class Journal:
             if self._unwritten:
                 raise StoreError("the journal cannot be written: records before this one were lost")
             return
+        begin = self._must_begin()
         data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
         self._buffer.clear()
         try:
-            if self._broken:
+            if begin:
                 self._reopen()
             self._write(data)
         except (OSError, StoreError) as error:
@@ -173,10 +176,11 @@ class Journal:
             self._lost += 1
             self._lost_since = self._lost_since or self._now()
             return id
+        begin = self._must_begin()
         data, chain = b"".join(self._buffer), self._chain
         self._buffer.clear()
         try:
-            if self._broken:
+            if begin:
                 self._reopen()
             self._write(data, into_reserve=self._failing)
         except (OSError, StoreError):
@@ -236,6 +240,30 @@ class Journal:
         self._broken = False
         if old >= 0:
             os.close(old)
+
+    def _must_begin(self) -> bool:
+        """Whether what waits needs a new file; one that was taken away under us is told in it.
+
+        A recorder that had it open reads it to its end, but nobody who starts later would find what we write there.
+        """
+        if self._broken:
+            return True
+        moment = time.monotonic()
+        if moment - self._looked_at < _LOOK_EVERY:
+            return False
+        try:
+            there, ours = os.stat(self.path, follow_symlinks=False), os.fstat(self._fd)  # noqa: PTH116  # hot
+            if (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev):
+                self._looked_at = moment
+                return False
+        except OSError:
+            pass
+        reason = f"the journal {self.path.name} was taken away while it was written: records in it may be lost"
+        at = self._now()
+        gap = _encode(GapRecord(refusals=0, since=at, reason=reason))
+        frame, self._chain = encode_frame(self._chain, Kind.GAP, new_id(at), NO_ID, NO_ID, at, gap)
+        self._buffer.append(frame)
+        return True
 
     def _reopen(self) -> None:
         """Begin a new file under frames that are already chained."""

@@ -101,7 +101,8 @@ def _compare_open(store: sqlite3.Connection, scratch: sqlite3.Connection) -> Non
 def _compare_search(store: sqlite3.Connection, scratch: sqlite3.Connection) -> None:
     """The full-text index: the same postings, and every word finds the same records.
 
-    Both, because a word that is in the postings but cannot be reached would be hidden from a search.
+    Both, because a word that is in the postings but cannot be reached would be hidden from a search. Asked as a search
+    asks, newest first: the other way round other pages of the index are used.
     """
     config = store.execute("SELECT k, v FROM search_config").fetchall()
     if config != scratch.execute("SELECT k, v FROM search_config").fetchall():
@@ -112,14 +113,27 @@ def _compare_search(store: sqlite3.Connection, scratch: sqlite3.Connection) -> N
     seq = _first_difference(store, scratch, sql, ())  # type: ignore[arg-type]
     if seq is not None:
         raise Damage(_record_id(store, seq), f"the full-text index of record number {seq} was altered")
-    sql = "SELECT rowid FROM search WHERE search MATCH ? ORDER BY rowid"
+    _check_beginnings(store)
+    sql = "SELECT rowid FROM search WHERE search MATCH ? ORDER BY rowid DESC"
     postings = scratch.execute("SELECT term, doc FROM temp.postings")  # by term, then by record
     for word, group in itertools.groupby(postings, key=operator.itemgetter(0)):
-        expected = list(dict.fromkeys(doc for _, doc in group))
+        expected = list(dict.fromkeys(doc for _, doc in group))[::-1]
         found = [row[0] for row in store.execute(sql, ('"' + word.replace('"', '""') + '"',))]
         if found != expected:
-            seq = min(set(found).symmetric_difference(expected))
+            seq = min(set(found).symmetric_difference(expected), default=min(expected))
             raise Damage(_record_id(store, seq), f"the full-text index does not find {word!r} where it stands")
+
+
+def _check_beginnings(store: sqlite3.Connection) -> None:
+    """The beginnings of words lead to pages in the order of both, one each (FTS5's %_idx, page number times two).
+
+    Then a search for a beginning comes to the page that its whole words come to; another entry would only mislead it.
+    """
+    last: tuple[int, int] = (0, 0)
+    for entry in store.execute("SELECT segid, pgno >> 1 FROM search_idx ORDER BY segid, term"):
+        if entry <= last:
+            raise Damage("", "the full-text index leads a search for the beginning of a word astray")
+        last = entry
 
 
 def _record_id(store: sqlite3.Connection, seq: int) -> str:

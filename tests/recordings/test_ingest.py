@@ -258,6 +258,59 @@ def test_a_journal_that_vanishes_is_noted(recorded: Recorded) -> None:
     assert recorded.verify().gaps == 1
 
 
+@pytest.mark.parametrize("how", ["removed", "renamed"])
+def test_what_is_written_to_a_journal_that_was_taken_away_is_on_record(recorded: Recorded, how: str) -> None:
+    ingest = Ingest(recorded.state, recorded.path)
+    writer = Writer(recorded.state)
+    session = writer.session()
+    writer.command(session, "SELECT 1")
+    drain(ingest)
+    path = writer.journal.path
+    path.unlink() if how == "removed" else path.rename(path.with_suffix(".aside"))
+    writer.journal._looked_at = time.monotonic() + 3600  # a moment before the writer looks again
+    writer.command(session, "SELECT 2")
+    drain(ingest)
+    writer.command(session, "SELECT 3")
+    writer.journal._looked_at = 0.0
+    writer.command(session, "SELECT 4")
+    drain(ingest)
+    for _ in range(3):
+        ingest.step()
+    ingest.close()
+    ingest = Ingest(recorded.state, recorded.path)
+    writer.command(session, "SELECT 5")
+    drain(ingest)
+    ingest.close()
+    assert [view["text"] for view in logged(recorded)] == [f"SELECT {number}" for number in range(1, 6)]
+    assert all(view["outcome"]["status"] == "ok" for view in logged(recorded))  # type: ignore[index]
+    assert recorded.verify().gaps == 2  # the recorder's note and the writer's
+
+
+def test_a_journal_that_may_not_be_read_stops_the_store_and_is_never_deleted(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest = Ingest(recorded.state, recorded.path)
+    writer = Writer(recorded.state)
+    writer.command(writer.session(), "SELECT 1")
+    real = os.open
+
+    def forbidden(path: object, flags: int, *arguments: object) -> int:
+        if str(path).endswith(".journal"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, flags, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.open", forbidden)
+        with pytest.raises(PermissionError):
+            ingest.step()
+    ingest.close()
+    ingest = Ingest(recorded.state, recorded.path)
+    drain(ingest)
+    ingest.close()
+    assert [view["text"] for view in logged(recorded)] == ["SELECT 1"]
+    assert recorded.verify().gaps == 0
+
+
 def test_two_recorders_never_share_a_state_folder(tmp_path: Path) -> None:
     lock = take_lock(tmp_path / "recorder.lock")
     with pytest.raises(StoreError, match="another recorder"):

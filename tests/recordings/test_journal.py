@@ -239,3 +239,65 @@ def test_a_record_over_the_limit_is_counted_when_it_is_a_refusal(tmp_path: Path)
     journal.refuse(Kind.GAP, gap(2))
     assert len(read_all(tmp_path)) == 2
     journal.close()
+
+
+@pytest.mark.parametrize(
+    "how", ["removed", "renamed", "replaced by a copy", "replaced by a link", "moved with its folder"]
+)
+def test_a_journal_that_was_taken_away_is_written_no_further(tmp_path: Path, how: str) -> None:
+    folder, aside = tmp_path / "journal", tmp_path / "aside"
+    journal = Journal(folder, "gateway")
+    journal.append(Kind.GAP, gap(1))
+    journal.flush()
+    first = journal.path
+    content = first.read_bytes()
+    if how == "removed":
+        first.unlink()
+    elif how == "moved with its folder":
+        folder.rename(aside)
+    else:
+        first.rename(aside)
+        if how == "replaced by a copy":
+            first.write_bytes(content)
+        elif how == "replaced by a link":
+            first.symlink_to(aside)
+    journal._looked_at = 0.0  # as after a while
+    after = journal.append(Kind.GAP, gap(2))
+    journal.flush()
+    refused = journal.refuse(Kind.GAP, gap(3))
+    assert journal.path != first
+    command, note, refusal = read(journal.path)
+    assert (command.id, refusal.id) == (after, refused)
+    assert first.name.encode() in note.payload
+    assert (
+        read_file_header(journal.path.read_bytes())
+        == list(decode_frames(content[FILE_HEADER_SIZE:], content[19:51]))[-1].chain
+    )
+    journal.close()
+
+
+def test_a_refusal_goes_into_a_new_file_where_the_old_one_was_taken_away(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "gateway")
+    journal.path.unlink()
+    journal._looked_at = 0.0
+    refused = journal.refuse(Kind.GAP, gap(3))
+    assert refused in [frame.id for frame in read(journal.path)]
+    journal.close()
+
+
+def test_where_no_new_file_can_be_made_for_one_taken_away_nothing_is_let_through(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    journal = Journal(folder, "gateway")
+    journal.path.unlink()
+    folder.rmdir()
+    folder.touch()
+    for _ in range(2):
+        journal._looked_at = 0.0
+        journal.append(Kind.GAP, gap(1))
+        with pytest.raises(StoreError, match="no journal can be opened"):
+            journal.flush()
+    folder.unlink()
+    kept = journal.append(Kind.GAP, gap(2))
+    journal.flush()
+    assert kept in [frame.id for frame in read(journal.path)]
+    journal.close()

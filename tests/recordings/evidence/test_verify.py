@@ -21,6 +21,7 @@ from onrecord.recordings.evidence.merkle import Frontier, leaf_hash
 from onrecord.recordings.frames import HEADER, Kind, id_text, split_leaf
 from onrecord.recordings.ingest import Ingest
 from onrecord.recordings.queries import Filters, Reader
+from onrecord.recordings.search import fts_query
 from onrecord.recordings.store import FIRST_LINK, next_link
 from tests.recordings.samples import Recorded, Writer, drain
 
@@ -294,6 +295,49 @@ def test_a_word_that_is_stored_but_cannot_be_reached_is_found(tmp_path: Path) ->
     report = recorded.verify()
     assert not report.ok
     assert "full-text index does not find" in report.damage
+
+
+@pytest.mark.parametrize("what", ["a beginning", "the newest"])
+def test_a_search_that_is_led_astray_is_found_though_each_word_is_there(tmp_path: Path, what: str) -> None:
+    recorded = Recorded(tmp_path, 0)
+    ingest = Ingest(recorded.state, recorded.path)
+    writer = Writer(recorded.state)
+    session = writer.session()
+    for number in range(300):
+        many = (
+            " ".join(f"w{number * 7919 + word:x}" for word in range(60)) if what == "a beginning" else "common " * 300
+        )
+        writer.command(session, f"{many} customers_{number}")
+    drain(ingest)
+    ingest.close()
+    writer.journal.close()
+    if what == "the newest":  # all in one segment: only long lists of records have an index of their own
+        change(recorded, "INSERT INTO search(search) VALUES ('optimize')")
+    assert recorded.verify().ok
+
+    def found(text: str) -> int:
+        with Reader(recorded.path) as reader:
+            return len(list(reader.match(fts_query(text), -1)))
+
+    asked = "customer*" if what == "a beginning" else "common"
+    assert found(asked) == 300
+    with closing(sqlite3.connect(recorded.path, isolation_level=None)) as connection:
+        if what == "a beginning":
+            segments = connection.execute("SELECT segid, max(pgno) FROM search_idx GROUP BY segid").fetchall()
+            for segment, last in segments:
+                (right,) = connection.execute(
+                    "SELECT pgno FROM search_idx WHERE segid = ? AND term <= ? ORDER BY term DESC LIMIT 1",
+                    (segment, b"0customers"),
+                ).fetchone()
+                add = "INSERT OR REPLACE INTO search_idx VALUES (?, ?, ?)"
+                connection.executemany(add, [(segment, b"0custom", last), (segment, b"0customers", right)])
+        else:
+            number, page = connection.execute("SELECT id, block FROM search_data WHERE id >> 36 & 1").fetchone()
+            connection.execute("UPDATE search_data SET block = ? WHERE id = ?", (page[: len(page) // 2], number))
+    assert found(asked) < 300
+    report = recorded.verify()
+    assert not report.ok
+    assert "full-text index" in report.damage
 
 
 def test_records_behind_a_view_or_of_another_type_are_found(recorded: Recorded) -> None:
