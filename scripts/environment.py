@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import PBES, PKCS12Cert
 from cryptography.utils import CryptographyDeprecationWarning
 
 from onrecord.policies.config import Address, Config
-from onrecord.policies.config.values import is_loopback
 from onrecord.policies.errors import ConfigError, Problem
 from onrecord.scripts.agent_files import make_folder, write_file
 
@@ -114,7 +113,7 @@ def _proxy_variables(config: Config, listener: Address, token: str) -> dict[str,
 
 
 def _proxy_url(config: Config, listener: Address, login: str = "") -> str:
-    tls = config.gateway.tls is not None and not is_loopback(listener.host)
+    tls = config.gateway.tls is not None  # then the proxy speaks nothing else, on loopback too
     host = _certified(config, listener.host) if tls else _reachable(listener.host)
     return f"{'https' if tls else 'http'}://{login}{Address(host, listener.port)}"
 

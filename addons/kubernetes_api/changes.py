@@ -11,14 +11,14 @@ import msgspec
 
 from onrecord.addons.kubernetes_api.env_values import MASKED
 from onrecord.addons.kubernetes_api.handed_out import HandedOut
-from onrecord.policies.masking import REDACTED
-from onrecord.policies.masking.detectors import Detectors
+from onrecord.policies.masking import REDACTED, Masks, mask_json
 
 KEPT = (
     "name", "generateName", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp",
     "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "ownerReferences", "finalizers", "continue",
     "remainingItemCount", "selfLink",
 )  # fmt: skip
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9./-]{0,252}")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _BACKSLASH = 0x5C
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
@@ -32,11 +32,15 @@ class Change(NamedTuple):
     found: dict[str, int]
 
 
-def find_changes(data: bytes, detectors: Detectors) -> dict[str, Change] | None:
-    """The strings in JSON that are masked. None: something else may be, such as a number.
+def find_changes(data: bytes, masks: Masks) -> dict[str, Change] | None:
+    """The strings in JSON that detectors mask. None: something else may be, such as a number.
 
-    Most of what the scanner stops at is nothing: a uid is no card.
+    Most of what the scanner stops at is nothing: a uid is no card. A string that holds JSON itself is looked through as
+    `mask_object` does it: what is escaped in there stands in no other way in it.
     """
+    detectors = masks.detectors
+    if detectors is None:
+        return {}
     found: dict[str, Change] = {}
     spots = detectors.spots(data)
     for token in _tokens(data, spots) if _is_json(data) else _tokens_of_junk(data, spots):
@@ -48,7 +52,7 @@ def find_changes(data: bytes, detectors: Detectors) -> dict[str, Change] | None:
             return None
         if text not in found:
             counts: dict[str, int] = {}
-            clean = detectors.clean(text, counts)
+            clean = str(mask_json(text, masks, counts))
             if clean != text:
                 found[text] = Change(clean, counts)
     return found
@@ -120,6 +124,11 @@ def _read_text(token: bytes) -> str:
         return str(json.loads(token))  # half a surrogate pair, perhaps
 
 
+def is_identifier(value: Any) -> bool:
+    """Whether a `kind` or an `apiVersion` is one, and so stays; a member of that name may hold anything else."""
+    return isinstance(value, str) and _IDENTIFIER.fullmatch(value) is not None
+
+
 class KeyChangedError(Exception):
     """A key is masked, not a value: the whole document must be looked at."""
 
@@ -153,8 +162,9 @@ class Replacing:
         for key, item in value.items():
             if isinstance(item, str):
                 change = self._changes.get(item)
-                made[key] = item if change is None or key in kept else self._changed(change)
-            elif key in kept:
+                stays = change is None or (key in kept and (kept is KEPT or is_identifier(item)))
+                made[key] = item if change is None or stays else self._changed(change)
+            elif kept is KEPT and key in kept:
                 made[key] = item
             elif key == "metadata" and isinstance(item, dict):
                 made[key] = self._object(item, KEPT)

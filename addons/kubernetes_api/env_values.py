@@ -24,8 +24,11 @@ _OPENS = ("{", "[")  # how JSON inside of a string begins
 _BYTES = _WORDS.replace("[_-]", "%").replace("s", "(?:s|\u017f)").replace("k", "(?:k|\u212a)").replace("%", "[_-]")
 # The scan of bytes that have not been decoded; quotes are escaped inside of an annotation, and an API server writes
 # `<`, `>` and `&` as numbers.
+_SPACE = r"(?:\s|\\+[nrt])*"
+# A letter, `_` or `-` written as a number: nobody has to do that.
+_SPELT = r"\\u(?i:00(?:2d|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9a])|017f|212a)"
 _SCAN = re2.compile(  # type: ignore[no-untyped-call]
-    rf'name[\\]*"\s*:\s*[\\]*"(?:[^"\\]|\\+[^"\\])*(?i:{_BYTES})'.encode()
+    rf'{_SPELT}|name[\\]*"{_SPACE}:{_SPACE}[\\]*"(?:[^"\\]|\\+[^"\\])*(?i:{_BYTES})'.encode()
 )
 # Where it stops at nothing, no string behind a "name" holds such a word, however long and in whatever it is quoted.
 # Inside of the words no escape stands but a letter written as a number; U+017F and U+212A are an s and a k to `_NAME`.
@@ -57,7 +60,7 @@ def env_spots(data: bytes | memoryview) -> list[tuple[int, int]]:
 def mask_env(value: Any, found: dict[str, int], *, mark: bool = True) -> Any:
     """`value` with such values replaced; the same object where there are none."""
     if isinstance(value, str):
-        return _inside(value, found) if value[:1] in _OPENS else value
+        return _inside(value, found) if value.lstrip()[:1] in _OPENS else value
     if isinstance(value, list):
         return _mask_items(value, found, mark=mark)
     return _mask_members(value, found, mark=mark) if isinstance(value, dict) else value
@@ -81,7 +84,7 @@ def _mask_members(value: dict[str, Any], found: dict[str, int], *, mark: bool) -
     made: dict[str, Any] | None = None
     for key, item in value.items():
         if isinstance(item, str):
-            masked: Any = _inside(item, found) if item[:1] in _OPENS else item
+            masked: Any = _inside(item, found) if item.lstrip()[:1] in _OPENS else item
         elif isinstance(item, dict):
             masked = _mask_members(item, found, mark=mark)
         elif isinstance(item, list):

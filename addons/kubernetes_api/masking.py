@@ -12,14 +12,22 @@ from typing import Any
 
 import msgspec
 
-from onrecord.addons.kubernetes_api.changes import KEPT, KeyChangedError, Replacing, find_changes
+from onrecord.addons.kubernetes_api.changes import (
+    KEPT,
+    KeyChangedError,
+    Replacing,
+    find_changes,
+    is_identifier,
+)
 from onrecord.addons.kubernetes_api.documents import quickly_read, read_document, write_document
 from onrecord.addons.kubernetes_api.env_values import MASKED, env_spots, holds_no_env, mask_env, may_hold_env
 from onrecord.addons.kubernetes_api.failures import mask_failure
 from onrecord.addons.kubernetes_api.handed_out import HandedOut
 from onrecord.addons.kubernetes_api.secret_values import mask_secrets
-from onrecord.policies.masking import REDACTED, Masks, mask_json
+from onrecord.policies.masking import REDACTED, MaskError, Masks, mask_json
 
+_OF_LISTS = frozenset({"apiVersion", "kind", "metadata", "items", "rows", "columnDefinitions"})
+_OF_LIST_METADATA = frozenset({"continue", "remainingItemCount", "resourceVersion", "selfLink"})  # all of them in KEPT
 _BETWEEN = frozenset(b" \t\r\n,")
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -45,7 +53,7 @@ def _restore(before: Any, after: Any, handed_out: HandedOut) -> None:
                 if name in before["metadata"]:
                     after["metadata"][name] = before["metadata"][name]
         for name in ("apiVersion", "kind"):
-            if isinstance(before.get(name), str) and name in after:
+            if name in after and is_identifier(before.get(name)):
                 after[name] = before[name]
         for name, item in before.items():
             if name in after:
@@ -74,6 +82,8 @@ class ObjectMask:
         """One JSON document masked; the same bytes where nothing is. Raises MaskError."""
         if not data.strip():
             return data
+        if b"\0" in data:  # another charset than JSON has: some clients would read what was not searched
+            raise MaskError("what calls itself JSON is not in UTF-8")
         if self._secrets or self._failed or (self._masks is not None and self._masks.json_paths):
             return self._whole(data)
         if not self._may_hit(data):
@@ -97,8 +107,7 @@ class ObjectMask:
 
     def _piece(self, data: bytes) -> bytes:
         """Decoded only where a string of it is changed, and then only that string is looked at."""
-        detectors = self._masks.detectors if self._masks is not None else None
-        changes = {} if detectors is None else find_changes(data, detectors)
+        changes = {} if self._masks is None else find_changes(data, self._masks)
         if changes is None:
             return self._whole(data)
         if not changes and not (self._env and may_hold_env(data)):
@@ -129,7 +138,7 @@ class ObjectMask:
             members, name, parts = _take_apart(data)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
-        if not parts:
+        if not parts or not _is_list(members):
             return None
         made: list[bytes | memoryview] = []  # the document is long: it is copied once, at the end
         before = b"{"
@@ -168,6 +177,19 @@ class ObjectMask:
                 copied = at
         made.append(raw[copied:])
         return made
+
+
+def _is_list(members: dict[str, memoryview]) -> bool:
+    """Whether it is a list or a Table of the API server and nothing more.
+
+    An object of another kind may have a member `items` too: its metadata and its other members belong together.
+    """
+    if not members.keys() <= _OF_LISTS:
+        return False
+    try:
+        return "metadata" not in members or _read_members(members["metadata"]).keys() <= _OF_LIST_METADATA
+    except msgspec.DecodeError:
+        return False
 
 
 def _take_apart(data: bytes) -> tuple[dict[str, memoryview], str, list[msgspec.Raw]]:

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from onrecord.addons.kubernetes_api.changes import Change, Replacing, find_changes
 from onrecord.addons.kubernetes_api.handed_out import HandedOut
-from onrecord.policies.masking.detectors import Detectors
+from onrecord.policies.masking import Masks, mask_json
 
-DETECTORS = Detectors({"email": "redact", "payment_card": "partial"})
+MASKS = Masks(key=b"k" * 32, detect={"email": "redact", "payment_card": "partial"})
+assert MASKS.detectors is not None
+DETECTORS = MASKS.detectors
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
@@ -29,7 +31,7 @@ def found_plainly(data: bytes) -> dict[str, Change] | None:
         except ValueError:
             return None
         counts: dict[str, int] = {}
-        clean = DETECTORS.clean(text, counts)
+        clean = str(mask_json(text, MASKS, counts))
         if clean != text:
             found[text] = Change(clean, counts)
     return found
@@ -52,7 +54,7 @@ _VALUES = st.recursive(
 def test_any_json_gives_the_same_changes(value: Any, ascii_only: bool, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
     data = text.encode("utf-8", "surrogatepass")
-    assert find_changes(data, DETECTORS) == found_plainly(data)
+    assert find_changes(data, MASKS) == found_plainly(data)
 
 
 @given(st.lists(_PARTS | st.sampled_from(['\\"', "}", "[", '","', '":"', "\x00", "\\\\"]), max_size=12).map("".join))
@@ -61,19 +63,20 @@ def test_any_json_gives_the_same_changes(value: Any, ascii_only: bool, indent: i
 @example('\\"alice@example.com"')
 def test_what_is_no_json_gives_the_same_changes_too(text: str) -> None:
     data = text.encode("utf-8", "surrogatepass")
-    assert find_changes(data, DETECTORS) == found_plainly(data)
+    assert find_changes(data, MASKS) == found_plainly(data)
 
 
 @given(_VALUES)
 def test_a_change_is_put_in_wherever_its_string_stands_as_a_value(value: Any) -> None:
-    changes = find_changes(json.dumps(value).encode(), DETECTORS)
-    document = {"kind": "alice@example.com", "spec": value, "data": ["alice@example.com"]}
-    everything = {"alice@example.com": Change("[redacted]", {"email": 1})} | (changes or {})
+    changes = find_changes(json.dumps(value).encode(), MASKS)
+    document = {"kind": "Person", "apiVersion": "alice@example.com", "spec": value, "data": ["alice@example.com"]}
+    seen = {name: Change("[redacted]", {"email": 1}) for name in ("Person", "alice@example.com")}
+    everything = seen | (changes or {})
     handed_out = HandedOut()
     if any(key in everything for key in _keys(value)):
         return  # then the whole document is looked at
     made = Replacing(everything, handed_out).value(document)
-    assert made["kind"] == "alice@example.com"
+    assert (made["kind"], made["apiVersion"]) == ("Person", "[redacted]")
     assert made["data"] == ["[redacted]"]
     assert not any(text in everything for text in _strings(made["spec"]))
 
