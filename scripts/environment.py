@@ -65,7 +65,7 @@ def agent_environment(config: Config, token: str, folder: Path | None = None) ->
         proxy = _proxy_url(config, gateway.http)
         signed = ca / (GATEWAY_CA if gateway.tls is None else BUNDLE)
         straight = straight_ways(config, signed, lambda host: _certified(config, host))
-        variables |= kube_environment(config, ca / GATEWAY_CA, proxy, token, kube, straight)
+        variables |= kube_environment(config, signed, proxy, token, kube, straight)
         # What leads straight to the gateway must not ask for it at the gateway's own proxy.
         variables |= dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(way.address for way in straight.values()))
     if gateway.postgres is not None:

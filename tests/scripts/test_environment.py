@@ -113,7 +113,7 @@ def test_a_configured_certificate_gives_the_gateways_name(state: Path, ca: Path,
     assert variables["HTTPS_PROXY"] == "https://onrecord:t@gw.internal:5433"
     named = agent_environment(config(state, postgres=Address("gw.internal", 1), tls=tls), "t")
     assert named["PGHOST"] == "gw.internal"
-    assert named["HTTPS_PROXY"] == "http://onrecord:t@127.0.0.1:8080"
+    assert named["HTTPS_PROXY"] == "https://onrecord:t@gw.internal:8080"  # on loopback too it speaks TLS only
 
 
 def test_every_tool_gets_public_roots_and_the_gateways_ca(state: Path) -> None:
