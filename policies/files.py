@@ -1,8 +1,8 @@
 """Which paths plant code or access, and which hold secrets: one list for SSH commands, SFTP and scp.
 
 A path may be absolute, begin with `~` or `~user`, or be relative: then it may lie in any folder, so it counts where a
-rule could end with it. `*`, `?` and `[…]` stand for whatever they could match. `..` is resolved by the text. The lists
-are of Linux servers; case is left alone.
+rule could end with it. `*`, `?` and `[…]` stand for whatever they could match, and a component `**` for any number of
+folders, or none. `..` is resolved by the text. The lists are of Linux servers; case is left alone.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def normalise(path: str) -> tuple[str, ...]:
     if text.startswith("/proc/") and len(parts) > 3 and parts[3] == "root":
         return (text, "/" + "/".join(parts[4:]))
     for home in ("home", "Users"):
-        if len(parts) > 2 and parts[1] == home and parts[0] == "":
+        if len(parts) > 2 and parts[1] == home and parts[0] == "" and parts[2] != "**":
             return (text, "/".join(["~", *parts[3:]]))
     if parts[:2] == ["", "root"]:
         return (text, "/".join(["~", *parts[2:]]))
@@ -131,10 +131,69 @@ def _cached(path: str, planting: bool) -> str | None:
     for spelling in normalise(path):
         parts = tuple(spelling.rstrip("/").split("/")) if spelling != "/" else ("",)
         relative = parts[0] not in ("", "~")
+        deep = "**" in parts
         for pattern, below, why in rules:
-            if _matches(parts, pattern, below=below, relative=relative):
+            if deep:
+                if _reaches(parts, pattern, below=below, planting=planting):
+                    return why
+            elif _matches(parts, pattern, below=below, relative=relative):
                 return why
     return None
+
+
+def _reaches(path: tuple[str, ...], pattern: tuple[str, ...], *, below: bool, planting: bool) -> bool:
+    """Whether some file that `path` may be is one of the rule; `path` has a component `**`.
+
+    Where a name follows the `**`, folders of rules for any folder (`**/secrets/`) do not count for secrets, unless
+    they are named: else nothing could be read that way. What is written there may be in any of them.
+    """
+    first = path.index("**")
+    last = len(path) - 1 - path[::-1].index("**")
+    folder, names = path[:first], path[last + 1 :]
+    if pattern[0] == "**":
+        rest = pattern[1:]
+        if not names or (below and planting):
+            return True
+        if below:
+            named = any(_equal(folder[at : at + len(rest)], rest) for at in range(len(folder)))
+            return named or any(_may_be(name, rest[-1]) for name in names)
+        size = min(len(names), len(rest))
+        return all(_may_be(a, b) for a, b in zip(names[-size:], rest[-size:], strict=True))
+    if folder[:1] in (("",), ("~",)):
+        folders = [folder]
+        if pattern[0] == "~" and folder[0] == "" and (len(folder) == 1 or _one(folder[1], "home")):
+            folders.append(("~", *folder[3:]))
+        if pattern[0] == "~" and folder[0] == "" and len(folder) > 1 and _one(folder[1], "root"):
+            folders.append(("~", *folder[2:]))
+        return any(_under(each, names, pattern, below=below) for each in folders)
+    if pattern[0] == "~" and _under(("~", *folder), names, pattern, below=below):
+        return True
+    for begin in range(1, len(pattern)):
+        tail = pattern[begin:]
+        if len(tail) == 1 and tail[0] in _COMMON:
+            continue
+        if below and len(folder) < len(tail) and not (names and _may_be(names[-1], tail[-1])):
+            continue
+        if (folder or len(tail) == 1) and _under(folder, names, tail, below=below):
+            return True
+    return False
+
+
+def _under(folder: tuple[str, ...], names: tuple[str, ...], pattern: tuple[str, ...], *, below: bool) -> bool:
+    """Whether `folder/**/names` may be what `pattern` says, or with `below` lie below that."""
+    size = min(len(folder), len(pattern))
+    if not _equal(folder[:size], pattern[:size]):
+        return False
+    if len(folder) >= len(pattern):
+        return below or (not names and len(folder) == len(pattern))
+    return below or not names or _may_be(names[-1], pattern[-1])
+
+
+def _may_be(given: str, pattern: str) -> bool:
+    """As `_one`, of a name that a program matched: its patterns match a leading dot too."""
+    if given == pattern or fnmatch.fnmatchcase(given, pattern):
+        return True
+    return bool(_GLOB.intersection(given)) and _overlap(given, pattern[:1] + pattern[1:].replace("*", ""))
 
 
 def _matches(path: tuple[str, ...], pattern: tuple[str, ...], *, below: bool, relative: bool) -> bool:
@@ -161,7 +220,7 @@ _COMMON = word_list(
     "conf.d network input mail cloud security local snap fly docker containerd mysql php group* magic private X11 "
     "secrets log block disk mapper systemd vim emacs npm yarn go tasks fd cwd task environ maps mem stack cmdline hub "
     "aliases* hosts auto* grub* kernel spool rc* service* secure* pam* hosts.allow audit journal chef salt puppet "
-    "ansible at cron crontabs ssl ssh apt dnf rpm dpkg cni acpi ppp gdb libexec libx32 runit s6"
+    "ansible at cron crontabs ssl ssh apt dnf rpm dpkg cni acpi ppp gdb libexec libx32 runit s6 sr*"
 )
 
 
@@ -213,6 +272,9 @@ def _tokens(pattern: str) -> list[str]:
         char = pattern[at]
         if char == "[":
             end = pattern.find("]", at + 2)
+            if "[" in pattern[at + 1 : end + 1]:
+                found.append("*")  # `[[:alpha:]]`: where it ends depends on what is in it
+                break
             if end > 0:
                 found.append("?")
                 at = end + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 
 from onrecord.policies.files import plants, plants_below
 from onrecord.policies.model import Action
@@ -61,10 +62,9 @@ class Found:
                 found.append("./" + joined if joined.startswith("~") and not cwd.startswith("~") else joined)
         return found
 
-    def _known(self, word: Word) -> bool:
-        if not word.static:
+    def _known(self, word: Word) -> None:
+        if not word.static and not word.place:
             self.unknown(f"a path that is known only when it runs: {word.text}")
-        return word.static
 
     def reads(self, word: Word) -> None:
         if word.pipe or word.text == "-":
@@ -87,9 +87,26 @@ class Found:
                 self.judge("admin", f"writes {path}: {why}")
 
     def deletes(self, word: Word) -> None:
-        self.writes(word)
+        if word.place:
+            self._deletes_below(word)
+        else:
+            self.writes(word)
         if not word.pipe:
             self.deleted.update(self.paths(word))
+
+    def _deletes_below(self, word: Word) -> None:
+        """Files that find found: judged as those of `find -delete` are, and by names that are given in full."""
+        for path in self.paths(word):
+            self.judge("write", f"writes {path}")
+            self.written.add(path)
+            start, below, name = f"/{path}".partition("/**")
+            start = start[1:] or ("." if path.startswith("**") else "/")
+            why = plants_below(start) if below else plants(path)
+            name = name.lstrip("/")
+            if name and not re.search(r"[*?\[]", name):
+                why = why or plants(path)
+            if why:
+                self.judge("admin", f"writes {path}: {why}")
 
     def goes(self, word: Word | None) -> None:
         """`cd`: the later relative paths start there, or where they did if it fails."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from onrecord.policies.shell.special import administer, builtins, editors, files, git, network, search, wrappers
+from onrecord.policies.shell.special import administer, builtins, editors, files, find, git, network, search, wrappers
 from onrecord.policies.shell.words import Word
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ SPECIALS: dict[str, Special] = {
     **builtins.SPECIALS,
     **editors.SPECIALS,
     **files.SPECIALS,
+    **find.SPECIALS,
     **git.SPECIALS,
     **network.SPECIALS,
     **search.SPECIALS,

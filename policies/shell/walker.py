@@ -339,7 +339,7 @@ class Walker:
         if found.budget < 0:
             found.unknown("too many commands")
             return
-        found.argv.append(tuple(word.text for word in words))
+        found.argv.append(tuple(word.place or word.text for word in words))
         name = words[0]
         if not name.static or name.glob or name.many or not name.text:
             found.unknown(f"a program that is known only when it runs: {name.text}")

@@ -30,7 +30,9 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
 
     `many`: it may become no word or several. `glob`: it holds an unquoted pattern. `home`: it begins with the home
     directory, which `text` shows as `~`. `lead`: its first character is known. `pipe`: a process substitution.
-    `bare`: nothing in it is quoted or expanded.
+    `bare`: nothing in it is quoted or expanded. `place`: how a word is written that another program puts paths in
+    place of (`{}` of find): `text` and `braces` are then patterns of these, and only who reads them as paths knows
+    them: to all others the word is not static.
     """
 
     text: str
@@ -42,6 +44,7 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     pipe: bool = False
     bare: bool = False
     braces: tuple[str, ...] = ()
+    place: str = ""
 
 
 class Read(msgspec.Struct):

@@ -55,7 +55,8 @@ def test_other_folders_are_free(path):
      "/proc/1/cwd/.env", "/proc/self/fd/3", "/dev/sda1", "/dev/mem", "~/.docker/config.json", "~/.git-credentials",
      "~/.config/gcloud/x", "/run/secrets/x", "/var/run/secrets/kubernetes.io/serviceaccount/token", "terraform.tfstate",
      "~/.ssh/*", "/etc/sh*", "/etc/sh?dow", "/*/shadow", "~/.*", ".e*", "/home/*/.ssh/id_*", "/etc/[s]hadow", "*.pem",
-     "~/.gnupg/private-keys-v1.d/x", "/etc/sudoers", "~/../x/.ssh/id_rsa", "/home/x/./.ssh//id_rsa", "credentials"],
+     "~/.gnupg/private-keys-v1.d/x", "/etc/sudoers", "~/../x/.ssh/id_rsa", "/home/x/./.ssh//id_rsa", "credentials",
+     ".en[[:alpha:]]", "/etc/shado[[:lower:]]", "[[:punct:]]env"],
 )  # fmt: skip
 def test_secret_files_are_known_in_every_spelling(path):
     assert secret_file(path)

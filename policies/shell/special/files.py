@@ -45,6 +45,15 @@ def _base(word: Word) -> str:
     return word.text.rstrip("/").rpartition("/")[2]
 
 
+def _inside(target: Word, source: Word) -> Word:
+    """What a copy of `source` into the folder `target` writes."""
+    text = f"{target.text}/{_base(source)}"
+    if not (source.place and target.static):
+        return Word(text=text, static=target.static and source.static, home=target.home)
+    texts = tuple(f"{target.text}/{path.rstrip('/').rpartition('/')[2]}" for path in source.braces)
+    return Word(text=text, static=False, home=target.home, braces=texts, place=source.place)
+
+
 def copy(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
     """cp, mv, ln, install: sources, then a target that may be a folder."""
     found = walker.found
@@ -72,10 +81,7 @@ def copy(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> 
     for target in targets or [Word(text=".")]:
         found.writes(target)
         for source in operands:
-            inside = Word(
-                text=f"{target.text}/{_base(source)}", static=target.static and source.static, home=target.home
-            )
-            found.writes(inside, below=recursive)
+            found.writes(_inside(target, source), below=recursive)
 
 
 def mode(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:

@@ -1,4 +1,4 @@
-"""find and awk and sed: expressions that may write, delete and run."""
+"""awk and sed: scripts that may write and run."""
 
 from __future__ import annotations
 
@@ -7,86 +7,10 @@ from typing import TYPE_CHECKING
 
 from onrecord.policies.shell.options import parse_options
 from onrecord.policies.shell.words import Word
-from onrecord.policies.sql.wordlists import words as word_list
 
 if TYPE_CHECKING:
     from onrecord.policies.shell.options import Program
     from onrecord.policies.shell.walker import Walker
-
-_TESTS_0 = word_list(
-    "-print -print0 -prune -depth -d -mount -xdev -daystart -follow -noleaf -empty -true -false -executable -readable "
-    "-writable -nouser -nogroup -ls -quit -not -a -and -o -or ( ) ! , -ignore_readdir_race -warn -nowarn"
-)
-_TESTS_1 = word_list(
-    "-name -iname -path -ipath -wholename -iwholename -regex -iregex -lname -ilname -type -xtype -size -mtime -atime "
-    "-ctime -mmin -amin -cmin -user -group -uid -gid -perm -links -inum -maxdepth -mindepth -regextype -fstype -used "
-    "-printf -context"
-)
-_FILES = word_list("-newer -anewer -cnewer -samefile")
-_RUNS = word_list("-exec -execdir -ok -okdir")
-
-
-def find(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> None:
-    found = walker.found
-    rest = words[1:]
-    while rest and rest[0].static and rest[0].text in {"-H", "-L", "-P", "-O0", "-O1", "-O2", "-O3"}:
-        rest = rest[1:]
-    starts: list[Word] = []
-    while rest and not (rest[0].text.startswith("-") or rest[0].text in {"(", ")", "!", ","}):
-        if not rest[0].lead or rest[0].many:
-            found.unknown(f"find: {rest[0].text} could become an expression")
-        starts.append(rest[0])
-        found.reads(rest[0])
-        rest = rest[1:]
-    if not starts:
-        starts = [Word(text=".")]
-        found.reads(starts[0])
-    at = 0
-    while at < len(rest):
-        word = rest[at]
-        at += 1
-        name = word.text
-        if not word.static or word.many or word.glob:
-            found.unknown(f"find: an expression that is known only when it runs: {name}")
-        elif name in _TESTS_0:
-            continue
-        elif name in _TESTS_1 or name in _FILES or re.fullmatch(r"-newer[aBcmt]{2}", name):
-            if at >= len(rest):
-                found.unknown(f"find: {name} lacks its value")
-            elif rest[at].many or (rest[at].glob and name not in _FILES and not rest[at].static):
-                found.unknown(f"find: {rest[at].text} may become several words")
-            elif rest[at].glob:
-                found.unknown(f"find: {name} with a pattern that the shell expands")
-            elif name not in _TESTS_1 and not name.endswith("t"):
-                found.reads(rest[at])
-            at += 1
-        elif name == "-delete":
-            for start in starts:
-                found.deletes(start)
-                found.writes(start, below=True)
-        elif name in {"-fprint", "-fprint0", "-fls", "-fprintf"}:
-            if at < len(rest):
-                found.writes(rest[at])
-            at += 2 if name == "-fprintf" else 1
-        elif name in _RUNS:
-            at = _execute(walker, rest, at, name)
-        else:
-            found.unknown(f"find: {name} is not in the table")
-
-
-def _execute(walker: Walker, rest: list[Word], at: int, name: str) -> int:
-    command: list[Word] = []
-    while at < len(rest):
-        word = rest[at]
-        at += 1
-        if word.text == ";" or (word.text == "+" and command and command[-1].text == "{}"):
-            break
-        command.append(word)
-    walker.found.unknown(f"find {name}: words that are known only when it runs")
-    if command:
-        walker.run([Word(text=word.text, static=False) if "{}" in word.text else word for word in command])
-    return at
-
 
 _SED_ADDRESS = r"(?:\d+(?:~\d+)?|\$|/(?:[^/\\\n]|\\[^\n])*/I?)"
 _SED_RANGE = re.compile(rf"\s*(?:{_SED_ADDRESS}(?:,[+~]?{_SED_ADDRESS})?)?\s*!?\s*")
@@ -220,4 +144,4 @@ def awk(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> N
         found.reads(word)
 
 
-SPECIALS = {"find": find, "sed": sed, "awk": awk}
+SPECIALS = {"sed": sed, "awk": awk}
