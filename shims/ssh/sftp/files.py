@@ -160,4 +160,5 @@ def masked_copy(data: bytes, masks: Masks | None, path: bytes) -> tuple[bytes, d
 
 
 def _is_json(data: bytes, path: bytes) -> bool:
-    return path.endswith((b".json", b".jsonl", b".ndjson")) or data.lstrip()[:1] in (b"{", b"[")
+    text = data.removeprefix(b"\xef\xbb\xbf").lstrip()  # as mask_json_text and other readers of JSON skip it
+    return path.lower().endswith((b".json", b".jsonl", b".ndjson")) or text[:1] in (b"{", b"[")

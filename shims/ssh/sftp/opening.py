@@ -5,7 +5,9 @@ READ and WRITE take the short way: an open file was decided when it was opened, 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from onrecord.policies.masking import MaskError
@@ -24,6 +26,9 @@ from onrecord.shims.ssh.sftp.transfer import Transfer
 from onrecord.shims.ssh.sftp.wire import Fields, SftpError
 
 _MASKS_HINT = "read it with a program whose output is masked (cat, grep), or ask for an exception"
+# Larger files are searched on a thread, one after the other: it takes seconds, and sessions and kills must not wait.
+_AT_ONCE = 16 * 1024
+_SEARCHING = ThreadPoolExecutor(1, thread_name_prefix="masked-files")
 
 
 class Opening(Deciding):
@@ -324,7 +329,10 @@ class Opening(Deciding):
         budget.take()
         try:
             attrs, data = await fetch(self._probe, handle, self.version)
-            return attrs, *masked_copy(data, masks, path)
+            if len(data) <= _AT_ONCE:
+                return attrs, *masked_copy(data, masks, path)
+            loop = asyncio.get_running_loop()
+            return attrs, *await loop.run_in_executor(_SEARCHING, masked_copy, data, masks, path)
         finally:
             budget.give()
 

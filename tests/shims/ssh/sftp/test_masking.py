@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import pytest
 
-from onrecord.policies.masking import no_masks
+from onrecord.policies.masking import Masks, PathRule, Rule, no_masks
+from onrecord.policies.masking.json_paths import json_path
 from onrecord.policies.model import Command
 from onrecord.policies.verdict import Allow, Ruling
-from onrecord.shims.ssh.sftp import wire
-from onrecord.shims.ssh.sftp.files import MAX_MASKED, Budget
+from onrecord.shims.ssh.sftp import opening, wire
+from onrecord.shims.ssh.sftp.files import MAX_MASKED, Budget, masked_copy
 from onrecord.shims.ssh.sftp.places import read_attrs
 from tests.helpers import wait_until
 from tests.shims.ssh.sftp.lab import Lab, masks
@@ -152,3 +156,54 @@ def test_the_server_copies_no_file_of_which_a_masked_copy_is_shown(lab: Lab, ask
             assert "masks apply here" in message
         assert (lab.home / "g").read_bytes() == b""
     assert [one["outcome"]["status"] for one in lab.of("copy")] == ["refused", "refused"]
+
+
+def test_a_large_file_that_is_searched_holds_up_no_other_channel(masked: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def slow(*given: Any) -> Any:
+        assert go_on.wait(120)
+        return masked_copy(*given)
+
+    monkeypatch.setattr(opening, "masked_copy", slow)
+    (masked.home / "f").write_text(TEXT)
+    with Raw(masked) as one, Raw(masked) as other:
+        one.send(wire.OPEN, wire.string(b"f"), wire.u32(wire.FLAG_READ), wire.u32(0))
+        wait_until(lambda: masked.of("read"), what="the file to be decided")
+        try:
+            for _ in range(20):
+                assert other.ask(wire.REALPATH, wire.string(b"."))[0] == wire.NAME
+        finally:
+            go_on.set()
+        assert one.packet()[0] == wire.HANDLE
+
+
+def test_a_channel_that_ends_while_a_file_is_searched_gives_its_room_back(
+    masked: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget, go_on, begun = Budget(), threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> Any:
+        begun.set()
+        assert go_on.wait(120)
+        return masked_copy(*given)
+
+    monkeypatch.setattr(opening, "masked_copy", slow)
+    masked.settings["budget"] = budget
+    (masked.home / "f").write_text(TEXT)
+    with Raw(masked) as raw:
+        raw.send(wire.OPEN, wire.string(b"f"), wire.u32(wire.FLAG_READ), wire.u32(0))
+        assert begun.wait(60)
+    try:
+        wait_until(lambda: masked.one("read")["outcome"] is not None, what="the outcome")
+        wait_until(lambda: budget.used == 0, what="the room")
+    finally:
+        go_on.set()
+    assert masked.one("read")["outcome"]["status"] == "aborted"
+
+
+@pytest.mark.parametrize("path", [b"/x", b"/x.JSON", b"/x.json"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"])
+def test_json_is_known_as_such_behind_a_byte_order_mark_and_in_capitals(path: bytes, mark: bytes) -> None:
+    rules = Masks(key=b"k" * 32, json_paths=[PathRule(json_path("email"), Rule(name="email"))])
+    assert b"ann" not in masked_copy(mark + b'{"email": "ann"}', rules, path)[0]
