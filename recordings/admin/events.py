@@ -41,7 +41,7 @@ class Events:
     async def _stream(self, visits: Visitor) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         ends = loop.time() + LONGEST
-        with self._site.live.stream() as queue:
+        with self._site.live.stream(visits.person.person) as queue:
             if queue is None:
                 yield b"retry: 30000\n\n"
                 return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator
 
 import msgspec
 
 MAX_STREAMS = 200
+MAX_OF_PERSON = 20
 MAX_WAITING = 64
 
 
@@ -24,6 +26,7 @@ class Live:
 
     def __init__(self) -> None:
         self._queues: set[asyncio.Queue[Change]] = set()
+        self._persons: Counter[Hashable] = Counter()
 
     def __len__(self) -> int:
         return len(self._queues)
@@ -38,14 +41,18 @@ class Live:
             queue.put_nowait(change)
 
     @contextlib.contextmanager
-    def stream(self) -> Iterator[asyncio.Queue[Change] | None]:
-        """The queue of one more stream; None where there are too many."""
-        if len(self._queues) >= MAX_STREAMS:
+    def stream(self, person: Hashable = None) -> Iterator[asyncio.Queue[Change] | None]:
+        """The queue of one more stream; None where there are too many, in all or of one person."""
+        if len(self._queues) >= MAX_STREAMS or self._persons[person] >= MAX_OF_PERSON:
             yield None
             return
         queue: asyncio.Queue[Change] = asyncio.Queue(MAX_WAITING)
         self._queues.add(queue)
+        self._persons[person] += 1
         try:
             yield queue
         finally:
             self._queues.discard(queue)
+            self._persons[person] -= 1
+            if not self._persons[person]:
+                del self._persons[person]

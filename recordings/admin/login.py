@@ -12,6 +12,7 @@ from onrecord.policies.approvals import Approver
 from onrecord.policies.config.issuers import DEV_ISSUER
 from onrecord.policies.errors import IdentityError
 from onrecord.policies.identity.tokens import parse_token
+from onrecord.recordings.admin.networks import network_of
 from onrecord.recordings.admin.render import render
 from onrecord.recordings.admin.site import (
     FORM,
@@ -56,7 +57,7 @@ class LoginPages:
 
     def _choice(self, request: Request, problem: str, status: int = 200) -> Response:
         site = self._site
-        found = browser(site, request) or site.sessions.open()
+        found = browser(site, request) or site.sessions.open(_network(request))
         cookie, session = found
         next = own_path(request.query_params.get("next", "/"))
         content = render(
@@ -80,7 +81,7 @@ class LoginPages:
         login = site.logins.get(request.query_params.get("issuer", ""))
         if login is None:
             raise PageError(HTTPStatus.NOT_FOUND, "No such login", "This login provider is not configured.")
-        cookie, session = browser(site, request) or site.sessions.open()
+        cookie, session = browser(site, request) or site.sessions.open(_network(request))
         forced = request.query_params.get("again") == "1"
         try:
             pending, address = await login.begin(own_path(request.query_params.get("next", "/")), forced=forced)
@@ -174,6 +175,10 @@ class LoginPages:
     def _failed(self, request: Request, error: IdentityError) -> Response:
         self._site.looks.refuse("a login failed", client=client_of(request), text=request.url.path, detail=error.detail)
         return self._choice(request, str(error), HTTPStatus.FORBIDDEN)
+
+
+def _network(request: Request) -> str:
+    return network_of(request.client.host) if request.client else "-"
 
 
 def redirect_uri(origin: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from onrecord import __version__
 from onrecord.policies.model import Identity
+from onrecord.recordings.admin.networks import network_of
 from onrecord.recordings.frames import NO_ID, Kind, id_text
 from onrecord.recordings.journal import Durability, Journal
 from onrecord.recordings.records import LookRecord, ProcessRecord, RefusalRecord
@@ -21,6 +22,9 @@ from onrecord.recordings.records import LookRecord, ProcessRecord, RefusalRecord
 BURST = 20
 WINDOW = 60.0
 MAX_ADDRESSES = 4096
+MOST = 600
+"""Refusals of all addresses that are recorded one by one in a window."""
+
 LISTED_AT_ONCE = 100
 MAX_LISTED = 50_000
 
@@ -40,6 +44,7 @@ class Looks:
         self._clock = clock
         self._listed: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._counts: dict[tuple[str, str], tuple[float, int]] = {}
+        self._began, self._written, self._more = clock(), 0, 0
         record = ProcessRecord(process=name, pid=os.getpid(), version=__version__, host=os.uname().nodename)
         self._journal.append(Kind.PROCESS, record)
         self._journal.flush()
@@ -65,7 +70,7 @@ class Looks:
         self, reason: str, *, client: str, text: str = "", detail: str = "", who: Identity | None = None
     ) -> None:
         """Put a refused request on record. Of one address and reason so many a minute one by one, the rest counted."""
-        address = client.rpartition(":")[0]
+        address = network_of(client.rpartition(":")[0].strip("[]"))
         key = (address, reason)
         now = self._clock()
         began, count = self._counts.get(key, (now, 0))
@@ -77,11 +82,25 @@ class Looks:
         if len(self._counts) >= MAX_ADDRESSES and key not in self._counts:
             self._counts.pop(next(iter(self._counts)))
         self._counts[key] = (began, count + 1)
-        if count < BURST:
+        if count < BURST and self._has_room(now):
             self._write(reason, client, text, detail, who, 1)
 
+    def _has_room(self, now: float) -> bool:
+        """Whether one more may have a record of its own; those that had none are counted in one, later."""
+        if now - self._began > WINDOW:
+            if self._more:
+                self._write("refused requests of many addresses", "-", "", f"within {WINDOW:g} s", None, self._more)
+            self._began, self._written, self._more = now, 0, 0
+        if self._written >= MOST:
+            self._more += 1
+            return False
+        self._written += 1
+        return True
+
     def close(self) -> None:
-        """Close the journal."""
+        """Close the journal; what was only counted is written before."""
+        if self._more:
+            self._write("refused requests of many addresses", "-", "", f"within {WINDOW:g} s", None, self._more)
         self._journal.close()
 
     def _write(self, reason: str, client: str, text: str, detail: str, who: Identity | None, count: int) -> None:

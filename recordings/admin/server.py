@@ -1,6 +1,8 @@
-"""uvicorn with bounds on what a client may hold: connections in all and of one address, time for a request head.
+"""uvicorn with bounds on what a client may hold: connections in all and of one address, time for a request head and
+for reading an answer.
 
-uvicorn itself bounds the size of a head and the pause between requests, not the time that a head may take.
+uvicorn itself bounds the size of a head and the pause between requests, not the time that a head may take, nor how
+long a client may leave an answer unread.
 """
 
 from __future__ import annotations
@@ -9,9 +11,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections import Counter
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -19,62 +20,78 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from onrecord.policies.config import Address, TlsConfig
 from onrecord.policies.errors import ConfigError, Problem
+from onrecord.recordings.admin.networks import Door, network_of
 
 HEAD_DEADLINE = 10.0
+READ_DEADLINE = 30.0
+"""Seconds in which a client must take what waits for it, once that is more than the transport's buffer should hold."""
+
 MAX_HEAD = 32 * 1024
 KEEP_ALIVE = 5
 DRAIN = 3
 
 
-def bounded_protocol(*, most: int, deadline: float = HEAD_DEADLINE) -> type[H11Protocol]:
-    """A protocol class for one server: `most` connections in all, a quarter of them of one address.
+class Bounded(H11Protocol):
+    """One connection."""
 
-    The last eighth is kept for addresses that have none, so that no few clients shut others out.
-    """
-    of_address: Counter[str] = Counter()
-    share = max(4, most // 4)
+    door: ClassVar[Door]
+    deadline: ClassVar[float]
+    unread: ClassVar[float]
 
-    class Bounded(H11Protocol):
-        """One connection."""
+    _counted = ""
+    _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
-        _counted = ""
-        _timer: asyncio.TimerHandle | None = None
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]  # a TCP transport
+        address = network_of(self.client[0]) if self.client else "-"
+        if not self.door.enter(address):
+            transport.abort()  # type: ignore[attr-defined]
+            return
+        self._counted = address
+        self._arm()
 
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)  # type: ignore[arg-type]  # a TCP transport
-            address = self.client[0] if self.client else "-"
-            if sum(of_address.values()) >= most or of_address[address] >= share:
-                transport.abort()  # type: ignore[attr-defined]
-                return
-            self._counted = address
-            of_address[address] += 1
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._counted:
+            self.door.leave(self._counted)
+            self._counted = ""
+        for timer in (self._timer, self._unread):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read: the answer waits, and so does whatever makes it, but not for ever."""
+        super().pause_writing()
+        if self._unread is None:
+            self._unread = self.loop.call_later(self.unread, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(self.deadline, self._late)
+
+    def _late(self) -> None:
+        """No request is under way since so long: whatever was sent is no whole head; or it is closed and unread."""
+        if self.cycle is None or self.cycle.response_complete or self.transport.is_closing():
+            self.transport.abort()
+        else:
             self._arm()
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self._counted:
-                of_address[self._counted] -= 1
-                if not of_address[self._counted]:
-                    del of_address[self._counted]
-                self._counted = ""
-            if self._timer is not None:
-                self._timer.cancel()
-            super().connection_lost(exc)
 
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            self._arm()
-
-        def _arm(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self.loop.call_later(deadline, self._late)
-
-        def _late(self) -> None:
-            """No request is under way since so long: whatever was sent is no whole head."""
-            if self.cycle is None or self.cycle.response_complete:
-                self.transport.abort()
-
-    return Bounded
+def bounded_protocol(*, most: int, deadline: float = HEAD_DEADLINE, unread: float = READ_DEADLINE) -> type[H11Protocol]:
+    """A protocol class for one server that keeps `most` connections: networks.py says of whom."""
+    return type("Bounded", (Bounded,), {"door": Door(most), "deadline": deadline, "unread": unread})
 
 
 class _Server(uvicorn.Server):

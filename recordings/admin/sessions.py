@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,6 +18,7 @@ from onrecord.policies.approvals import Approver
 
 MAX_SESSIONS = 10_000
 MAX_ANONYMOUS = 1_000
+MAX_ANONYMOUS_OF_CLIENT = 100
 MAX_OF_IDENTITY = 20
 ANONYMOUS_LIFETIME = 600.0
 """How long somebody may take to log in."""
@@ -46,6 +47,7 @@ class BrowserSession:
     created: float
     used: float
     person: Approver | None = None
+    client: str = ""
     logins: OrderedDict[str, PendingLogin] = field(default_factory=OrderedDict)
     views: OrderedDict[str, set[int]] = field(default_factory=OrderedDict)
 
@@ -107,12 +109,19 @@ class Sessions:
         session = self._found.get(_name(cookie))
         return session is not None and self._alive(session)
 
-    def open(self) -> tuple[str, BrowserSession]:
-        """A new session of nobody, and its cookie."""
-        anonymous = [name for name, session in self._found.items() if session.person is None]
-        for name in anonymous[: max(0, len(anonymous) + 1 - MAX_ANONYMOUS)]:
-            del self._found[name]
-        return self._add(None)
+    def open(self, client: str = "") -> tuple[str, BrowserSession]:
+        """A new session of nobody, and its cookie. `client` is the network that asks.
+
+        Where there are too many, the oldest of whoever has most goes: a flood from one place ends nobody else's login.
+        """
+        anonymous = [(name, session.client) for name, session in self._found.items() if session.person is None]
+        counts = Counter(theirs for _, theirs in anonymous)
+        over = client if counts[client] >= MAX_ANONYMOUS_OF_CLIENT else None
+        if over is None and len(anonymous) >= MAX_ANONYMOUS:
+            over = counts.most_common(1)[0][0]
+        if over is not None:
+            del self._found[next(name for name, theirs in anonymous if theirs == over)]
+        return self._add(None, client)
 
     def log_in(self, cookie: str, person: Approver) -> tuple[str, BrowserSession]:
         """Replace a session by one of `person`: new cookie, new key, so that nothing known before counts."""
@@ -137,10 +146,10 @@ class Sessions:
         for name in [name for name, session in self._found.items() if not self._alive(session)]:
             del self._found[name]
 
-    def _add(self, person: Approver | None) -> tuple[str, BrowserSession]:
+    def _add(self, person: Approver | None, client: str = "") -> tuple[str, BrowserSession]:
         now = self._clock()
         cookie = secrets.token_urlsafe(32)
-        session = BrowserSession(secrets.token_bytes(32), now, now, person)
+        session = BrowserSession(secrets.token_bytes(32), now, now, person, client)
         self._found[_name(cookie)] = session
         return cookie, session
 

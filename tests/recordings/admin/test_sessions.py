@@ -8,6 +8,7 @@ from onrecord.policies.approvals import Approver
 from onrecord.recordings.admin.sessions import (
     ANONYMOUS_LIFETIME,
     MAX_ANONYMOUS,
+    MAX_ANONYMOUS_OF_CLIENT,
     MAX_LOGINS,
     MAX_OF_IDENTITY,
     PendingLogin,
@@ -101,10 +102,24 @@ def test_whoever_does_not_log_in_is_forgotten(sessions, clock):
 
 def test_strangers_cannot_push_out_those_who_are_logged_in(sessions):
     cookie, _ = log_in(sessions)
-    for _ in range(MAX_ANONYMOUS + 50):
-        sessions.open()
+    for number in range(MAX_ANONYMOUS + 50):
+        sessions.open(f"192.0.2.{number % 100}")
     assert len(sessions) == MAX_ANONYMOUS + 1
     assert sessions.get(cookie) is not None
+
+
+def test_a_flood_of_one_client_does_not_end_the_login_that_another_has_begun(sessions):
+    honest, session = sessions.open("192.0.2.1")
+    state = session.begin_login(PendingLogin("https://idp.example.com", "n", "v", "/", 0.0))
+    for _ in range(MAX_ANONYMOUS * 2):
+        sessions.open("198.51.100.7")
+    assert len(sessions) == MAX_ANONYMOUS_OF_CLIENT + 1
+    for number in range(MAX_ANONYMOUS * 2):
+        sessions.open(f"203.0.113.{number % 20}")
+    assert len(sessions) == MAX_ANONYMOUS
+    found = sessions.get(honest)
+    assert found is not None
+    assert found.finish_login(state) is not None
 
 
 def test_one_person_has_a_bounded_number_of_sessions(sessions):
