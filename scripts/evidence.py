@@ -48,7 +48,8 @@ def verify(
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{error}: the public key is made when `onrecord up` first runs") from None
     report = check(store, checkpoints, key, journal_folder=journals, trusted_checkpoint=note)
-    with quiet_pipe():
+    status = 0 if report.ok else 1
+    with quiet_pipe(status):
         if as_json:
             sys.stdout.write(json_line(report.to_json()))
         elif report.ok:
@@ -64,7 +65,7 @@ def verify(
             sys.stdout.write(f"ALTERED: {clean(report.damage)}\n")
             if report.first_bad:
                 sys.stdout.write(f"first bad record: {report.first_bad}\n")
-    raise typer.Exit(0 if report.ok else 1)
+    raise typer.Exit(status)
 
 
 def register(app: typer.Typer) -> None:

@@ -72,7 +72,7 @@ def prove(
     path, state = _places(config, None)
     if state is None:
         raise StoreError("prove: it needs the configuration, for the checkpoints and the public key")
-    with quiet_pipe(), Archive(path) as archive:
+    with Archive(path) as archive:
         try:
             subject = archive.subject(record)
         except NotFoundError as error:
@@ -81,11 +81,13 @@ def prove(
         proofs = make(archive, archive.record_numbers(subject), path, state)
         if proofs.problem:
             sys.stderr.write(f"onrecord: {proofs.problem}\n")
+        status = 1 if proofs.problem or not proofs.records else 0
         if output is None:
-            sys.stdout.writelines(proof_lines(proofs))
+            with quiet_pipe(status):
+                sys.stdout.writelines(proof_lines(proofs))
         else:
             write_file(output, proof_lines(proofs), force=force)
-    raise typer.Exit(1 if proofs.problem or not proofs.records else 0)
+    raise typer.Exit(status)
 
 
 def _places(config: Path, store: Path | None) -> tuple[Path, Path | None]:

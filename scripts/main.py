@@ -6,7 +6,9 @@ imported when it runs, so that `onrecord --help` stays fast.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
 
 import typer
@@ -28,11 +30,21 @@ for group in GROUPS:
 def main() -> None:
     """Entry point; errors that onrecord raises on purpose become one line a problem on stderr and exit status 2."""
     from onrecord.policies.errors import OnrecordError
+    from onrecord.scripts.terminal import settle_streams
 
+    settle_streams()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except OnrecordError as error:
         sys.stderr.write(f"onrecord: {error}\n")
+        sys.exit(2)
+    except OSError as error:  # a full disk under the output: no traceback, and no status 1, which is an answer
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"onrecord: {error}\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left of the output goes nowhere
         sys.exit(2)
 
 
