@@ -1,4 +1,7 @@
-"""Small windows over the timeline: a text to read, a choice, a question. Every text in them is harmless already."""
+"""Small windows over the timeline: a text to read, a choice, a question. Every text in them is harmless already.
+
+Textual focuses the first widget that can be: none is looked up here, for a key may close a window before it stands.
+"""
 
 from __future__ import annotations
 
@@ -26,23 +29,22 @@ class TextDialog(ModalScreen[None]):
     def __init__(self, title: str, content: RenderableType) -> None:
         super().__init__()
         self._title, self._content = title, content
+        self._text = Detail(id="text")
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="window"):
             yield Static(self._title, classes="title", markup=False)
-            yield Detail(id="text")
+            yield self._text
             yield Static("Escape closes", classes="hint", markup=False)
 
     def on_mount(self) -> None:
-        self.query_one(Detail).focus()
         self.call_after_refresh(self._draw)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._draw)
 
     def _draw(self) -> None:
-        detail = self.query_one(Detail)
-        detail.show(lines_of(self._content, detail.size.width))
+        self._text.show(lines_of(self._content, self._text.size.width))
 
 
 class Option:
@@ -85,9 +87,6 @@ class ChoiceDialog(ModalScreen[str | None]):
             yield _Options(self._options)
             yield Static("Enter takes it, Escape closes", classes="hint", markup=False)
 
-    def on_mount(self) -> None:
-        self.query_one(_Options).focus()
-
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
         event.stop()
         self.dismiss(self._options[event.lines.cursor].value)
@@ -107,9 +106,6 @@ class AskDialog(ModalScreen[str | None]):
             yield Static(self._title, classes="title", markup=False)
             yield Input(self._value, password=self._password)
             yield Static("Enter takes it, Escape closes", classes="hint", markup=False)
-
-    def on_mount(self) -> None:
-        self.query_one(Input).focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

@@ -51,17 +51,20 @@ class ReplayScreen(Screen[None]):
         self._clock = 0.0
         self._searched = ""
         self._shown = -1
+        # kept, not queried: a key may close the screen before what is in it stands
+        self.bar = Static("", id="bar", markup=False)
+        self.terminal = Terminal(id="terminal")
+        self.events = Detail(id="events")
+        self.track = Static("", id="track", markup=False)
 
     def compose(self) -> ComposeResult:
-        yield Static("", id="bar", markup=False)
+        yield self.bar
         with Container(id="screen"):
-            yield Terminal(id="terminal") if isinstance(self.score, FilmScore) else Detail(id="events")
-        yield Static("", id="track", markup=False)
+            yield self.terminal if isinstance(self.score, FilmScore) else self.events
+        yield self.track
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        if isinstance(self.score, EventScore):
-            self.query_one(Detail).focus()
         self._clock = time.monotonic()
         self.player.toggle()
         self.set_interval(FRAME, self._frame)
@@ -83,21 +86,21 @@ class ReplayScreen(Screen[None]):
         if player.index != self._shown:
             self._shown = player.index
             if isinstance(self.score, FilmScore):
-                self.query_one(Terminal).show(self.score.picture(player.index))
+                self.terminal.show(self.score.picture(player.index))
             else:
-                detail = self.query_one(Detail)
+                detail = self.events
                 detail.show(self.score.lines(player.index, detail.scrollable_content_region.width), top=False)
                 detail.scroll_end(animate=False, immediate=True)
         state = "▶" if player.playing else "■ end" if player.ended else "‖"
         skips = "idle skipped" if player.skips else "real pauses"
-        self.query_one("#bar", Static).update(
+        self.bar.update(
             f" {state} {_time(player.at)}/{_time(player.duration)}  ×{player.speed:g}  {skips}  "
             f"{player.index}/{len(self.score.times)}  {self._about}"
         )
         width = max(1, self.size.width - 2)
         done = round(width * (player.at / player.duration)) if player.duration else width
         track = Text("━" * done + "─" * (width - done))
-        self.query_one("#track", Static).update(track)
+        self.track.update(track)
 
     def action_pause(self) -> None:
         self.player.toggle()
@@ -129,8 +132,7 @@ class ReplayScreen(Screen[None]):
         self._show()
 
     def on_click(self, event: events.Click) -> None:
-        track = self.query_one("#track", Static)
-        if event.widget is track and self.player.duration:
+        if event.widget is self.track and self.player.duration:
             self.player.seek(self.player.duration * event.x / max(1, self.size.width - 2))
             self._show()
 

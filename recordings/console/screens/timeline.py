@@ -98,7 +98,8 @@ class TimelineScreen(Watching):
         self.call_after_refresh(self._redraw_detail)
 
     def _arrange(self) -> None:
-        self.query_one(Footer).show_command_palette = self.size.width >= ROOMY
+        for footer in self.query(Footer):  # none yet, where a resize comes first
+            footer.show_command_palette = self.size.width >= ROOMY
         self.set_class(self.size.width >= WIDE, "wide")
         self.set_class(self.size.width >= ROOMY and not self.has_class("runs-off"), "runs")
 

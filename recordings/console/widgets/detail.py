@@ -37,7 +37,7 @@ class Detail(ScrollView, can_focus=True):
         width = max((sum(segment.cell_length for segment in line) for line in lines), default=0)
         self.virtual_size = Size(width, len(lines))
         if top:
-            self.scroll_to(0, 0, animate=False, immediate=True)  # at once: who decides must have seen this text's end
+            self.scroll_to(0, 0, animate=False)
         self.refresh()
 
     def say(self, text: str) -> None:

@@ -163,7 +163,7 @@ async def test_a_text_that_is_cut_off_cannot_be_approved_here(story):
 async def test_another_text_is_not_read_because_the_one_before_was(story):
     """The next approval stands at its beginning as soon as it is drawn, whatever keys came meanwhile."""
     long = "\n".join(f"SELECT {n};" for n in range(300))
-    second = waiting(long + "\nDROP TABLE orders;", id="01a2-another")
+    second = waiting("DROP TABLE orders;\n" + long[:1500], id="01a2-another")
     app = opened(story, FakeDoor(waiting(long), second))
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await approvals(pilot)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from textual.app import ComposeResult
 
+from onrecord.recordings.console.score import FilmScore
 from onrecord.recordings.console.screens.replay import ReplayScreen
+from onrecord.recordings.console.screens.timeline import TimelineScreen
 from onrecord.recordings.console.widgets.detail import Detail
 from onrecord.recordings.console.widgets.terminal import Terminal
 from onrecord.recordings.records import ChunkRecord
+from onrecord.recordings.terminal.film import Film
 from tests.recordings.console.story import Story, check_snapshot, console, screen_text, settle, shop_story
 
 
@@ -108,3 +112,25 @@ async def test_hostile_terminals_stay_in_their_pane(tmp_path):
         assert not set("\x1b\x07\x9b\u202e") & set(text)
         assert "500×500, the window is smaller" in text
     story.close()
+
+
+async def test_a_replay_that_is_closed_before_it_stands_ends_nothing(story):
+    """On a busy machine a key can close a screen before what is in it was mounted."""
+
+    class Bare(ReplayScreen):
+        def compose(self) -> ComposeResult:
+            return iter(())
+
+    app = console(story, filter="kind:sql")
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await replay(pilot)
+        await pilot.press("escape")
+        for score in (screen.score, FilmScore(Film(()))):
+            bare = Bare("closed", score)
+            app.push_screen(bare)
+            await pilot.pause(0.3)
+            for key in ("space", "end", "home", "full_stop", "comma", "escape"):
+                await pilot.press(key)
+            await pilot.pause(0.1)
+        await settle(pilot)
+        assert isinstance(app.screen, TimelineScreen)
