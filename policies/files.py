@@ -53,7 +53,7 @@ def plants_below(path: str) -> str | None:
         return why
     for spelling in normalise(path):
         parts = tuple(spelling.rstrip("/").split("/")) if spelling != "/" else ("",)
-        if parts in (("",), ("~",), (".",)):
+        if parts in (("",), ("~",), (".",)) or set(parts) == {".."}:
             return "the folder itself, with all that is in it"
         for pattern, _, reason in _PLANT_RULES:
             size = len(parts)
@@ -69,7 +69,7 @@ def secrets_below(path: str, *, deep: bool = False) -> str | None:
     for spelling in normalise(path):
         parts = tuple(spelling.rstrip("/").split("/")) if spelling != "/" else ("",)
         parts = ("~", *parts) if parts[0] not in ("", "~") else parts
-        parts = ("~",) if parts == ("~", ".") else parts
+        parts = ("~",) if parts == ("~", ".") or set(parts[1:]) == {".."} else parts
         for pattern, _, reason in _SECRET_RULES:
             size = len(parts)
             inside = len(pattern) > size if deep else len(pattern) == size + 1 and size > 1 and parts[1:] != ("etc",)
@@ -101,7 +101,7 @@ def normalise(path: str) -> tuple[str, ...]:
             below = below[3:]
         text = f"~/{below}" if below not in ("", ".") else "~"
         if climbed:
-            return (text, below or "/", f"/{below}", f"~/{below.partition('/')[2]}")
+            return (text, below or "/", *_root(below), f"~/{below.partition('/')[2]}")
         return (text,)
     for alias in ("/proc/self/root", "/proc/1/root", "/proc/thread-self/root"):
         if text == alias or text.startswith(alias + "/"):
@@ -114,9 +114,19 @@ def normalise(path: str) -> tuple[str, ...]:
             return (text, "/".join(["~", *parts[3:]]))
     if parts[:2] == ["", "root"]:
         return (text, "/".join(["~", *parts[2:]]))
+    if not text.startswith("../"):
+        return (text,)
     while text.startswith("../"):
         text = text[3:]
-    return (text,)
+    # Above may lie other homes, and the folder of all homes.
+    first, _, rest = text.partition("/")
+    others = (f"~/{rest}",) if rest else ()
+    return (text, *others, *(_root(text) if any(_one(first, home) for home in ("home", "Users", "root")) else ()))
+
+
+def _root(below: str) -> tuple[str, ...]:
+    """The spellings of `below` as a path from the root."""
+    return normalise(f"/{below}")
 
 
 def _first(path: str, rules: tuple[_Rule, ...]) -> str | None:

@@ -36,7 +36,7 @@ def test_plain_files_plant_nothing(path):
     assert plants(path) is None
 
 
-@pytest.mark.parametrize("path", ["/", "/etc", "~", ".", "/home/x", "/usr", "/var", "/root", "~x"])
+@pytest.mark.parametrize("path", ["/", "/etc", "~", ".", "..", "../..", "/home/x", "/usr", "/var", "/root", "~x"])
 def test_folders_above_what_plants_are_known(path):
     assert plants_below(path)
 
@@ -56,7 +56,8 @@ def test_other_folders_are_free(path):
      "~/.config/gcloud/x", "/run/secrets/x", "/var/run/secrets/kubernetes.io/serviceaccount/token", "terraform.tfstate",
      "~/.ssh/*", "/etc/sh*", "/etc/sh?dow", "/*/shadow", "~/.*", ".e*", "/home/*/.ssh/id_*", "/etc/[s]hadow", "*.pem",
      "~/.gnupg/private-keys-v1.d/x", "/etc/sudoers", "~/../x/.ssh/id_rsa", "/home/x/./.ssh//id_rsa", "credentials",
-     ".en[[:alpha:]]", "/etc/shado[[:lower:]]", "[[:punct:]]env"],
+     "../bob/.aws/config", "../../home/bob/.aws/config", "~/../../home/bob/.aws/x", "../*/.kube/x", "../../*/bob/.aws/x",
+     "../**/x.key", "../../home/**", "/**/id_rsa", "/h*/**/.aws/x", ".en[[:alpha:]]", "/etc/shado[[:lower:]]", "[[:punct:]]env"],
 )  # fmt: skip
 def test_secret_files_are_known_in_every_spelling(path):
     assert secret_file(path)

@@ -77,6 +77,8 @@ def copy(walker: Walker, row: Program, words: list[Word], stdin: str | None) -> 
             found.writes(source)
         else:
             found.reads(source)
+    if parsed.has("--parents"):
+        found.unknown(f"{name} --parents makes folders that are not judged")
     recursive = parsed.has("-r", "-R", "-a", "--recursive", "--archive") or name == "mv"
     for target in targets or [Word(text=".")]:
         found.writes(target)

@@ -81,7 +81,8 @@ def test_a_name_may_be_a_folder_and_what_lies_in_it_is_read_too(run):
      'find . -exec cat "$x" {} \\;', "find . -exec cat $x {} \\;", "find . -exec cat * {} \\;", "find . -exec cat {} $x",
      'find . -exec cat {} "$x" rm {} +', "find . -exec uniq {} +", "find . -exec cp {} +", "find . -exec mv {} {}.bak \\;",
      "find . \\) -exec cat {} +", "find . -exec cat {a,b} {} +", "find . -exec xargs -a {} rm \\;", "find . -exec eval cat {} \\;",
-     "find . -exec flock x {} +", "find . -exec timeout 5 {} +", "find . -exec busybox {} +", "find . -exec python3 {} \\;"],
+     "find . -exec flock x {} +", "find . -exec timeout 5 {} +", "find . -exec busybox {} +", "find . -exec python3 {} \\;",
+     "find x -type f -exec cp --parents {} /tmp/y \\;", "find x -exec gzip {} \\;", "find x -exec tar -C {} -tf y \\;", "find x -exec dd if={} \\;"],
 )  # fmt: skip
 def test_what_find_runs_is_unknown_where_a_path_is_more_than_a_path(line):
     assert analyse(line).action == "unknown"
@@ -130,7 +131,7 @@ def test_what_plants_code_by_way_of_find_is_admin(line):
 
 @pytest.mark.parametrize("name", ["", " -name '*.tmp'"])
 def test_rm_by_find_is_judged_as_delete_is(name):
-    for start in ("/srv/app", "build", ".", "~", "/", "/usr/lib", "/home/x", "/etc/app"):
+    for start in ("/srv/app", "build", ".", "..", "../..", "../x", "~", "/", "/usr/lib", "/home/x", "/etc/app"):
         assert analyse(f"find {start}{name} -exec rm {{}} +").action == analyse(f"find {start}{name} -delete").action
 
 
