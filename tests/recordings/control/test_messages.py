@@ -7,7 +7,7 @@ import json
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onrecord.policies.errors import ControlError
@@ -33,6 +33,7 @@ UP = [Hello("gateway", 7, digest="sha256:0"), Ready("sha256:0", ok=False, error=
 DOWN = [Heartbeat(), Heartbeat("full"), Prepare(SET.digest, SET), Commit(SET.digest), PolicyFailed("broken", 1.5)]
 
 
+@settings(deadline=None)  # a byte at a time is many draws
 @given(st.data())
 def test_any_chunking_gives_the_same_messages(data):
     for messages, limit, decoder in ((UP, MAX_TO_RECORDER, to_recorder()), (DOWN, MAX_TO_PROCESS, to_process())):
