@@ -123,6 +123,7 @@ class Head:
     spdy: bool = False
     proxy_authorization: bytes | None = None
     trailers: bool = False
+    close: bool = False  # the client wants the connection closed behind the answer
 
     @property
     def grpc(self) -> bool:
@@ -202,6 +203,7 @@ def read_head(fields: Fields) -> Head:  # noqa: C901  one pass over the fields i
     if size > MAX_HEAD:
         raise HeadError(431, f"header fields of {size} bytes are over the limit of {MAX_HEAD}")
     if connection:
+        head.close = b"close" in connection
         _drop_nominated(head, connection)
     if upgrade:
         _read_upgrade(head, upgrade)

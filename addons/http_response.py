@@ -82,7 +82,7 @@ class HttpResponses:
         if sum(len(name) + len(value) for name, value in fields) > MAX_HEAD:
             raise ValueError("an upstream's header fields are over the limit")
         switching = response.status_code == 101
-        close = any(n.lower() == b"connection" and b"close" in v.lower() for n, v in fields)
+        close = exchange.head.close or any(n.lower() == b"connection" and b"close" in v.lower() for n, v in fields)
         credential = self._credential(exchange.route)
         scrub = credential.scrub if credential is not None and credential.needles else None
         kept = [(n, scrub(v) if scrub else v) for n, v in fields if n.lower() not in _DROPPED]

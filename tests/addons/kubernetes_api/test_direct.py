@@ -210,6 +210,18 @@ def test_another_identity_on_the_same_connection_is_refused(shared: Cluster) -> 
         assert read_answer(client)[0] == 403
 
 
+@pytest.mark.parametrize("path", ["/api", "/api/v1/namespaces/shop/configmaps"])
+def test_a_connection_is_closed_where_the_client_asks_for_it(shared: Cluster, path: str) -> None:
+    login = f"Authorization: Bearer {shared.gateway.token}\r\nConnection: close\r\n"
+    with dial(shared) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{login}\r\n".encode())
+        data = b""
+        while part := client.recv(65536):  # up to the end of the connection
+            data += part
+    assert data.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in data.lower()
+
+
 def test_the_proxy_does_not_lead_to_the_listener(shared: Cluster) -> None:
     client, head = shared.gateway.connect(shared.straight)
     with client:
