@@ -52,6 +52,7 @@ class Gateway:
         self._listening: dict[str, Any] = {}
         self._datapath: DataPath | None = None
         self._refusals: Refusals | None = None
+        self._peers: Peers | None = None
         self._start: asyncio.Task[None] | None = None
         self._supervisor: subprocess.Popen[bytes] | None = None
 
@@ -130,7 +131,7 @@ class Gateway:
         proxyserver: Proxyserver = manager.get("proxyserver")
         tls: TlsConfig = manager.get("tlsconfig")
         refusals = self._refusals = Refusals(datapath.auditor)
-        peers = Peers(
+        peers = self._peers = Peers(
             lambda: proxyserver.connections,
             limit=config.gateway.max_connections,
             handshake_timeout=config.gateway.handshake_timeout,
@@ -214,6 +215,8 @@ class Gateway:
         """The process is asked to end."""
         if self._start is not None and not self._start.done():
             self._start.cancel()
+        if self._peers is not None and self._datapath is not None:
+            await self._peers.drain("the gateway was stopped", self._datapath.auditor)
         if self._refusals is not None:
             self._refusals.close()
         if self._datapath is not None:

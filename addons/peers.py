@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -24,6 +25,7 @@ from onrecord.recordings.refusals import Refusals
 log = logging.getLogger(__name__)
 
 SLOWEST = 16 * 1024  # bytes a second of a request body, on the whole
+DRAIN = 3.0  # seconds in which cut connections end by themselves
 
 
 def protocol_of(route: Route | None) -> str:
@@ -75,6 +77,8 @@ class Peers:
         self._handlers, self._refusals = handlers, refusals
         self._limit, self._timeout, self._grace = limit, handshake_timeout, grace
         self._peers: dict[str, Peer] = {}
+        self._draining = ""
+        self._empty = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -83,6 +87,8 @@ class Peers:
         """A new connection; None where there are too many already."""
         host, port = client.peername[:2]
         name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if self._draining:
+            return None
         if len(self._peers) >= self._limit:
             self._record(host, name, f"there are {self._limit} connections already")
             return None
@@ -202,3 +208,21 @@ class Peers:
         for opened in peer.sessions.values():
             auditor.end_session(opened, reason)
         peer.sessions.clear()
+        if not self._peers:
+            self._empty.set()  # only `drain` asks, and it lets no more in
+
+    async def drain(self, reason: str, auditor: Auditor, patience: float = DRAIN) -> None:
+        """Take no more connections and end all there are, with what they wait for; `reason` is on their records.
+
+        A connection ends by itself once it is cut, which puts the outcome of its command on record first; what has not
+        ended in `patience` seconds is ended here.
+        """
+        self._draining = reason
+        self._empty.clear()
+        for id in list(self._peers):
+            self.kill(id, reason)
+        if self._peers:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), patience)
+        for id in list(self._peers):
+            self.remove(id, auditor)

@@ -88,7 +88,7 @@ class Desk:
     """One a recorder. All methods belong to its event loop's thread.
 
     `record(kind, record, session)` puts a record on disk or raises StoreError; `participants(run)` names who took part
-    in a run; `key` makes digests of commands mute outside of this gateway.
+    in a run; `key` makes digests of commands mute outside of this gateway; `catch_up` writes records that had no room.
     """
 
     def __init__(
@@ -100,7 +100,9 @@ class Desk:
         participants: Callable[[str], Iterable[Participant]] = lambda _: (),
         key: bytes = b"",
         clock: Callable[[], Moment] = moment,
+        catch_up: Callable[[], None] = lambda: None,
     ) -> None:
+        self._catch_up = catch_up
         self._state, self._record_one, self._rules = state, record, rules
         self._participants, self._key, self._clock = participants, key, clock
         self._approvals = {approval.id: approval for approval in state.approvals()}
@@ -161,6 +163,8 @@ class Desk:
         """Look at the clock: what has expired, and what nobody waits for any more."""
         with contextlib.suppress(StoreError):  # it tries again at the next tick
             self._state.catch_up()
+        with contextlib.suppress(StoreError):
+            self._catch_up()
         now = self._clock()
         for id in list(self._approvals):
             approval = self._approvals[id]

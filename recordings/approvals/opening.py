@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import sqlite3
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,10 @@ from onrecord.recordings.store import connect_read_only
 
 JOURNAL = "approvals"
 KEY_FILE = "approvals.key"
+MAX_LATE = 10_000
+ENDINGS = frozenset({"refused", "revoked", "cancelled", "expired", "rejected", "killed"})
+"""Steps that take a right away, or give none."""
+
 _PARTICIPANTS = """
 SELECT DISTINCT
   subject, on_behalf_of, json_extract(content, '$.identity.names'), json_extract(content, '$.identity.actors')
@@ -44,20 +49,47 @@ class DeskParts:
         self._journals = journals
         self._journal: Journal | None = None  # made with the first record
         self._state = ApprovalState(state / FILE)
-        self.desk = Desk(self._state, self._record, approval_rules(config), participants=self._participants, key=key)
+        self._late: deque[tuple[Kind, ApprovalRecord | KillRecord, bytes]] = deque(maxlen=MAX_LATE)
+        self.desk = Desk(
+            self._state,
+            self._record,
+            approval_rules(config),
+            participants=self._participants,
+            key=key,
+            catch_up=self._catch_up,
+        )
 
     def close(self) -> None:
         """Nothing more will be decided."""
         self._state.close()
+        with contextlib.suppress(StoreError):
+            self._catch_up()
         if self._journal is not None:
             with contextlib.suppress(StoreError):
                 self._journal.close()
 
     def _record(self, kind: Kind, record: ApprovalRecord | KillRecord, session: bytes) -> None:
+        """Put a step on disk. What takes a right away has the journal's reserve, where the disk is full."""
+        if record.event not in ENDINGS:
+            self._catch_up()
+            journal = self._open()
+            journal.append(kind, record, session=session)
+            journal.flush()
+            return
+        self._late.append((kind, record, session))
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Write the endings that wait because there was no room for a journal. Raises StoreError; they wait on."""
+        while self._late:
+            journal = self._open()
+            kind, record, session = self._late.popleft()
+            journal.refuse(kind, record, session=session)
+
+    def _open(self) -> Journal:
         if self._journal is None:
             self._journal = Journal(self._journals, JOURNAL, durability="power")
-        self._journal.append(kind, record, session=session)
-        self._journal.flush()
+        return self._journal
 
     def _participants(self, run: str) -> Iterator[Participant]:
         """Who took part in a run. Raises StoreError where it cannot be read: then nobody can be ruled out."""

@@ -124,3 +124,16 @@ async def test_an_expiry_is_set_anew_by_each_token_and_none_is_left_behind() -> 
     assert [timer.cancelled() for timer in timers] == [True, False]
     scene.peers.remove("one", scene.auditor)
     assert timers[1].cancelled()
+
+
+async def test_a_drain_cuts_all_connections_takes_no_more_and_says_why() -> None:
+    scene = Scene()
+    for name in ("one", "two"):
+        peer = scene.add(name)
+        scene.peers.identify(peer, AGENT, "token", "agent", scene.auditor)
+        scene.peers.session(peer, route(name), scene.auditor)
+    await scene.peers.drain("the gateway was stopped", scene.auditor, patience=0.0)
+    assert scene.cancelled == ["the gateway was stopped"] * 4
+    assert scene.record.ended == ["one: the gateway was stopped", "two: the gateway was stopped"]
+    assert scene.add("three") is None
+    assert len(scene.peers) == 0
