@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -10,6 +11,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ConnectionTerminated, ResponseReceived
 
 from onrecord.recordings.frames import Kind
 from onrecord.scripts.parts.kube_api import KubeApi
@@ -220,6 +224,66 @@ def test_a_connection_is_closed_where_the_client_asks_for_it(shared: Cluster, pa
             data += part
     assert data.startswith(b"HTTP/1.1 200")
     assert b"connection: close" in data.lower()
+
+
+def ask_http2(parts: Cluster, *requests: list[tuple[bytes, bytes]]) -> list[str]:
+    """The statuses of requests on one HTTP/2 connection; "closed" where it ended instead."""
+    found: list[str] = []
+    with dial(parts, alpn="h2") as client:
+        config = H2Configuration(
+            header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
+        )
+        connection = H2Connection(config)
+        connection.initiate_connection()
+        for fields in requests:
+            connection.send_headers(connection.get_next_available_stream_id(), fields, end_stream=True)
+            client.sendall(connection.data_to_send())
+            wanted = len(found) + 1
+            while len(found) < wanted:
+                data = b""
+                with contextlib.suppress(ConnectionError):
+                    data = client.recv(65536)
+                if not data:
+                    return [*found, "closed"]
+                for event in connection.receive_data(data):
+                    if isinstance(event, ResponseReceived):
+                        found += [value.decode() for name, value in event.headers if name == b":status"]
+                    elif isinstance(event, ConnectionTerminated):
+                        return [*found, "closed"]
+    return found
+
+
+def over_http2(
+    parts: Cluster, authority: bytes, *more: tuple[bytes, bytes], token: str = ""
+) -> list[tuple[bytes, bytes]]:
+    login = b"Bearer " + (token or parts.gateway.token).encode()
+    return [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", authority), (b":path", b"/api"),
+            (b"authorization", login), *more]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("authority", "more", "answers"),
+    [
+        (HOST.encode(), (), ["200"]),
+        (b"other.k8s.internal", (), ["421"]),
+        (b"onrecord.internal", (), ["421"]),
+        (b"x@" + HOST.encode(), (), ["closed"]),
+        (HOST.encode(), ((b"host", b"other.k8s.internal"),), ["closed"]),
+        (HOST.encode(), ((b"x-a", b"b\r\nimpersonate-user: admin"),), ["closed"]),
+        (HOST.encode(), ((b"transfer-encoding", b"chunked"),), ["closed"]),
+    ],
+)
+def test_no_authority_of_http2_leads_elsewhere(
+    shared: Cluster, authority: bytes, more: tuple[tuple[bytes, bytes], ...], answers: list[str]
+) -> None:
+    before = len(shared.api.audit)
+    assert ask_http2(shared, over_http2(shared, authority, *more)) == answers
+    assert len(shared.api.audit) == before + (answers == ["200"])
+
+
+def test_a_second_identity_on_one_http2_connection_is_refused(shared: Cluster) -> None:
+    second = over_http2(shared, HOST.encode(), token=shared.gateway.setup.mint("agent-8"))
+    assert ask_http2(shared, over_http2(shared, HOST.encode()), second) == ["200", "403"]
 
 
 def test_the_proxy_does_not_lead_to_the_listener(shared: Cluster) -> None:
