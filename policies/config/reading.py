@@ -176,10 +176,28 @@ def _parse(path: Path, reader: Reader) -> dict[str, Any] | None:
         reader.problem("", f"not UTF-8 text at line {line}", "save it as UTF-8")
         return None
     try:
-        return tomllib.loads(text)
+        data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number of 5,000 digits
         reader.problem("", f"not TOML: {error}")
         return None
+    if _has_nul(data):
+        reader.problem("", "a text with a NUL character in it", "take the \\u0000 out")
+        return None
+    return data
+
+
+def _has_nul(value: object) -> bool:
+    """Whether a NUL stands in any text: no path, name or address has one, and the system's calls raise at it."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str) and "\0" in item:
+            return True
+        if isinstance(item, dict):
+            stack += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            stack += item
+    return False
 
 
 def _suggestion(name: str, known: list[str]) -> str:

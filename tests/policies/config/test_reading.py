@@ -71,6 +71,19 @@ def test_a_file_that_is_too_large_is_refused(tmp_path):
         load_config(tmp_path / "mitm.toml")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        GATEWAY + 'state = "a\\u0000b"\n',
+        GATEWAY + HTTP + 'ca = "file:a\\u0000b"\n',
+        GATEWAY + '[[policies]]\nfile = "a\\u0000b"\n',
+        GATEWAY + HTTP.replace("billing]", '"a\\u0000b"]'),
+    ],
+)
+def test_a_nul_character_is_refused_wherever_it_stands(tmp_path, text):
+    assert "NUL" in one_problem(tmp_path, text)
+
+
 def test_what_is_no_toml_is_refused_with_its_line(tmp_path):
     assert "not TOML" in one_problem(tmp_path, "[gateway]\nhttp = \n")
     assert "line 2" in one_problem(tmp_path, "[gateway]\nhttp = \n")
