@@ -24,6 +24,7 @@ from onrecord.shims.ssh.sftp.wire import SftpError, Splitter
 
 MAX_PENDING = 1024  # requests without an answer
 MAX_WAITING = 1024 * 1024  # bytes of requests that were not taken yet, beyond which the client is not read
+MAX_MADE = 512 * 1024  # bytes of answers that are made before they go out
 MAX_FAULTS = 64  # requests that cannot be read, in one channel
 MAX_NOTES = 16 * 1024  # bytes of text on the client's stderr
 
@@ -86,6 +87,8 @@ class Core(ABC):
         self._probes: set[asyncio.Future[bytes]] = set()
         self._last_id = 0
         self._to_client: list[bytes | memoryview] = []
+        self._made = 0  # bytes in it
+        self._full = False  # the client does not take what it asked for
         self._to_upstream: list[bytes | memoryview] = []
         self._unflushed = False
         self._greeted = self._ready = False
@@ -130,6 +133,12 @@ class Core(ABC):
             self.fail(_internal(error))
             return
         self._advance()
+
+    def client_full(self, *, full: bool) -> None:
+        """The client takes no more answers, or takes again. Meanwhile nothing that would make more is begun."""
+        self._full = full
+        if not full and not self.ended:
+            asyncio.get_running_loop().call_soon(self._advance)
 
     def client_eof(self) -> None:
         """The client will send no more."""
@@ -208,9 +217,10 @@ class Core(ABC):
 
     def _reply(self, *parts: bytes | memoryview) -> None:
         self._to_client.extend(parts)
+        self._made += sum(map(len, parts))
 
     def _status(self, id: int, code: int, message: str = "") -> None:
-        self._to_client.append(wire.status(id, code, message))
+        self._reply(wire.status(id, code, message))
 
     def _note(self, text: str) -> None:
         self._noted += len(text)
@@ -236,19 +246,21 @@ class Core(ABC):
             data, self._to_upstream = b"".join(self._to_upstream), []
             self._ends.to_upstream(data)
         if self._to_client:
-            data, self._to_client = b"".join(self._to_client), []
+            data, self._to_client, self._made = b"".join(self._to_client), [], 0
             self._ends.to_client(data)
 
     # the queue
 
     def _advance(self) -> None:
         try:
-            while self._waiting and self._task is None and not self.ended and self._may_take():
+            while self._may_take():
                 packet = self._waiting.popleft()
                 self._waiting_size -= len(packet)
                 step = self._step(packet)
                 if step is not None:
                     self._task = asyncio.get_running_loop().create_task(self._later(step))
+                if self._made > MAX_MADE:
+                    self._emit()
             self._emit()
         except OnrecordError as error:
             self._broken(error)
@@ -259,12 +271,15 @@ class Core(ABC):
         if self._eof and not self._eof_told and not self._waiting and self._task is None and not self.ended:
             self._eof_told = True
             self._ends.eof()
-        paused = self._waiting_size > MAX_WAITING or len(self._pending) >= MAX_PENDING
+        paused = self._full or self._waiting_size > MAX_WAITING or len(self._pending) >= MAX_PENDING
         if paused != self._paused and not self.ended:
             self._paused = paused
             self._ends.pause(paused=paused)
 
     def _may_take(self) -> bool:
+        """Whether the next request may be begun."""
+        if not self._waiting or self._task is not None or self.ended or self._full:
+            return False
         return len(self._pending) < MAX_PENDING and (self._ready or not self._greeted)
 
     def _step(self, packet: bytes) -> Coroutine[Any, Any, None] | None:

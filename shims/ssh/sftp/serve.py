@@ -158,12 +158,16 @@ class _Channel:
         """Nor terminals."""
 
     def pause_writing(self) -> None:
+        if self._relay is not None:
+            self._relay.client_full(full=True)
         if self._host is not None:
             self._host.pause_reading()
 
     def resume_writing(self) -> None:
         if self._host is not None:
             self._host.resume_reading()
+        if self._relay is not None:
+            self._relay.client_full(full=False)
 
     def closed(self) -> None:
         self._close("the client closed the channel")

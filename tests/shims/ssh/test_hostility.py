@@ -369,3 +369,34 @@ async def test_too_many_logins_at_a_time_are_sent_away_and_on_record(make_lab: L
     while not await free():
         await asyncio.sleep(0.1)
     assert any("too many connections" in json.dumps(row) for row in lab.log())
+
+
+async def test_a_client_of_sftp_that_does_not_read_its_answers_is_read_no_further(make_lab: LabMaker):
+    lab = make_lab()
+    asked, got = 24_000, 0
+
+    class Slow(asyncssh.SSHClientSession[bytes]):
+        def data_received(self, data: bytes, datatype: Any) -> None:
+            nonlocal got
+            got += len(data)
+
+    async with await connect(lab) as connection:
+        channel, _ = await connection.create_session(
+            Slow, subsystem="sftp", encoding=None, window=64 * 1024, max_pktsize=32 * 1024
+        )
+        channel.write(struct.pack(">IBI", 5, 1, 3))
+        while got < 9:
+            await asyncio.sleep(0.05)
+        channel.pause_reading()
+        handle = struct.pack(">I", 256) + b"h" * 256
+        for id in range(asked):  # over 6 MB, of which the gateway takes its window and what may wait
+            channel.write(struct.pack(">IBI", 5 + len(handle), 4, id) + handle)
+        for _ in range(3):
+            assert (await connection.run("echo in", encoding="utf-8")).stdout == "in\n"
+        assert channel.get_write_buffer_size() > 0
+        got = 0
+        channel.resume_reading()
+        one = 4 + 1 + 4 + 4 + 4 + len("onrecord: no such handle") + 4 + 2
+        async with asyncio.timeout(120):
+            while got < asked * one:
+                await asyncio.sleep(0.05)

@@ -210,6 +210,12 @@ class _Channel(asyncio.Protocol):
         else:
             self._server.stdin.write(data)
 
+    def pause_writing(self) -> None:
+        self.relay.client_full(full=True)
+
+    def resume_writing(self) -> None:
+        self.relay.client_full(full=False)
+
     def note(self, text: str) -> None:
         self._lab.notes.append(text)
 

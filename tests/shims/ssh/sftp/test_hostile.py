@@ -12,9 +12,11 @@ import pytest
 from onrecord.policies.model import Command
 from onrecord.policies.verdict import Allow, Deny, Ruling
 from onrecord.shims.ssh.sftp import wire
-from onrecord.shims.ssh.sftp.core import MAX_FAULTS
+from onrecord.shims.ssh.sftp.core import MAX_FAULTS, MAX_MADE
 from onrecord.shims.ssh.sftp.requests import version_packet
-from tests.shims.ssh.sftp.lab import Lab
+from onrecord.shims.ssh.sftp.wire import Fields
+from tests.helpers import wait_until
+from tests.shims.ssh.sftp.lab import Lab, masks
 from tests.shims.ssh.sftp.raw import Raw
 
 
@@ -247,3 +249,26 @@ def test_setid_bits_and_owners_are_admin_however_they_are_set(lab: Lab, attrs: w
         ]
     assert [code for code, _ in asked] == [wire.PERMISSION_DENIED] * 5
     assert sorted(path.name for path in lab.home.iterdir()) == ["f"]
+
+
+def test_a_client_that_asks_and_does_not_read_piles_up_nothing(lab: Lab) -> None:
+    """Answers of the gateway's own, from a masked copy, take no room but what the client leaves."""
+    lab.settings["masks"] = masks(email="redact")
+    (lab.home / "f").write_text("x" * 30_000)
+    with Raw(lab) as raw:
+        handle = raw.open("f", wire.FLAG_READ)
+        asking = b"".join(
+            wire.packet(wire.READ, id, wire.string(handle), wire.u64(0), wire.u32(30_000)) for id in range(1500)
+        )
+        client = threading.Thread(target=raw.socket.sendall, args=(asking,))
+        client.start()
+        relay = lab.relays[-1]
+        wait_until(lambda: relay._full, what="the client to be full")
+        transport = relay._ends._transport  # type: ignore[attr-defined]
+        assert transport.get_write_buffer_size() < 4 * MAX_MADE
+        for id in range(1500):
+            answer = raw.packet()
+            assert (answer[0], Fields(answer).u32()) == (wire.DATA, id)
+        client.join(60)
+        raw.close_handle(handle)
+    assert lab.one("read")["outcome"]["size"] == 1500 * 30_000
