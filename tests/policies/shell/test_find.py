@@ -166,7 +166,7 @@ def test_no_file_below_a_folder_is_judged_less_than_by_its_own_path(head, parts,
 
 FILES = ("logs/a.log", "logs/.env", "logs/sub/id_rsa", "logs/b c.txt", "logs/-rf", "logs/x.pem", "logs/;", "logs/+", "logs/{}",
          "logs/sub/.git/config", "src/a.py", "src/conftest.py", "src/sub/b.log", "logs/sub/c.log/d.txt", "logs/new\nline.log")  # fmt: skip
-PROGRAMS = ("cat", "head", "wc", "tac", "rm", "ls", "sh", "env", "nice", "cp")
+PROGRAMS = ("cat", "head", "wc", "tac", "rm", "ls", "sh", "env", "nice", "touch")
 
 
 class Finder:
