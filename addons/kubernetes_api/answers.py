@@ -66,7 +66,12 @@ class WatchMask:
             return b""
         lines = bytes(self._held[: end + 1])
         del self._held[: end + 1]
-        return b"".join(self._mask.document(line) for line in lines.splitlines(keepends=True))
+        return b"".join(self._event(line) for line in lines.splitlines(keepends=True))
+
+    def _event(self, line: bytes) -> bytes:
+        """With the end of its line, by which many clients tell events apart."""
+        event = line.rstrip(b"\r\n")
+        return self._mask.document(event) + line[len(event) :]
 
     def finish(self) -> bytes:
         return self._mask.document(bytes(self._held))

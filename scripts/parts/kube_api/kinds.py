@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 _ALL = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
@@ -119,6 +120,12 @@ def api_group(group: str) -> dict[str, Any]:
     """One group's versions."""
     version = {"groupVersion": f"{group}/v1", "version": "v1"}
     return {"kind": "APIGroup", "apiVersion": "v1", "name": group, "versions": [version], "preferredVersion": version}
+
+
+def bookmark(kind: Kind, version: str) -> bytes:
+    """A watch event that only tells how far the watch has come."""
+    mark = {"kind": kind.kind, "apiVersion": kind.group_version, "metadata": {"resourceVersion": version}}
+    return json.dumps({"type": "BOOKMARK", "object": mark}).encode() + b"\n"
 
 
 def table(

@@ -368,6 +368,7 @@ class KubeApi(HttpsApi):
             raise StoreError(404, "NotFound", "the server could not find the requested resource")
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         since = asked.query.get("resourceVersion", [""])[0]
+        self.store.check_version(since)
         if since in ("", "0"):
             for one in self._selected(kind, asked):
                 queue.put_nowait({"type": "ADDED", "object": one})
@@ -389,9 +390,11 @@ class KubeApi(HttpsApi):
             async with asyncio.timeout(float(asked.query.get("timeoutSeconds", [str(SECONDS)])[0])):
                 while True:
                     wait = asyncio.ensure_future(queue.get())
-                    await asyncio.wait({wait, gone}, return_when=asyncio.FIRST_COMPLETED)
+                    try:
+                        await asyncio.wait({wait, gone}, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        wait.cancel()  # nothing where it is done
                     if gone.done():
-                        wait.cancel()
                         return
                     event = wait.result()
                     if event is None:
@@ -405,6 +408,8 @@ class KubeApi(HttpsApi):
                     line = json.dumps({"type": event["type"], "object": one}, separators=(",", ":")).encode() + b"\n"
                     await send(http, writer, h11.Data(data=line))
         except TimeoutError:
+            if asked.query.get("allowWatchBookmarks") == ["true"]:
+                await send(http, writer, h11.Data(data=kinds.bookmark(kind, str(self.store.version))))
             await send(http, writer, h11.EndOfMessage())
         finally:
             gone.cancel()

@@ -25,6 +25,7 @@ class Store:
     def __init__(self) -> None:
         self.objects: dict[Key, dict[str, Any]] = {}
         self.version = 1000
+        self.oldest = 0  # watches from versions before this one are told that it is gone
         self.watches: list[tuple[str, str, str, asyncio.Queue[dict[str, Any] | None]]] = []
 
     def list(self, group: str, plural: str, namespace: str = "") -> list[dict[str, Any]]:
@@ -35,6 +36,11 @@ class Store:
             if key[:2] == (group, plural) and (not namespace or key[2] == namespace)
         ]
         return [value for _, value in sorted(found, key=lambda pair: pair[0])]
+
+    def check_version(self, since: str) -> None:
+        """Whether a watch may begin at a version. Raises StoreError 410 where it is gone."""
+        if since not in ("", "0") and int(since) < self.oldest:
+            raise StoreError(410, "Expired", f"too old resource version: {since} ({self.oldest})")
 
     def get(self, key: Key) -> dict[str, Any]:
         """One object. Raises StoreError 404."""
