@@ -1,7 +1,7 @@
 """Sessions of browsers, kept in this process: what a cookie stands for, and the logins that are under way.
 
 The cookie is 256 random bits; only its SHA-256 is kept. A restart of the process ends every session. No I/O; the clock
-is given (Unix seconds).
+is given (seconds that only rise: no clock that is put back makes a login younger).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class BrowserSession:
 class Sessions:
     """All sessions. `idle` and `lifetime` are seconds."""
 
-    def __init__(self, *, idle: float, lifetime: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, idle: float, lifetime: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._idle, self._lifetime, self._clock = idle, lifetime, clock
         self._found: OrderedDict[bytes, BrowserSession] = OrderedDict()  # by use, oldest first
 
@@ -155,8 +155,6 @@ class Sessions:
 
     def _alive(self, session: BrowserSession) -> bool:
         now = self._clock()
-        if now < session.created:  # the clock was put back: nothing is known about its age
-            return False
         if session.person is None:
             return now - session.created < ANONYMOUS_LIFETIME
         return now - session.used < self._idle and now - session.created < self._lifetime

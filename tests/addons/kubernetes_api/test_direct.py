@@ -123,6 +123,7 @@ def test_an_expired_token_is_a_401_and_kubectl_says_so(shared: Cluster, monkeypa
         past = time.time() - 7200
         patch.setattr(time, "time", lambda: past)
         expired = shared.gateway.setup.mint()
+    shared.run("get", "configmaps")  # of a discovery that fails kubectl shows no message
     path = str(shared.straight_kubeconfig(token=expired))
     done = shared.kubectl("--kubeconfig", path, "get", "configmaps")
     assert done.returncode == 1
