@@ -192,7 +192,9 @@ def test_approve_and_cancel_at_the_same_time_run_it_once_or_not_at_all(own: Desk
             left -= held.error is None
             assert own.rows() == left
             final = ended(own, waiting["id"])
-            assert (final == "used") == (held.error is None), final
+            # a cancel that comes while the grant is being used: it is used up, and nothing ran
+            late = "while its approval was used" in str(held.error)
+            assert (final == "used") == (held.error is None or late), final
 
 
 def ended(desk: Desk, id: str) -> str:
