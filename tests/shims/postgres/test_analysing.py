@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -87,6 +88,8 @@ def test_what_a_session_sent_behind_a_long_text_stays_behind_it(shim: Shim, gate
             cursors = [session.execute(text) for text in ("SELECT 1 AS first", TEXT, "SELECT 2 AS last")]
             assert [cursor.fetchone() for cursor in cursors] == [(1,), (41,), (2,)]
     texts = [text[:12] for text, _, _ in shim.commands() if text.startswith("SELECT")]
+    # a Parse whose Bind comes in a later segment is a command of its own: the same text twice in a row
+    texts = [text for text, _ in itertools.groupby(texts)]
     assert texts[-3:] == ["SELECT 1 AS ", "SELECT 41 WH", "SELECT 2 AS "]
 
 
